@@ -1,0 +1,2 @@
+//! hearth: runtime.
+fn main() {}

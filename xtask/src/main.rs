@@ -1,0 +1,2 @@
+//! hearth: xtask.
+fn main() {}
