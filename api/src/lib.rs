@@ -1,1 +1,2 @@
 //! hearth: api.
+pub mod guest;
