@@ -34,7 +34,5 @@ pub use exec::{ExecRequest, ExitStatus, Stdin, TtySize};
 pub use frame::{Decoder, Frame, FrameError, FrameKind};
 pub use limits::*;
 pub use message::{AgentHello, AgentMessage, HostHello, HostMessage, ShutdownKind};
-pub use metrics::{
-    CpuTimes, DiskCounters, Filesystem, Memory, MetricsSample, NetworkCounters, Processes,
-};
+pub use metrics::{CpuTimes, DiskCounters, Filesystem, Memory, MetricsSample, NetworkCounters, Processes};
 pub use network::{InterfaceAddress, InterfaceAddresses, NetworkConfig};

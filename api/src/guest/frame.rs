@@ -46,11 +46,7 @@ pub enum FrameError {
 impl Frame {
     /// A frame that raises the other end's credit.
     pub fn credit(stream: u32, bytes: u32) -> Self {
-        Self {
-            kind: FrameKind::Credit,
-            stream,
-            payload: bytes.to_le_bytes().to_vec(),
-        }
+        Self { kind: FrameKind::Credit, stream, payload: bytes.to_le_bytes().to_vec() }
     }
 
     /// The amount in a credit frame; `None` when it is malformed.
@@ -65,12 +61,7 @@ impl Frame {
 }
 
 /// Appends a frame to `out`, with its zero bytes, without owning the payload.
-pub fn encode(
-    kind: FrameKind,
-    stream: u32,
-    payload: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), FrameError> {
+pub fn encode(kind: FrameKind, stream: u32, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
     if payload.len() > MAX_PAYLOAD {
         return Err(FrameError::TooLong { len: payload.len() });
     }
@@ -185,11 +176,7 @@ impl Decoder {
         if self.encoded.is_empty() && !self.overflowed {
             return None;
         }
-        let frame = if self.overflowed {
-            None
-        } else {
-            unstuff(&self.encoded).and_then(parse)
-        };
+        let frame = if self.overflowed { None } else { unstuff(&self.encoded).and_then(parse) };
         if frame.is_none() {
             self.dropped += 1;
         }
@@ -233,11 +220,7 @@ fn parse(mut body: Vec<u8>) -> Option<Frame> {
     };
     let stream = u32::from_le_bytes(body[1..HEADER].try_into().ok()?);
     body.drain(..HEADER);
-    Some(Frame {
-        kind,
-        stream,
-        payload: body,
-    })
+    Some(Frame { kind, stream, payload: body })
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The control messages, JSON in frames of kind `Control`. Each names the generation it was born in; unknown ones decode to `Unknown`.
-use super::{
-    ExecRequest, ExitStatus, GuestError, InterfaceAddresses, MetricsSample, NetworkConfig, TtySize,
-};
+use super::{ExecRequest, ExitStatus, GuestError, InterfaceAddresses, MetricsSample, NetworkConfig, TtySize};
 use serde::{Deserialize, Serialize};
 
 /// From host to agent. Every one but `Hello` is answered once under its frame's stream id with `Done`, `Failed` or what is named here;
@@ -123,12 +121,7 @@ impl HostMessage {
     /// The generation that brought this message. Not to be sent to an agent that settled on an earlier one.
     pub const fn born(&self) -> u32 {
         match self {
-            Self::Hello(_)
-            | Self::Ping
-            | Self::Exec(_)
-            | Self::Resize(_)
-            | Self::Signal { .. }
-            | Self::Close => 1,
+            Self::Hello(_) | Self::Ping | Self::Exec(_) | Self::Resize(_) | Self::Signal { .. } | Self::Close => 1,
             Self::SubscribeMetrics { .. } | Self::SetClock { .. } | Self::AddEntropy { .. } => 1,
             Self::ConfigureNetwork(_) | Self::Shutdown { .. } => 1,
             Self::Unknown => u32::MAX,
@@ -162,62 +155,29 @@ mod tests {
     #[test]
     fn what_a_later_generation_says_decodes_to_unknown() {
         let message = br#"{"type":"teleport","to":{"planet":"mars"},"list":[1,2]}"#;
-        assert_eq!(
-            serde_json::from_slice::<HostMessage>(message).unwrap(),
-            HostMessage::Unknown
-        );
-        assert_eq!(
-            serde_json::from_slice::<AgentMessage>(message).unwrap(),
-            AgentMessage::Unknown
-        );
-        assert_eq!(
-            serde_json::from_str::<ErrorCode>("\"too-hot\"").unwrap(),
-            ErrorCode::Unknown
-        );
-        assert_eq!(
-            serde_json::from_str::<Stdin>("\"telepathy\"").unwrap(),
-            Stdin::Unknown
-        );
+        assert_eq!(serde_json::from_slice::<HostMessage>(message).unwrap(), HostMessage::Unknown);
+        assert_eq!(serde_json::from_slice::<AgentMessage>(message).unwrap(), AgentMessage::Unknown);
+        assert_eq!(serde_json::from_str::<ErrorCode>("\"too-hot\"").unwrap(), ErrorCode::Unknown);
+        assert_eq!(serde_json::from_str::<Stdin>("\"telepathy\"").unwrap(), Stdin::Unknown);
     }
 
     #[test]
     fn absent_and_additional_fields_are_taken() {
         let message = br#"{"type":"exec","argv":["true"],"colour":"red"}"#;
-        let HostMessage::Exec(exec) = serde_json::from_slice(message).unwrap() else {
-            panic!("not an exec")
-        };
-        assert_eq!(
-            exec,
-            ExecRequest {
-                argv: vec!["true".into()],
-                ..ExecRequest::default()
-            }
-        );
+        let HostMessage::Exec(exec) = serde_json::from_slice(message).unwrap() else { panic!("not an exec") };
+        assert_eq!(exec, ExecRequest { argv: vec!["true".into()], ..ExecRequest::default() });
         let hello = br#"{"type":"hello","generation":1,"nonce":7}"#;
-        assert!(
-            matches!(serde_json::from_slice(hello).unwrap(), AgentMessage::Hello(hello) if hello.nonce == 7)
-        );
+        assert!(matches!(serde_json::from_slice(hello).unwrap(), AgentMessage::Hello(hello) if hello.nonce == 7));
         let sample = br#"{"type":"metrics","uptime_ms":5}"#;
-        assert!(
-            matches!(serde_json::from_slice(sample).unwrap(), AgentMessage::Metrics(sample) if sample.uptime_ms == 5)
-        );
+        assert!(matches!(serde_json::from_slice(sample).unwrap(), AgentMessage::Metrics(sample) if sample.uptime_ms == 5));
     }
 
     #[test]
     fn the_words_on_the_wire_stay() {
-        let message = HostMessage::Shutdown {
-            kind: ShutdownKind::Poweroff,
-            deadline_ms: 9,
-        };
+        let message = HostMessage::Shutdown { kind: ShutdownKind::Poweroff, deadline_ms: 9 };
         let text = serde_json::to_string(&message).unwrap();
-        assert_eq!(
-            text,
-            r#"{"type":"shutdown","kind":"poweroff","deadline_ms":9}"#
-        );
-        let exited = serde_json::to_string(&AgentMessage::Exited {
-            status: ExitStatus::Code(3),
-        })
-        .unwrap();
+        assert_eq!(text, r#"{"type":"shutdown","kind":"poweroff","deadline_ms":9}"#);
+        let exited = serde_json::to_string(&AgentMessage::Exited { status: ExitStatus::Code(3) }).unwrap();
         assert_eq!(exited, r#"{"type":"exited","status":{"code":3}}"#);
     }
 }

@@ -18,13 +18,7 @@ impl Random {
     }
 
     fn frame(&mut self) -> Frame {
-        let kinds = [
-            FrameKind::Control,
-            FrameKind::Stdin,
-            FrameKind::Stdout,
-            FrameKind::Stderr,
-            FrameKind::Credit,
-        ];
+        let kinds = [FrameKind::Control, FrameKind::Stdin, FrameKind::Stdout, FrameKind::Stderr, FrameKind::Credit];
         let len = match self.below(8) {
             0 => 0,
             1 => 250 + self.below(12),
@@ -39,11 +33,7 @@ impl Random {
             _ => random.next() as u8 | 1,
         };
         let payload = (0..len).map(|_| byte(self)).collect();
-        Frame {
-            kind: kinds[self.below(5)],
-            stream: self.next() as u32,
-            payload,
-        }
+        Frame { kind: kinds[self.below(5)], stream: self.next() as u32, payload }
     }
 }
 
@@ -63,9 +53,7 @@ fn any_frames_in_any_pieces_come_back() {
         let mut random = Random(seed);
         let frames: Vec<Frame> = (0..1 + random.below(12)).map(|_| random.frame()).collect();
         let mut wire = Vec::new();
-        frames
-            .iter()
-            .for_each(|frame| frame.encode(&mut wire).unwrap());
+        frames.iter().for_each(|frame| frame.encode(&mut wire).unwrap());
         let mut decoder = Decoder::new();
         let mut got = Vec::new();
         let mut rest = wire.as_slice();
@@ -137,25 +125,12 @@ fn memory_is_bounded_whatever_comes() {
 #[test]
 fn the_largest_frame_fits_and_a_larger_one_is_refused() {
     for byte in [0, 1, 255] {
-        let frame = Frame {
-            kind: FrameKind::Stdout,
-            stream: 1,
-            payload: vec![byte; MAX_PAYLOAD],
-        };
+        let frame = Frame { kind: FrameKind::Stdout, stream: 1, payload: vec![byte; MAX_PAYLOAD] };
         let mut wire = Vec::new();
         frame.encode(&mut wire).unwrap();
         assert!(wire.len() - 2 <= MAX_ENCODED);
         assert!(decode(&mut Decoder::new(), &wire) == [frame]);
     }
-    let long = Frame {
-        kind: FrameKind::Stdout,
-        stream: 1,
-        payload: vec![0; MAX_PAYLOAD + 1],
-    };
-    assert_eq!(
-        long.encode(&mut Vec::new()),
-        Err(FrameError::TooLong {
-            len: MAX_PAYLOAD + 1
-        })
-    );
+    let long = Frame { kind: FrameKind::Stdout, stream: 1, payload: vec![0; MAX_PAYLOAD + 1] };
+    assert_eq!(long.encode(&mut Vec::new()), Err(FrameError::TooLong { len: MAX_PAYLOAD + 1 }));
 }
