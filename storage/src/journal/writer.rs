@@ -139,6 +139,7 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let (ended_sender, ended) = watch::channel(false);
     let writer = Writer {
         shared: shared.clone(),
+        next: None,
         head,
         keep: options.keep_events.max(1),
         watch,
@@ -193,6 +194,8 @@ fn check(store: &Store, head: Head) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
 
 struct Writer {
     shared: Arc<Shared>,
+    /// A request that was taken from the queue but must begin the next group.
+    next: Option<Request>,
     head: Head,
     keep: u64,
     watch: Watch,
@@ -209,13 +212,18 @@ struct Group {
 impl Writer {
     fn run(mut self, requests: &Receiver<Request>, directory: Directory) {
         loop {
-            let first = if self.excess() == 0 || self.poison().is_some() {
-                requests.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                requests.recv_timeout(PRUNE_IDLE)
+            let first = match self.next.take() {
+                Some(next) => Ok(next),
+                None if self.excess() == 0 || self.poison().is_some() => {
+                    requests.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                }
+                None => requests.recv_timeout(PRUNE_IDLE),
             };
             match first {
-                Ok(first) => self.commit(drain(first, requests)),
+                Ok(first) => {
+                    let group = self.drain(first, requests);
+                    self.commit(group);
+                }
                 Err(RecvTimeoutError::Timeout) => self.commit(Vec::new()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -281,6 +289,25 @@ impl Writer {
 }
 
 impl Writer {
+    /// What waits already; nobody is waited for. A set-aside reads the store, so it may not come after a change that
+    /// is only staged: it begins a group.
+    fn drain(&mut self, first: Request, requests: &Receiver<Request>) -> Vec<Request> {
+        let mut bytes = first.bytes;
+        let mut group = vec![first];
+        while group.len() < GROUP_BATCHES && bytes < GROUP_BYTES {
+            let Ok(request) = requests.try_recv() else {
+                break;
+            };
+            if matches!(request.work, Work::SetAside { .. }) {
+                self.next = Some(request);
+                break;
+            }
+            bytes += request.bytes;
+            group.push(request);
+        }
+        group
+    }
+
     fn prune(&self, store: &mut Store, group: &mut Group, head: &mut Head) {
         let excess = head.kept().saturating_sub(self.keep);
         // Only what is on disk already: an event of this very group stays until the next.
@@ -341,20 +368,6 @@ impl Counters {
             Ordering::Relaxed,
         );
     }
-}
-
-/// What waits already; nobody is waited for.
-fn drain(first: Request, requests: &Receiver<Request>) -> Vec<Request> {
-    let mut bytes = first.bytes;
-    let mut group = vec![first];
-    while group.len() < GROUP_BATCHES && bytes < GROUP_BYTES {
-        let Ok(request) = requests.try_recv() else {
-            break;
-        };
-        bytes += request.bytes;
-        group.push(request);
-    }
-    group
 }
 
 /// Adds a request to the group, or answers at once that it cannot be done. A sled batch keeps the last change of a
