@@ -57,7 +57,11 @@ fn child() {
     // The watch is paced, so it may come a moment later; it must not pass what is durable.
     let (watch, start) = (journal.watch(), std::time::Instant::now());
     while *watch.borrow() < done {
-        assert!(start.elapsed() < DEADLINE, "the watch stays at {}", *watch.borrow());
+        assert!(
+            start.elapsed() < DEADLINE,
+            "the watch stays at {}",
+            *watch.borrow()
+        );
         std::thread::yield_now();
     }
     assert_eq!(*watch.borrow(), done);
