@@ -2,6 +2,7 @@
 //!
 //! The child is this test binary run again under a limit on the size of a file, with SIGXFSZ ignored, so that the
 //! kernel itself refuses the write (EFBIG) in the middle of the work, as a full disk does (ENOSPC).
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use std::{io::Write, path::Path, process::Command};
 

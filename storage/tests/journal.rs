@@ -1,4 +1,5 @@
 //! The promises of the journal, one by one, on a real directory.
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -351,6 +352,46 @@ async fn a_full_queue_answers_busy_and_loses_nothing_it_took() {
         assert!(numbers.insert(commit.await.unwrap().number));
     }
     journal.commit(event(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_set_aside_sees_what_was_queued_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    journal
+        .commit(Batch::default().put("vm", "a", vec![1]))
+        .await
+        .unwrap();
+    let mut queued = Vec::new();
+    // The first keep the writer busy, so that the last waits in the queue beside the set-aside.
+    for number in 0..200u64 {
+        let value = if number == 199 {
+            vec![2]
+        } else {
+            vec![0; 30_000]
+        };
+        let key = if number == 199 {
+            "a".to_owned()
+        } else {
+            format!("busy {number}")
+        };
+        let journal = journal.clone();
+        let mut commit =
+            Box::pin(async move { journal.commit(Batch::default().put("vm", key, value)).await });
+        if futures_poll_once(&mut commit).await.is_none() {
+            queued.push(commit);
+        }
+    }
+    let aside = journal.clone();
+    tokio::task::spawn_blocking(move || aside.set_aside("vm", "a", "why"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(journal.load_set_aside().unwrap()[0].1.bytes, [2]);
+    assert_eq!(journal.get("vm", "a").unwrap(), None);
+    for commit in queued {
+        commit.await.unwrap();
+    }
 }
 
 async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {

@@ -1,6 +1,7 @@
 //! Random batches, set-asides, reopenings and reads against a model of a few lines.
 //!
 //! Owns the comparison of everything that the public interface shows; crashes are the matter of `kill`.
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use std::collections::BTreeMap;
 
