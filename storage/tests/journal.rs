@@ -471,7 +471,8 @@ fn a_later_format_is_refused() {
 
 #[test]
 fn a_damaged_store_is_an_error_and_never_a_panic_or_an_empty_journal() {
-    let damage: [(&str, fn(&Path)); 4] = [
+    type Damage = (&'static str, fn(&Path));
+    let damage: [Damage; 4] = [
         ("removed", |db| std::fs::remove_file(db).unwrap()),
         ("emptied", |db| std::fs::write(db, "").unwrap()),
         ("overwritten", |db| {
@@ -502,4 +503,15 @@ fn a_damaged_store_is_an_error_and_never_a_panic_or_an_empty_journal() {
             ),
         }
     }
+}
+
+#[test]
+fn a_first_start_that_did_not_end_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("format"), "hearth journal 1, preparing\n").unwrap();
+    std::fs::write(dir.path().join("lock"), "1\n").unwrap();
+    let journal = open(dir.path());
+    journal.commit_blocking(event(1)).unwrap();
+    drop(journal);
+    assert_eq!(open(dir.path()).latest(), 1);
 }
