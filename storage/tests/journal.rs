@@ -515,3 +515,29 @@ fn a_first_start_that_did_not_end_is_begun_again() {
     drop(journal);
     assert_eq!(open(dir.path()).latest(), 1);
 }
+
+#[test]
+fn a_store_behind_what_was_acknowledged_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    journal.commit_blocking(event(1)).unwrap();
+    drop(journal);
+    let db = dir.path().join("db");
+    let earlier = std::fs::read(&db).unwrap();
+    let journal = open(dir.path());
+    journal.commit_blocking(event(2)).unwrap();
+    drop(journal);
+    std::fs::write(&db, earlier).unwrap();
+    // sled may have written a snapshot of the later state; the earlier file alone is what a rolled back log looks like.
+    for entry in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let error = Journal::open(Options::new(dir.path())).unwrap_err();
+    assert!(matches!(&error, OpenError::Damaged { .. }), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("batch 2 was acknowledged"),
+        "{error:?}"
+    );
+}
