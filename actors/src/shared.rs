@@ -44,7 +44,11 @@ pub struct ImageUse {
 impl ImageUse {
     /// False: the image is being deleted.
     pub fn enter(&mut self, image: ImageId, vm: VmId) -> bool {
-        !self.closing.contains(&image) && (self.users.entry(image).or_default().insert(vm) || true)
+        if self.closing.contains(&image) {
+            return false;
+        }
+        self.users.entry(image).or_default().insert(vm);
+        true
     }
 
     pub fn leave(&mut self, image: ImageId, vm: VmId) {

@@ -69,6 +69,15 @@ pub struct Children<K> {
     by_actor: HashMap<ActorId, K>,
 }
 
+/// A child, as people are shown it.
+#[derive(Debug, Clone)]
+pub struct ChildInfo<K> {
+    pub key: K,
+    pub restarts: u32,
+    pub last_error: Option<String>,
+    pub lives: bool,
+}
+
 /// What to do about a child that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -126,8 +135,14 @@ impl<K: Copy + Eq + Hash> Children<K> {
         Verdict::RestartAfter(wait + wait.mul_f64(rand::random::<f64>() / 4.0))
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &Child)> {
-        self.by_key.iter()
+    pub fn list(&self) -> Vec<ChildInfo<K>> {
+        let info = |(key, child): (&K, &Child)| ChildInfo {
+            key: *key,
+            restarts: child.restarts,
+            last_error: child.last_error.clone(),
+            lives: child.cell.is_some(),
+        };
+        self.by_key.iter().map(info).collect()
     }
 
     /// Children whose handler has been running for too long.

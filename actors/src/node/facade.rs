@@ -238,31 +238,24 @@ impl Node {
         }
     }
 
-    /// The live actors: the root, the supervisors, and the children that were restarted or are away; those that never failed are counted.
+    /// The live actors: the root, the supervisors, the VMs' own.
     pub async fn tree(&self) -> Vec<ActorInfo> {
         let mut tree = vec![ActorInfo { name: "node".to_owned(), parent: None, state: "running", restarts: 0, last_error: None }];
         if let Ok(CallResult::Success(supervisors)) =
             self.root.call(|reply_to| RootMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
         {
-            tree.extend(supervisors.into_iter().map(|(which, restarts, last_error, lives)| ActorInfo {
-                name: format!("{which:?}").to_ascii_lowercase(),
-                parent: Some("node".to_owned()),
-                state: if lives { "running" } else { "restarting" },
-                restarts,
-                last_error,
+            tree.extend(supervisors.into_iter().map(|child| {
+                info(format!("{:?}", child.key).to_ascii_lowercase(), "node", child.restarts, child.last_error, child.lives)
             }));
         }
         if let Some(vms) = self.slots.vms.get()
             && let Ok(CallResult::Success(children)) =
                 vms.call(|reply_to| VmsMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
         {
-            tree.extend(children.into_iter().map(|(id, restarts, last_error, lives)| ActorInfo {
-                name: id.to_string(),
-                parent: Some("vms".to_owned()),
-                state: if lives { "running" } else { "restarting" },
-                restarts,
-                last_error,
-            }));
+            let row = |child: crate::supervise::ChildInfo<VmId>| {
+                info(child.key.to_string(), "vms", child.restarts, child.last_error, child.lives)
+            };
+            tree.extend(children.into_iter().map(row));
         }
         tree
     }
@@ -287,6 +280,11 @@ fn not_found(kind: Kind, reference: String) -> CommandError {
 
 fn vmm_error(error: host::vmm::VmmError) -> CommandError {
     CommandError::Vmm { detail: chain(&error) }
+}
+
+fn info(name: String, parent: &str, restarts: u32, last_error: Option<String>, lives: bool) -> ActorInfo {
+    let state = if lives { "running" } else { "restarting" };
+    ActorInfo { name, parent: Some(parent.to_owned()), state, restarts, last_error }
 }
 
 /// What belongs to this hearth but to no record is removed, and said.

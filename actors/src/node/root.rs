@@ -7,7 +7,7 @@ use crate::{
     operation::OperationsRef,
     operation::{Operations, Slot},
     shared::Shared,
-    supervise::{Children, Progress, Verdict},
+    supervise::{ChildInfo, Children, Progress, Verdict},
     vm::{Vms, VmsMsg, supervisor},
 };
 use domain::{Name, OperationId, ipam::Subnet};
@@ -40,7 +40,7 @@ pub(super) enum RootMsg {
     Respawn(Supervisor),
     /// The supervisors: which, restarts, last error, whether it lives.
     Inspect {
-        reply_to: RpcReplyPort<Vec<(Supervisor, u32, Option<String>, bool)>>,
+        reply_to: RpcReplyPort<Vec<ChildInfo<Supervisor>>>,
     },
 }
 
@@ -90,10 +90,7 @@ impl Actor for Root {
                 }
             }
             RootMsg::Inspect { reply_to } => {
-                let list = |(supervisor, child): (&Supervisor, &crate::supervise::Child)| {
-                    (*supervisor, child.restarts, child.last_error.clone(), child.cell.is_some())
-                };
-                let _ = reply_to.send(state.children.iter().map(list).collect());
+                let _ = reply_to.send(state.children.list());
             }
         }
         Ok(())

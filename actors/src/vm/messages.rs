@@ -1,6 +1,7 @@
 //! What a VM's actor and the supervisor of all VMs can be told.
 
 use super::perform::Outcome;
+use crate::supervise::ChildInfo;
 use crate::{
     error::CommandError,
     node::{Accepted, NewVm, Who},
@@ -105,6 +106,6 @@ pub enum VmsMsg {
     LookForStalls,
     /// The live children: id, state of the actor, restarts, last error.
     Inspect {
-        reply_to: RpcReplyPort<Vec<(VmId, u32, Option<String>, bool)>>,
+        reply_to: RpcReplyPort<Vec<ChildInfo<VmId>>>,
     },
 }

@@ -121,10 +121,7 @@ impl Actor for Vms {
                 }
             }
             VmsMsg::Inspect { reply_to } => {
-                let list = |(id, child): (&VmId, &crate::supervise::Child)| {
-                    (*id, child.restarts, child.last_error.clone(), child.cell.is_some())
-                };
-                let _ = reply_to.send(state.children.iter().map(list).collect());
+                let _ = reply_to.send(state.children.list());
             }
         }
         Ok(())
