@@ -112,8 +112,8 @@ fn filesystems(text: &str) -> Vec<Filesystem> {
         devices.push(device);
         all.push(Filesystem {
             mount: mount.to_owned(),
-            total_bytes: stat.blocks() as u64 * stat.fragment_size() as u64,
-            available_bytes: stat.blocks_available() as u64 * stat.fragment_size() as u64,
+            total_bytes: stat.blocks() * stat.fragment_size(),
+            available_bytes: stat.blocks_available() * stat.fragment_size(),
         });
     }
     all

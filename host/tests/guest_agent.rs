@@ -1,5 +1,6 @@
 //! The agent as a real process against the mux client, over a unix socket. The agent runs by hand here (`--socket`), so it has no right
 //! over the machine; booting it is tried in the VMM suites.
+#![allow(clippy::unwrap_used)]
 use api::guest::{ErrorCode, ExecRequest, ExitStatus, NetworkConfig, ShutdownKind, Stdin, TtySize};
 use host::guest::{Collected, ExecEvent, ExecSession, Guest, GuestFault, GuestSession};
 use std::{
@@ -241,8 +242,12 @@ async fn terminals_have_sizes_and_there_are_several() {
     second.stdin.write_all(b"stty size; tty\n").await.unwrap();
     wait_for(&mut second, "24 80").await;
     // Ctrl-C reaches the foreground process only.
-    first.stdin.write_all(b"sleep 1000; echo interrupted\n").await.unwrap();
+    // Said by the foreground job itself: an interrupt before it is that would hit the shell.
+    first.stdin.write_all(b"PS1='here> '; sh -c 'echo begun; exec sleep 1000'\n").await.unwrap();
+    wait_for(&mut first, "begun").await;
+    // An interrupt flushes what was typed ahead, so the prompt is waited for.
     first.stdin.write_all(b"\x03").await.unwrap();
+    wait_for(&mut first, "here> ").await;
     first.stdin.write_all(b"echo alive; exit 4\n").await.unwrap();
     wait_for(&mut first, "alive").await;
     assert_eq!(timeout(DEADLINE, first.collect(1 << 16)).await.unwrap().unwrap().status, ExitStatus::Code(4));
