@@ -1,6 +1,7 @@
-//! Talks to a guest's agent over a unix socket, by hand: `guest_probe SOCKET check|run PROGRAM…|top SECONDS|poweroff|reboot`, and packs the agent:
+//! Talks to a guest's agent over a unix socket, by hand: `guest_probe SOCKET check|run PROGRAM…|top SECONDS|renet MAC ADDRESS/PREFIX GATEWAY|
+//! poweroff|reboot`, and packs the agent:
 //! `guest_probe --pack AGENT OUT`. For trying a boot out; not a part of hearth.
-use api::guest::{ExecRequest, ShutdownKind, Stdin, TtySize};
+use api::guest::{ExecRequest, InterfaceAddress, NetworkConfig, ShutdownKind, Stdin, TtySize};
 use host::guest::{ExecEvent, Guest, GuestSession, initramfs};
 use std::{
     error::Error,
@@ -40,6 +41,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 samples.changed().await?;
                 writeln!(out, "{:?}", samples.borrow_and_update().clone())?;
             }
+        }
+        ["renet", mac, address, gateway] => {
+            let config = NetworkConfig {
+                mac: Some((*mac).to_owned()),
+                addresses: InterfaceAddress::parse(address).into_iter().collect(),
+                gateways: vec![gateway.parse()?],
+                dns: vec![gateway.parse()?],
+                hostname: Some("clone".to_owned()),
+                ..NetworkConfig::default()
+            };
+            guest.configure_network(config).await?;
+            let mut addresses = guest.addresses();
+            let wanted = InterfaceAddress::parse(address).ok_or("an address with its prefix")?;
+            let has = |all: &Vec<api::guest::InterfaceAddresses>| all.iter().any(|one| one.addresses.contains(&wanted));
+            writeln!(out, "{:?}", addresses.wait_for(has).await?.clone())?;
         }
         ["poweroff"] => end(&guest, ShutdownKind::Poweroff).await?,
         ["reboot"] => end(&guest, ShutdownKind::Reboot).await?,

@@ -307,7 +307,12 @@ async fn a_hello_on_the_same_connection_begins_anew() {
     let mut bytes = Vec::new();
     api::guest::frame::encode(api::guest::FrameKind::Control, 5, exec, &mut bytes).unwrap();
     near.write_all(&bytes).await.unwrap();
-    let pid = read_pid(&mut near).await;
+    let mut unknown = Vec::new();
+    let teleport = br#"{"type":"teleport","to":"mars"}"#;
+    api::guest::frame::encode(api::guest::FrameKind::Control, 6, teleport, &mut unknown).unwrap();
+    near.write_all(&unknown).await.unwrap();
+    let (pid, refusal) = read_answers(&mut near).await;
+    assert_eq!(refusal, ErrorCode::Unsupported);
     // Half a frame, then another host.
     near.write_all(&bytes[..bytes.len() / 2]).await.unwrap();
     let guest = Guest::connect(near, DEADLINE).await.unwrap();
@@ -318,18 +323,21 @@ async fn a_hello_on_the_same_connection_begins_anew() {
     timeout(DEADLINE, carry).await.unwrap().unwrap();
 }
 
-async fn read_pid(stream: &mut tokio::io::DuplexStream) -> u32 {
+/// The exec's pid and the reason of the refusal that follows.
+async fn read_answers(stream: &mut tokio::io::DuplexStream) -> (u32, ErrorCode) {
     let mut decoder = api::guest::Decoder::new();
     let mut buffer = [0; 4096];
+    let mut started = 0;
     loop {
         let got = timeout(DEADLINE, stream.read(&mut buffer)).await.unwrap().unwrap();
         let mut rest = &buffer[..got];
         while !rest.is_empty() {
             let (taken, frame) = decoder.push(rest);
             rest = &rest[taken..];
-            let message = frame.and_then(|frame| serde_json::from_slice(&frame.payload).ok());
-            if let Some(api::guest::AgentMessage::Started { pid, .. }) = message {
-                return pid;
+            match frame.and_then(|frame| serde_json::from_slice(&frame.payload).ok()) {
+                Some(api::guest::AgentMessage::Started { pid, .. }) => started = pid,
+                Some(api::guest::AgentMessage::Failed(error)) => return (started, error.code),
+                _ => {}
             }
         }
     }
