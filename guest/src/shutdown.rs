@@ -18,9 +18,11 @@ const FORCE_MARGIN: Duration = Duration::from_secs(2);
 const TERM_GRACE: Duration = Duration::from_secs(3);
 /// How often it is looked whether they have ended; there is no event for "no process is left".
 const LOOK: Duration = Duration::from_millis(20);
-/// systemd(1), SIGNALS: SIGRTMIN+4 starts poweroff.target, SIGRTMIN+5 reboot.target.
-const SYSTEMD_POWEROFF: i32 = 4;
-const SYSTEMD_REBOOT: i32 = 5;
+/// systemd(1), SIGNALS: SIGRTMIN+4 starts poweroff.target, SIGRTMIN+5 reboot.target. SIGRTMIN is the image's C library's: 34 with glibc,
+/// which systemd is built on. Ours is musl, whose SIGRTMIN is 35: counted from that, a poweroff came out as a reboot.
+const GLIBC_SIGRTMIN: i32 = 34;
+const SYSTEMD_POWEROFF: i32 = GLIBC_SIGRTMIN + 4;
+const SYSTEMD_REBOOT: i32 = GLIBC_SIGRTMIN + 5;
 
 /// Who is PID 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,10 +89,10 @@ fn ask(init: Init, kind: ShutdownKind) {
     let poweroff = kind == ShutdownKind::Poweroff;
     match init {
         Init::Systemd => {
-            let offset = if poweroff { SYSTEMD_POWEROFF } else { SYSTEMD_REBOOT };
+            let signal = if poweroff { SYSTEMD_POWEROFF } else { SYSTEMD_REBOOT };
             #[allow(unsafe_code)]
             // SAFETY: kill takes numbers only.
-            let _ = unsafe { libc::kill(1, libc::SIGRTMIN() + offset) };
+            let _ = unsafe { libc::kill(1, signal) };
         }
         // busybox init: SIGUSR2 powers off, SIGTERM reboots (init/init.c).
         Init::Busybox => drop(kill(Pid::from_raw(1), if poweroff { Signal::SIGUSR2 } else { Signal::SIGTERM })),
