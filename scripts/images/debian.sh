@@ -42,11 +42,12 @@ as_root mmdebstrap --quiet --variant=minbase --include="$PACKAGES" \
   --customize-hook='printf "127.0.0.1\tlocalhost debian\n::1\tlocalhost\n" >"$1/etc/hosts"' \
   --customize-hook='printf "nameserver 1.1.1.1\n" >"$1/etc/resolv.conf"' \
   --customize-hook='printf "\nThis is a microVM of hearth: Debian on a root file system of its own.\n\n" >"$1/etc/motd"' \
-  --customize-hook='printf "/dev/vda / ext4 defaults,noatime 0 1\n" >"$1/etc/fstab"' \
+  --customize-hook='printf "/dev/vda / ext4 defaults,noatime 0 0\n" >"$1/etc/fstab"' \
   --customize-hook=': >"$1/etc/machine-id"' \
   --customize-hook='ln -sf /lib/systemd/system/multi-user.target "$1/etc/systemd/system/default.target"' \
-  --customize-hook='for u in systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-pstore.service; do chroot "$1" systemctl --quiet mask "$u" 2>/dev/null || true; done' \
-  --customize-hook='mkdir -p "$1/etc/systemd/system/serial-getty@ttyS0.service.d" && printf "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200 %%I linux\n" >"$1/etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf"' \
+  --customize-hook='for u in systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer e2scrub_reap.service systemd-pstore.service proc-sys-fs-binfmt_misc.automount serial-getty@ttyS0.service; do chroot "$1" systemctl --quiet mask "$u" 2>/dev/null || true; done' \
+  --customize-hook='mkdir -p "$1/etc/systemd/system/console-getty.service.d" && printf "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200 console linux\n" >"$1/etc/systemd/system/console-getty.service.d/autologin.conf"' \
+  --customize-hook='chroot "$1" systemctl --quiet enable console-getty.service' \
   --customize-hook='chroot "$1" passwd --quiet --delete root' \
   "$SUITE" "$SCRATCH/tree" "${mirror[@]}"
 
