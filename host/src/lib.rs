@@ -1,1 +1,9 @@
-//! hearth: host.
+//! The ports to the machine: VMMs, disks, images, networks, and what this machine can do.
+//!
+//! Everything that starts a process or opens a device is here, behind traits that the actors use. Nothing here decides what should
+//! happen next; that is `domain`. What each call leaves behind when it fails or is dropped is said at the trait.
+
+pub mod guest;
+pub mod image;
+pub mod net;
+pub mod vmm;

@@ -1,0 +1,17 @@
+//! An image: a kernel or a root file system that VMs boot from, kept as a file of ours under its digest.
+//!
+//! ```text
+//! importing -> ready -> deleting -> (gone)
+//!     \-> failed ------/
+//! ```
+
+pub mod effect;
+pub mod input;
+pub mod invariant;
+pub mod state;
+pub mod step;
+
+pub use effect::{Effect, Step};
+pub use input::{Command, Finished, Input, Ticket};
+pub use state::{Files, Image, ImageKind, ImageSpec, State};
+pub use step::{Draft, Refused, create, step};

@@ -1,0 +1,23 @@
+//! What can happen to an operation.
+
+use super::state::{OperationError, OperationKind};
+use crate::OperationId;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The step of that name begins; the one before is done.
+    Advance {
+        step: &'static str,
+        progress: u8,
+    },
+    Succeed,
+    Fail(OperationError),
+    Cancel,
+}
+
+/// What a target's step wants of its operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Begin { id: OperationId, kind: OperationKind, actor: String },
+    Apply { id: OperationId, input: Input },
+}

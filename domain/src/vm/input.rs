@@ -1,0 +1,159 @@
+//! Everything that can happen to a VM: commands, reports from the world, ends of effects, timers.
+
+use super::state::Machine;
+use crate::{Attempt, Labels, Name, OperationId};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Someone asks.
+    Command { command: Command, ticket: Ticket },
+    /// The world reports.
+    Observed(Observed),
+    /// The effect that was issued as `attempt` ended.
+    Finished { attempt: Attempt, result: Finished },
+    /// The timer that was started for `attempt` fired.
+    Elapsed { attempt: Attempt, timer: Timer },
+    /// The record was just loaded, after a restart of hearth or of the VM's actor; nothing is known of the world.
+    Recovered,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Start,
+    Stop(StopMode),
+    Pause,
+    Resume,
+    Reboot(StopMode),
+    /// `force` ends a running VM first.
+    Delete {
+        force: bool,
+    },
+    Update(Change),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// The guest is asked, and the process is ended when the deadline passes.
+    Graceful {
+        deadline_ms: u64,
+    },
+    Force,
+}
+
+/// What a PATCH may change. Absent: as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    pub name: Option<Name>,
+    pub labels: Option<Labels>,
+    pub restart: Option<super::RestartPolicy>,
+    /// Only while no machine exists.
+    pub vcpus: Option<u32>,
+    pub mem_mib: Option<u32>,
+    pub cmdline: Option<Option<String>>,
+}
+
+/// Who asked, and under which number the work is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    pub operation: OperationId,
+    /// For the audit: `user:admin`, `policy:restart`.
+    pub actor: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// The process of that launch is gone.
+    Exited { launch: Attempt, exit: Exit },
+    /// The guest's agent said hello for the first time in that launch.
+    GuestReady { launch: Attempt },
+    /// What was found when the host was asked about the recorded machine.
+    Inspected { launch: Attempt, found: Inspection },
+}
+
+/// How a VMM ended, as far as anyone can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// Powered off from inside.
+    GuestShutdown,
+    GuestReboot,
+    GuestPanic,
+    /// By a signal that was not ours.
+    Killed {
+        signal: i32,
+    },
+    /// It gave up by itself.
+    Failed {
+        code: i32,
+        detail: String,
+    },
+    /// It ended while nobody watched, or tells nothing.
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inspection {
+    Running,
+    Paused,
+    /// The process exists but was never released: it holds before its first instruction.
+    Held,
+    Gone {
+        exit: Exit,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finished {
+    DiskReady,
+    DiskFailed {
+        detail: String,
+    },
+    /// The process exists and holds before its first instruction.
+    Launched {
+        machine: Machine,
+    },
+    LaunchFailed {
+        detail: String,
+    },
+    Released,
+    ReleaseFailed {
+        detail: String,
+    },
+    Paused,
+    PauseFailed {
+        detail: String,
+    },
+    Resumed,
+    ResumeFailed {
+        detail: String,
+    },
+    /// The guest acknowledged that it will shut down; its exit is reported by `Exited`.
+    ShutdownAsked,
+    ShutdownFailed {
+        detail: String,
+    },
+    /// The process is no more; `Exited` may come too, in any order.
+    Killed,
+    KillFailed {
+        detail: String,
+    },
+    Cleaned,
+    CleanFailed {
+        detail: String,
+    },
+    Removed,
+    RemoveFailed {
+        detail: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Timer {
+    /// The guest's agent had this long to say hello.
+    Boot,
+    /// The guest had this long to shut down.
+    Stop,
+    /// A restart by policy is due.
+    Backoff,
+    /// An effect failed and is tried again.
+    Retry,
+}

@@ -1,0 +1,81 @@
+//! What a user asks a VM to be, with its bounds.
+
+use serde::{Deserialize, Serialize};
+
+/// Firecracker's own limit (its SPECIFICATION and API document, machine-config.vcpu_count).
+pub const VCPUS_MAX: u32 = 32;
+/// Less than this and a Linux guest with an initramfs does not boot (Debian's cloud kernel, measured on QEMU 7.2).
+pub const MEM_MIB_MIN: u32 = 64;
+/// 4 TiB: beyond any host that we know, below any overflow.
+pub const MEM_MIB_MAX: u32 = 4 * 1024 * 1024;
+/// 64 TiB: ext4 in a qcow2 overlay stays well below its limits.
+pub const DISK_MIB_MAX: u64 = 64 * 1024 * 1024;
+/// The kernel's COMMAND_LINE_SIZE on x86 is 2048; ours needs about half.
+pub const CMDLINE_MAX: usize = 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmSpec {
+    /// The host to run on, by name or id; absent: chosen.
+    pub host: Option<String>,
+    pub vcpus: u32,
+    pub mem_mib: u32,
+    /// As the user named them; [`super::BootImages`] holds what they meant.
+    pub kernel: Option<String>,
+    pub image: String,
+    /// Size of the root disk; absent: the image's own.
+    pub disk_mib: Option<u64>,
+    /// Appended to the kernel command line.
+    pub cmdline: Option<String>,
+    /// Absent in the request: the default network. Empty: none.
+    pub networks: Vec<String>,
+    pub restart: RestartPolicy,
+}
+
+/// What follows when a VM ends without being asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    Never,
+    /// After a panic, a killed or failed VMM; not after an orderly shutdown from inside.
+    #[default]
+    OnFailure,
+    Always,
+}
+
+/// One reason why a spec is impossible: which field, and the sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecProblem {
+    pub field: &'static str,
+    pub detail: String,
+}
+
+/// All problems of a spec that need no knowledge of the host or of other resources.
+pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
+    let mut problems = Vec::new();
+    let mut add = |field, detail: String| problems.push(SpecProblem { field, detail });
+    if spec.vcpus == 0 || spec.vcpus > VCPUS_MAX {
+        add("spec.vcpus", format!("must be 1 to {VCPUS_MAX}, not {}", spec.vcpus));
+    }
+    if spec.mem_mib < MEM_MIB_MIN || spec.mem_mib > MEM_MIB_MAX {
+        add("spec.mem_mib", format!("must be {MEM_MIB_MIN} to {MEM_MIB_MAX}, not {}", spec.mem_mib));
+    }
+    if let Some(disk_mib) = spec.disk_mib
+        && (disk_mib == 0 || disk_mib > DISK_MIB_MAX)
+    {
+        add("spec.disk_mib", format!("must be 1 to {DISK_MIB_MAX}, not {disk_mib}"));
+    }
+    if let Some(cmdline) = &spec.cmdline {
+        if cmdline.len() > CMDLINE_MAX {
+            add("spec.cmdline", format!("must not be longer than {CMDLINE_MAX} bytes"));
+        }
+        if !cmdline.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            add("spec.cmdline", "may hold only printable ASCII characters".to_owned());
+        }
+    }
+    if spec.networks.len() > 1 || spec.networks.iter().any(|network| network != DEFAULT_NETWORK) {
+        add("spec.networks", format!("the only network so far is \"{DEFAULT_NETWORK}\", once"));
+    }
+    problems
+}
+
+/// The NAT network on the bridge `hearth0`.
+pub const DEFAULT_NETWORK: &str = "default";

@@ -1,0 +1,265 @@
+//! What a VM is: the record that the journal keeps, and the states with the data that only they have.
+
+use super::spec::VmSpec;
+use crate::{Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId, operation::OperationKind};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// The durable record of a VM. Its actor alone changes it, and only by [`super::step()`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vm {
+    pub id: VmId,
+    pub name: Name,
+    pub project: Name,
+    pub labels: Labels,
+    pub generation: Generation,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub spec: VmSpec,
+    pub boot: BootImages,
+    pub host: HostId,
+    /// Absent: the VM has no network, by its spec or because the machine cannot give it one (then `network_note` says why).
+    pub nic: Option<Nic>,
+    pub network_note: Option<String>,
+    pub state: State,
+    /// The newest attempt that was issued; older results are ignored.
+    pub attempt: Attempt,
+    pub operation: Option<InFlight>,
+    pub restarts: Restarts,
+    /// Why the VM is in this state, where that is not plain: a failure, or how the last run ended.
+    pub reason: Option<Reason>,
+}
+
+/// The images that the spec's names meant when the VM was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootImages {
+    pub kernel: ImageId,
+    pub rootfs: ImageId,
+}
+
+/// The VM's network interface, given once at creation by our own address management and kept for life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nic {
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: Ipv4Addr,
+    pub mac: [u8; 6],
+    /// The host's TAP device, at most 15 characters.
+    pub tap: String,
+}
+
+/// The operation that the VM works on; at most one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    pub id: OperationId,
+    pub kind: OperationKind,
+}
+
+/// Which program runs the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Driver {
+    Firecracker,
+    Qemu,
+    Simulated,
+}
+
+impl Driver {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Driver::Firecracker => "firecracker",
+            Driver::Qemu => "qemu",
+            Driver::Simulated => "simulated",
+        }
+    }
+}
+
+/// One VMM process. Pid alone can be reused; pid, start time and executable together name one process of this boot of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub launch: Attempt,
+    pub driver: Driver,
+    pub pid: u32,
+    /// Field 22 of `/proc/PID/stat`, clock ticks since the host's boot.
+    pub start_ticks: u64,
+    pub executable: String,
+    pub version: String,
+}
+
+/// Where a VM is. Names are those of the API; the data is what only that state has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// The disk is being made.
+    Creating,
+    Created,
+    Starting(Starting),
+    Running(Machine),
+    Pausing(Machine),
+    Paused(Machine),
+    Resuming(Machine),
+    Stopping(Stopping),
+    Stopped,
+    /// Entered by the snapshot procedure only; recovery leaves it for `Paused`.
+    Snapshotting(Machine),
+    /// Entered by the restore procedure only; recovery ends it as failed.
+    Restoring,
+    Failed,
+    /// Resources are being removed; ends with the record's deletion.
+    Deleting,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Starting {
+    /// The process is being made, or an earlier one's remains cleaned; it may exist, held before its first instruction.
+    Launching,
+    /// Its identity is durable; it may run now.
+    Releasing(Machine),
+    /// It runs; the guest's agent has not said hello yet.
+    Booting(Machine),
+    /// A restart by policy waits for its time.
+    BackingOff,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    pub stage: StopStage,
+    pub then: Then,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopStage {
+    /// The guest was asked to shut down and has until the deadline.
+    Asking(Machine),
+    /// The process was told to end.
+    Killing(Machine),
+    /// The process is gone; what it used is being given back.
+    Cleaning,
+}
+
+/// What follows once nothing of the run is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    Stopped,
+    /// At once, on a user's wish or because the guest rebooted.
+    Relaunch,
+    /// By the restart policy, after a back-off.
+    Restart,
+    Failed,
+    Delete,
+}
+
+/// Restarts by policy within the current window, and in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Restarts {
+    pub in_window: u32,
+    pub window_start: Timestamp,
+    pub total: u64,
+}
+
+/// A stable code and a sentence with what was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub code: ReasonCode,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ReasonCode {
+    DiskFailed,
+    LaunchFailed,
+    AgentTimeout,
+    GuestShutdown,
+    GuestReboot,
+    GuestPanic,
+    VmmKilled,
+    VmmFailed,
+    VmmGone,
+    RestartBudgetSpent,
+    CleanFailed,
+    ActorFailed,
+    PauseFailed,
+    ResumeFailed,
+    RestoreInterrupted,
+    StoppedByUser,
+}
+
+impl ReasonCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReasonCode::DiskFailed => "disk-failed",
+            ReasonCode::LaunchFailed => "launch-failed",
+            ReasonCode::AgentTimeout => "agent-timeout",
+            ReasonCode::GuestShutdown => "guest-shutdown",
+            ReasonCode::GuestReboot => "guest-reboot",
+            ReasonCode::GuestPanic => "guest-panic",
+            ReasonCode::VmmKilled => "vmm-killed",
+            ReasonCode::VmmFailed => "vmm-failed",
+            ReasonCode::VmmGone => "vmm-gone",
+            ReasonCode::RestartBudgetSpent => "restart-budget-spent",
+            ReasonCode::CleanFailed => "clean-failed",
+            ReasonCode::ActorFailed => "actor-failed",
+            ReasonCode::PauseFailed => "pause-failed",
+            ReasonCode::ResumeFailed => "resume-failed",
+            ReasonCode::RestoreInterrupted => "restore-interrupted",
+            ReasonCode::StoppedByUser => "stopped-by-user",
+        }
+    }
+}
+
+impl State {
+    /// The name in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::Creating => "creating",
+            State::Created => "created",
+            State::Starting(_) => "starting",
+            State::Running(_) => "running",
+            State::Pausing(_) => "pausing",
+            State::Paused(_) => "paused",
+            State::Resuming(_) => "resuming",
+            State::Stopping(_) => "stopping",
+            State::Stopped => "stopped",
+            State::Snapshotting(_) => "snapshotting",
+            State::Restoring => "restoring",
+            State::Failed => "failed",
+            State::Deleting => "deleting",
+        }
+    }
+
+    /// The VMM process of this state, if one may exist.
+    pub fn machine(&self) -> Option<&Machine> {
+        match self {
+            State::Starting(Starting::Releasing(machine) | Starting::Booting(machine))
+            | State::Running(machine)
+            | State::Pausing(machine)
+            | State::Paused(machine)
+            | State::Resuming(machine)
+            | State::Snapshotting(machine) => Some(machine),
+            State::Stopping(stopping) => match &stopping.stage {
+                StopStage::Asking(machine) | StopStage::Killing(machine) => Some(machine),
+                StopStage::Cleaning => None,
+            },
+            State::Creating
+            | State::Created
+            | State::Starting(Starting::Launching | Starting::BackingOff)
+            | State::Stopped
+            | State::Restoring
+            | State::Failed
+            | State::Deleting => None,
+        }
+    }
+
+    /// Whether the VM's memory and vCPUs count against its host.
+    pub fn holds_capacity(&self) -> bool {
+        match self {
+            State::Starting(_)
+            | State::Running(_)
+            | State::Pausing(_)
+            | State::Paused(_)
+            | State::Resuming(_)
+            | State::Stopping(_)
+            | State::Snapshotting(_)
+            | State::Restoring => true,
+            State::Creating | State::Created | State::Stopped | State::Failed | State::Deleting => false,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The image store: files under their digest, imported by copy, removed when no image names them.
+
+use async_trait::async_trait;
+use domain::{ImageId, image::{Files, ImageSpec}};
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    #[error("{path} can't be read: {source}")]
+    Source { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a {kind}: {detail}")]
+    WrongKind { path: PathBuf, kind: &'static str, detail: String },
+    #[error("no space left in the image store {path}")]
+    DiskFull { path: PathBuf },
+    #[error("the image store {path} can't be written: {source}")]
+    Store { path: PathBuf, source: std::io::Error },
+}
+
+impl ImageError {
+    /// The stable code in the API.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ImageError::Source { .. } => "source-unreadable",
+            ImageError::WrongKind { .. } => "source-wrong-kind",
+            ImageError::DiskFull { .. } => "disk-full",
+            ImageError::Store { .. } => "store-failed",
+        }
+    }
+}
+
+#[async_trait]
+pub trait ImageStore: Send + Sync + 'static {
+    /// Copies the sources (reflink where the file system can, sparse else) and gives their digests. On an error nothing is left.
+    async fn import(&self, image: ImageId, spec: &ImageSpec) -> Result<Files, ImageError>;
+    async fn remove(&self, image: ImageId) -> Result<(), ImageError>;
+    /// Where the main file and the initramfs of an imported image are.
+    fn path(&self, image: ImageId) -> PathBuf;
+    fn initrd_path(&self, image: ImageId) -> PathBuf;
+    async fn sweep(&self, known: &[ImageId]) -> Result<Vec<String>, ImageError>;
+}

@@ -1,0 +1,44 @@
+//! The network port: one NAT network on a bridge, a TAP device per VM, address translation by nftables.
+
+use async_trait::async_trait;
+use domain::VmId;
+use std::net::Ipv4Addr;
+
+/// The NAT network as the node wants it.
+#[derive(Debug, Clone)]
+pub struct NetworkPlan {
+    /// `hearth0` unless told otherwise.
+    pub bridge: String,
+    pub gateway: Ipv4Addr,
+    pub prefix: u8,
+    /// Which hearth this is; stands in the alias of each device, so that a sweep touches only its own.
+    pub owner: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    #[error("this machine can't make network devices: {detail}")]
+    NotPermitted { detail: String },
+    #[error("the bridge {bridge} can't be made: {detail}")]
+    Bridge { bridge: String, detail: String },
+    #[error("the TAP device {tap} can't be made: {detail}")]
+    Tap { tap: String, detail: String },
+    #[error("the rules of nftables can't be set: {detail}")]
+    Rules { detail: String },
+    #[error("the address {address} is in use on another device of this machine: {detail}")]
+    AddressTaken { address: Ipv4Addr, detail: String },
+}
+
+#[async_trait]
+pub trait Network: Send + Sync + 'static {
+    /// Makes the bridge, its address, forwarding and the rules, or repairs what is missing of them. Idempotent.
+    async fn ensure(&self) -> Result<(), NetError>;
+    /// Makes the VM's TAP device on the bridge, isolated from its neighbours. One that is there already is put right.
+    async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError>;
+    /// Removes it; absent is no error.
+    async fn detach(&self, tap: &str) -> Result<(), NetError>;
+    /// Removes devices of this owner that are not in `known`. Says what was removed.
+    async fn sweep(&self, known: &[String]) -> Result<Vec<String>, NetError>;
+    /// Removes the bridge and the rules: `hearth down`.
+    async fn tear_down(&self) -> Result<(), NetError>;
+}

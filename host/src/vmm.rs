@@ -1,0 +1,148 @@
+//! The trait that every VMM driver implements, and the plans that it is given.
+//!
+//! A VMM process belongs to the machine, not to hearth: own session, own cgroup, recorded before its first instruction. Every call is
+//! idempotent and may be repeated after a crash. Cancel: a dropped call may have taken effect; the caller finds out by `inspect`.
+
+use crate::guest::GuestSession;
+use async_trait::async_trait;
+use domain::{
+    Attempt, VmId,
+    host::VmmFacts,
+    vm::{Exit, Inspection, Machine},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The root disk of a VM.
+#[derive(Debug, Clone)]
+pub struct DiskPlan {
+    pub vm: VmId,
+    /// The read-only base in the image store, a raw ext4 file.
+    pub base: PathBuf,
+    /// Size of the VM's disk; absent: the base's. Never smaller than the base.
+    pub size_bytes: Option<u64>,
+}
+
+/// All that a launch needs.
+#[derive(Debug, Clone)]
+pub struct MachinePlan {
+    pub vm: VmId,
+    pub hostname: String,
+    pub vcpus: u32,
+    pub mem_mib: u32,
+    pub kernel: PathBuf,
+    /// The kernel image's own initramfs (modules). The driver appends the agent's.
+    pub initrd: Option<PathBuf>,
+    pub disk: DiskPlan,
+    pub nic: Option<NicPlan>,
+    /// Appended to the driver's own kernel command line.
+    pub cmdline: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NicPlan {
+    pub tap: String,
+    pub mac: [u8; 6],
+    /// `hearth.ip=` and the other words for the agent; see `guest`.
+    pub address: std::net::Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: std::net::Ipv4Addr,
+    pub dns: Vec<std::net::Ipv4Addr>,
+}
+
+/// What a driver can do. The API shows it and `domain` refuses by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    pub pause: bool,
+    pub serial_input: bool,
+    pub guest_agent: bool,
+}
+
+/// What the VMM process itself uses on the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub rss_bytes: u64,
+    pub cpu_ms: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VmmError {
+    #[error("{program} is not installed: {hint}")]
+    ProgramMissing { program: String, hint: String },
+    #[error("the VM's folder {path} can't be made or written")]
+    Folder { path: PathBuf, #[source] source: std::io::Error },
+    #[error("no space left for {path}: free some, or give the VM a smaller disk")]
+    DiskFull { path: PathBuf },
+    #[error("the base image {path} can't be read")]
+    Base { path: PathBuf, #[source] source: std::io::Error },
+    #[error("a disk of {asked} bytes is smaller than its image of {base}")]
+    DiskTooSmall { asked: u64, base: u64 },
+    #[error("the VMM can't be started: {detail}")]
+    Spawn { detail: String },
+    #[error("the VMM ended while it was started: {detail}")]
+    EndedAtStart { detail: String },
+    #[error("the VMM did not answer {call} within {after_ms} ms")]
+    Timeout { call: &'static str, after_ms: u64 },
+    #[error("the VMM refused {call}: {detail}")]
+    Refused { call: &'static str, detail: String },
+    #[error("the VMM's process is gone")]
+    Gone,
+    #[error("this driver has no {what}")]
+    Unsupported { what: &'static str },
+    #[error("the network interface can't be used: {detail}")]
+    Network { detail: String },
+    #[error("{what} can't be cleaned up: {detail}")]
+    Clean { what: String, detail: String },
+}
+
+/// The serial console: what was printed so far comes first, then what follows; what is written goes to the guest where the driver can.
+pub trait Console: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Console for T {}
+
+#[async_trait]
+pub trait Vmm: Send + Sync + 'static {
+    fn facts(&self) -> VmmFacts;
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes the VM's folder and its root disk (overlay). A disk that is there already is left as it is.
+    async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError>;
+
+    /// Makes the process and holds it before its first instruction; nothing of the VMM has run when this returns. What an earlier launch
+    /// of this VM left (process, sockets, cgroup) is ended first. On an error nothing is left. If hearth dies now, the held process ends.
+    async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError>;
+
+    /// Lets the held process run, and returns when the VMM answers and its vCPUs run.
+    async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
+
+    /// What is true of that process, by pid, start time and executable. Adopts it: opens its control socket again if it runs.
+    async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError>;
+
+    /// Resolves when the process is gone, at most a second late, with the reason as well as it is known.
+    async fn exited(&self, vm: VmId, machine: &Machine) -> Exit;
+
+    async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
+    async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
+
+    /// Ends the process, by force after a short wait, and returns when it is gone. A process that is gone already is no error.
+    async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
+
+    /// Gives back what a run used: sockets, cgroup, remains of processes. The disk stays. No record of the machine is needed.
+    async fn clean(&self, vm: VmId) -> Result<(), VmmError>;
+
+    /// Removes the VM's folder with its disk.
+    async fn remove(&self, vm: VmId) -> Result<(), VmmError>;
+
+    /// Connects to the guest's agent and settles hello. One session at a time; a new one ends the older.
+    async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError>;
+
+    /// Attaches to the serial console. `history_bytes`: how much of what was printed comes first (at most what is kept).
+    async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError>;
+
+    /// The serial console's log as kept: its last `bytes`; empty when there is none. With it the offset at which it ends, to read on from.
+    async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError>;
+
+    async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError>;
+
+    /// Removes what belongs to this hearth (its data directory) but to no VM in `known`: processes, cgroups, folders. Says what was removed.
+    async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError>;
+}
