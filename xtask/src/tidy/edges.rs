@@ -6,7 +6,7 @@ mod manifest;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use manifest::Dependency;
+use manifest::{Dependency, Workspace};
 
 use super::{File, Problem};
 
@@ -38,7 +38,6 @@ pub(crate) fn parse(text: &str) -> anyhow::Result<Rules> {
 }
 
 pub(crate) fn check(files: &[File], rules: &Rules) -> Vec<Problem> {
-    let shared = files.iter().find(|file| file.path == "Cargo.toml").map(|file| file.text.as_str()).unwrap_or("");
     let mut problems = Vec::new();
     for file in files {
         let Some(folder) = file.path.strip_suffix("/Cargo.toml") else { continue };
@@ -46,12 +45,26 @@ pub(crate) fn check(files: &[File], rules: &Rules) -> Vec<Problem> {
             problems.push(file.problem(1, format!("{LIST} has no line for `{folder}`: decide what it may use")));
             continue;
         };
-        match manifest::dependencies(folder, &file.text, shared) {
+        match manifest::dependencies(folder, &file.text, &workspace_of(folder, files)) {
             Ok(found) => problems.extend(found.iter().filter_map(|one| judge(file, folder, rule, one))),
             Err(reason) => problems.push(file.problem(1, format!("does not read as TOML: {reason}"))),
         }
     }
     problems
+}
+
+/// The nearest folder from the crate's own upwards whose Cargo.toml has a `[workspace]`: its shared table is the one that counts.
+fn workspace_of<'a>(folder: &'a str, files: &'a [File]) -> Workspace<'a> {
+    let mut at = folder;
+    loop {
+        let path = if at.is_empty() { "Cargo.toml".to_owned() } else { format!("{at}/Cargo.toml") };
+        let manifest = files.iter().find(|file| file.path == path);
+        match manifest.filter(|file| file.text.lines().any(|line| line.starts_with("[workspace"))) {
+            Some(file) => return Workspace { folder: at, text: &file.text },
+            None if at.is_empty() => return Workspace { folder: "", text: "" },
+            None => at = at.rsplit_once('/').map_or("", |(above, _)| above),
+        }
+    }
 }
 
 fn judge(file: &File, folder: &str, rule: &Rule, dependency: &Dependency) -> Option<Problem> {

@@ -49,6 +49,17 @@ fn a_forbidden_feature_is_found_also_from_the_shared_table() {
 }
 
 #[test]
+fn a_workspace_inside_has_a_shared_table_of_its_own() {
+    let inner = "[workspace]\nmembers = [\"model\"]\n[workspace.dependencies]\ndomain = { path = \"../domain\" }\nmodel = { path = \"model\" }\n";
+    let member = "[dependencies]\ndomain.workspace = true\n";
+    let files = [("Cargo.toml", SHARED), ("ui/Cargo.toml", inner), ("ui/model/Cargo.toml", member)];
+    let files = files.map(|(path, text)| File { path: path.into(), text: text.into() });
+    let lines = |rules: &str| check(&files, &parse(rules).unwrap()).len();
+    assert_eq!(lines("ui: ui/model | -\nui/model: domain | -\n"), 0);
+    assert_eq!(lines("ui: ui/model | -\nui/model: - | -\n"), 1);
+}
+
+#[test]
 fn a_crate_without_a_line_and_a_broken_manifest_are_found() {
     assert_eq!(found("new/Cargo.toml", "[package]\nname = \"new\"\n").len(), 1);
     assert_eq!(found("domain/Cargo.toml", "[dependencies\n").len(), 1);
