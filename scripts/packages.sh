@@ -15,6 +15,13 @@ command -v apt-get >/dev/null || fail 'set-up: no apt-get here; hearth sets itse
 # util-linux's flock and unshare, dpkg and awk are on every such machine.
 command -v cargo >/dev/null || fail 'set-up: no cargo here; install Rust first: https://rustup.rs, or on Debian: apt-get install rustup && rustup default stable'
 
+# Cargo.toml's rust-version; said here at once rather than by cargo after minutes.
+RUST=1.95
+have=$(rustc --version | awk '{print $2}')
+if [ "$(printf '%s\n%s\n' "$RUST" "${have%%-*}" | sort -V | head -n 1)" != "$RUST" ]; then
+  fail "set-up: rustc is $have, hearth needs $RUST or newer: rustup update stable (Debian 12's rustc is too old, its rustc-web is not)"
+fi
+
 step 'set-up: packages' 'run apt-get update and apt-get install by hand and read what it says'
 # shellcheck disable=SC2086
 install_packages $BASE
