@@ -27,10 +27,10 @@ by_rustup() {
 # stable compiler take -Zbuild-std; bitcode must be embedded, or a console with lto fails to link. Found to work with 1.96.
 wasm_by_debian() {
   local lib=/usr/lib/rustlib/$WASM/lib version lld
-  install_packages rustc-web cargo-web rust-web-src
-  # /usr/bin/rust-lld of rustc-web points at an lld that it does not depend on.
-  lld=$(readlink /usr/bin/rust-lld 2>/dev/null | sed -n 's/.*llvm-\([0-9]*\).*/lld-\1/p')
-  install_packages "${lld:-lld}"
+  install_packages rustc-web cargo-web rust-web-src rust-web-llvm
+  # /usr/bin/rust-lld of rust-web-llvm points into an lld package that it does not depend on.
+  lld=$(readlink /usr/bin/rust-lld | grep -o 'llvm-[0-9]*\|lld-[0-9]*' | head -n 1 | sed 's/llvm/lld/' || true)
+  [ -e /usr/bin/rust-lld ] || install_packages "${lld:-lld-22}"
   version=$(/usr/bin/rustc --version)
   if [ "$(cat "$lib/.built-with" 2>/dev/null)" != "$version" ]; then
     scratch
