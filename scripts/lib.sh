@@ -1,6 +1,7 @@
 # Shared by every script here (source it, do not run it): how a step is announced, how a failing one names itself, where caches are, how a
 # package is asked for. Owns no policy: what is installed or built is said by the script that sources it.
-# shellcheck shell=bash
+# What is set here is used by the scripts that source this.
+# shellcheck shell=bash disable=SC2034
 
 set -euo pipefail
 

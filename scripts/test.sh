@@ -105,12 +105,12 @@ in_each_workspace() {
   return "$code"
 }
 
-# `cargo fmt --all` would wander into path dependencies of the other workspaces.
-fmt_check() { in_each_workspace cargo fmt --check; }
+# Names the files; `cargo fmt` mends them. `cargo fmt --all` would wander into path dependencies of the other workspaces.
+fmt_check() { in_each_workspace cargo fmt --check -- -l; }
 
 lint() {
   local code=0
-  cargo clippy --locked --workspace --all-targets -- -D warnings || code=1
+  cargo clippy --locked --workspace --all-targets --keep-going -- -D warnings || code=1
   (cd guest && cargo clippy --locked --all-targets -- -D warnings) || code=1
   (cd web-yew && with_wasm_path cargo clippy --locked --workspace --target wasm32-unknown-unknown -- -D warnings) || code=1
   return "$code"

@@ -31,7 +31,12 @@ fill_tree() {
   printf 'root::0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' | write etc/passwd
   printf 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n' | write etc/group
   printf '/bin/sh\n/bin/ash\n' | write etc/shells
-  printf 'export PATH=/bin:/sbin:/usr/bin:/usr/sbin\nexport PS1="\\h:\\w\\\\$ "\n[ -t 0 ] && [ -z "$MOTD_SHOWN" ] && cat /etc/motd\nexport MOTD_SHOWN=1\n' | write etc/profile
+  write etc/profile <<'PROFILE'
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin
+export PS1='\h:\w\$ '
+if [ -t 0 ] && [ -z "$MOTD_SHOWN" ]; then cat /etc/motd; fi
+export MOTD_SHOWN=1
+PROFILE
   write etc/motd <<'MOTD'
 
 This is a microVM of hearth: busybox on a root file system of its own.

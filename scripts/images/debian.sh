@@ -6,11 +6,11 @@
 
 OUT=$IMAGES/debian
 SUITE=bookworm
-# 290 MB are used; the rest is room to install into, and sparse on the host.
+# 180 MB are used; the rest is room to install into, and sparse on the host.
 SIZE=2G
 # What a person expects of a Debian VM beyond minbase: an init, networking tools, a resolver that works, an editor-free minimum.
 PACKAGES=systemd-sysv,dbus,iproute2,iputils-ping,netbase,ca-certificates,procps,less
-RECIPE=$(sha256sum <"${BASH_SOURCE[0]}" | cut -c1-16)
+RECIPE=$(cat "${BASH_SOURCE[0]}" "$ROOT/scripts/images/debian-hook.sh" | sha256sum | cut -c1-16)
 # Reinstalling once a quarter of a year keeps the security fixes coming without making every `make image-debian` slow.
 KEEP_DAYS=90
 
@@ -28,7 +28,7 @@ step "image-debian: install Debian $SUITE into a folder (one to three minutes)" 
 mirror=()
 if [ -n "${HEARTH_DEBIAN_MIRROR:-}" ]; then
   mirror=("$HEARTH_DEBIAN_MIRROR")
-elif [ "$(. /etc/os-release && echo "$ID/${VERSION_CODENAME:-}")" = "debian/$SUITE" ]; then
+elif grep -qx "VERSION_CODENAME=$SUITE" /etc/os-release; then
   # The archive that this machine itself is installed from is the one that can be reached.
   cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | grep -E "^deb .*\b$SUITE(-updates|-security)?\b" | grep -v backports >"$SCRATCH/sources.list" || true
   cat /etc/apt/sources.list.d/debian.sources >>"$SCRATCH/sources.sources" 2>/dev/null || true
@@ -38,17 +38,7 @@ mkdir -p "$OUT"
 as_root mmdebstrap --quiet --variant=minbase --include="$PACKAGES" \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/man/*' \
-  --customize-hook='printf "debian\n" >"$1/etc/hostname"' \
-  --customize-hook='printf "127.0.0.1\tlocalhost debian\n::1\tlocalhost\n" >"$1/etc/hosts"' \
-  --customize-hook='printf "nameserver 1.1.1.1\n" >"$1/etc/resolv.conf"' \
-  --customize-hook='printf "\nThis is a microVM of hearth: Debian on a root file system of its own.\n\n" >"$1/etc/motd"' \
-  --customize-hook='printf "/dev/vda / ext4 defaults,noatime 0 0\n" >"$1/etc/fstab"' \
-  --customize-hook=': >"$1/etc/machine-id"' \
-  --customize-hook='ln -sf /lib/systemd/system/multi-user.target "$1/etc/systemd/system/default.target"' \
-  --customize-hook='for u in systemd-timesyncd.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer e2scrub_reap.service systemd-pstore.service proc-sys-fs-binfmt_misc.automount serial-getty@ttyS0.service; do chroot "$1" systemctl --quiet mask "$u" 2>/dev/null || true; done' \
-  --customize-hook='mkdir -p "$1/etc/systemd/system/console-getty.service.d" && printf "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200 console linux\n" >"$1/etc/systemd/system/console-getty.service.d/autologin.conf"' \
-  --customize-hook='chroot "$1" systemctl --quiet enable console-getty.service' \
-  --customize-hook='chroot "$1" passwd --quiet --delete root' \
+  --customize-hook="$ROOT/scripts/images/debian-hook.sh" \
   "$SUITE" "$SCRATCH/tree" "${mirror[@]}"
 
 step "image-debian: fill an ext4 image of $SIZE" "free space: 700 MB in ${TMPDIR:-/tmp} and in the clone"
