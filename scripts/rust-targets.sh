@@ -52,6 +52,7 @@ wasm_by_debian() {
   fi
 }
 
+step "set-up: the folder for tools, $HEARTH_TOOLS" 'let HEARTH_TOOLS name a folder that can be written'
 mkdir -p "$HEARTH_TOOLS"
 step "set-up: Rust target $WASM" "rustup target add $WASM, or on Debian: apt-get install rustc-web cargo-web rust-web-src"
 wasm_path=''

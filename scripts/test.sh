@@ -117,8 +117,7 @@ lint() {
 }
 
 wasm_check() {
-  with_wasm_path cargo check --locked -p hearth-domain --target wasm32-unknown-unknown
-  with_wasm_path cargo check --locked -p hearth-api --features client --target wasm32-unknown-unknown
+  with_wasm_path cargo check --locked -p hearth-domain -p hearth-api --features hearth-api/client --target wasm32-unknown-unknown
 }
 
 # The advisories need their database from GitHub, which a CI machine without a network to it cannot reach.
