@@ -26,6 +26,7 @@ fi
 [ $# -gt 0 ] || fail 'usage: in-netns.sh CMD...'
 STEP='network namespace'
 REMEDY='needs root and a kernel with network namespaces (unshare -n true)'
+as_root unshare --net --mount --pid --fork true || fail "in-netns: this machine lets nobody make namespaces (in a container: give it CAP_SYS_ADMIN): $REMEDY"
 self=$(readlink -f "${BASH_SOURCE[0]}")
 # A process namespace too: whatever guest a failed test leaves behind ends with it. --propagation private: the new /sys stays in here.
 spaces=(--net --mount --propagation private --pid --fork --kill-child --mount-proc)
