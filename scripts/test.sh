@@ -16,7 +16,7 @@ export HEARTH_IMAGES=$IMAGES
 # What no machine of ours took: a stuck test must end the run and name itself in the log, rather than hang a CI for hours.
 STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-2400}
 mkdir -p "$LOGS"
-rm -f -- "$LOGS"/*.log
+rm -f -- "$LOGS"/*.log "$LOGS/summary"
 : >"$HEARTH_SKIP_LOG"
 
 passed=0 failed=0 skipped=0
@@ -32,7 +32,7 @@ summary() {
     printf '\nfailed:\n'
     printf '   %s\n' "${failures[@]}"
   fi
-  printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+  printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped" | tee "$LOGS/summary"
   [ "$failed" = 0 ]
 }
 
@@ -136,19 +136,35 @@ deny_check() {
   cargo deny --offline check bans licenses sources
 }
 
-# Compiled outside, where crates can be fetched; run inside, where nothing can be reached but the loopback. --no-fail-fast: all failures at once.
+# Both phases select the whole workspace, and then targets of it: another selection of packages would unify other features and compile every
+# dependency a second time. Compiled outside, where crates can be fetched; run inside, where nothing can be reached but the loopback.
+# --no-fail-fast: all failures at once.
+test_targets() {
+  local file
+  for file in "$@"; do
+    [ ! -e "$file" ] || printf -- '--test=%s\n' "$(basename "$file" .rs)"
+  done
+}
+
 unit_tests() {
-  local which=(--locked --workspace --exclude hearth-tests)
-  cargo test "${which[@]}" --no-run && scripts/in-netns.sh cargo test --offline "${which[@]}" --no-fail-fast
+  local targets file files=()
+  for file in */tests/*.rs; do
+    case $file in tests/* | guest/* | web-yew/*) ;; *) files+=("$file") ;; esac
+  done
+  mapfile -t targets < <(test_targets "${files[@]}")
+  cargo test --locked --workspace --no-run &&
+    scripts/in-netns.sh cargo test --offline --locked --workspace --lib --bins "${targets[@]}" --no-fail-fast
 }
 
 e2e_tests() {
+  local targets
+  mapfile -t targets < <(test_targets tests/tests/*.rs)
+  [ ${#targets[@]} != 0 ] || fail 'there is no suite in tests/tests/*.rs'
   # One at a time: they measure times, and a machine of CI has two cores for hearth, QEMU and a browser.
-  cargo test --locked -p hearth-tests --no-run &&
-    scripts/in-netns.sh cargo test --offline --locked -p hearth-tests --no-fail-fast -- --test-threads="${HEARTH_E2E_THREADS:-1}"
+  scripts/in-netns.sh cargo test --offline --locked --workspace "${targets[@]}" --no-fail-fast -- --test-threads="${HEARTH_E2E_THREADS:-1}"
 }
 
-export -f in_each_workspace fmt_check lint with_wasm_path wasm_check deny_check unit_tests e2e_tests say
+export -f in_each_workspace fmt_check lint with_wasm_path wasm_check deny_check test_targets unit_tests e2e_tests say fail
 
 # A function runs under timeout(1) only through a shell of its own.
 run() { local name=$1 title=$2; shift 2; check "$name" "$title" bash -c "set -eu; $*"; }
@@ -178,4 +194,6 @@ run e2e 'end to end: the built binary in a network of its own' e2e_tests || true
 # With sudo some of what was built in the namespace belongs to root now.
 if [ "$(id -u)" != 0 ]; then as_root chown -R "$(id -u):$(id -g)" target; fi
 printf '\n%s minutes in all\n' "$(((SECONDS - begun + 59) / 60))"
+# The trap would add lines after the last one.
+trap - ERR
 summary
