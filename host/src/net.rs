@@ -1,8 +1,21 @@
 //! The network port: one NAT network on a bridge, a TAP device per VM, address translation by nftables.
+//!
+//! Owns the trait, the plan and the errors; [`nat`] is the network of real machines, [`none`] stands in where the right is missing.
+//! Which address a VM gets is decided in `domain::ipam`, not here.
+
+mod clash;
+mod links;
+pub mod nat;
+pub mod none;
+mod owner;
+mod rules;
+mod tap;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use domain::VmId;
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 /// The NAT network as the node wants it.
 #[derive(Debug, Clone)]
@@ -41,4 +54,12 @@ pub trait Network: Send + Sync + 'static {
     async fn sweep(&self, known: &[String]) -> Result<Vec<String>, NetError>;
     /// Removes the bridge and the rules: `hearth down`.
     async fn tear_down(&self) -> Result<(), NetError>;
+}
+
+/// The network of this machine, made for real: what comes back works. On an error nothing is left that was not there before, except
+/// where the machine refused half-way (then the next try repairs it).
+pub async fn detect(plan: NetworkPlan) -> Result<Arc<dyn Network>, NetError> {
+    let network = nat::NatNetwork::open(plan)?;
+    network.ensure().await?;
+    Ok(Arc::new(network))
 }

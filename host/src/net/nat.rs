@@ -1,0 +1,288 @@
+//! The NAT network of a real machine: the bridge, its address, forwarding and the rules, and a TAP device per VM.
+//!
+//! What is changed on the machine, all of it: the bridge `plan.bridge` and its TAP devices, the table `inet hearth_<bridge>`, and
+//! `net.ipv4.ip_forward`, which is switched on if it is off and then left on (others may have come to rely on it; `hearth down` does
+//! not switch it off). Per-device forwarding is no way round that: answers arrive on the uplink, which would need it too.
+//!
+//! Whose a device is stands in its alias. **A bridge belongs to one hearth**: a second one with another data directory is refused with
+//! the sentence what to do, it does not share. Sharing would let two address pools give the same address twice.
+//!
+//! Concurrency: `ensure` and `tear_down` take turns; `attach` and `detach` of different VMs may run at once.
+
+use super::{
+    NetError, Network, NetworkPlan,
+    clash::{self, Claim, Net},
+    links::{Address, Link, LinkError, Links},
+    owner::{self, Mark},
+    rules, tap,
+};
+use async_trait::async_trait;
+use domain::VmId;
+use rtnetlink::packet_route::link::InfoKind;
+use std::{fs, io};
+use tokio::sync::Mutex;
+
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+pub struct NatNetwork {
+    plan: NetworkPlan,
+    links: Links,
+    /// Held while the bridge and the rules are made or removed.
+    shape: Mutex<()>,
+}
+
+impl NatNetwork {
+    /// Connects to the kernel; makes nothing yet. Needs a tokio runtime.
+    pub fn open(plan: NetworkPlan) -> Result<NatNetwork, NetError> {
+        let refuse = |detail: &str| NetError::Bridge { bridge: plan.bridge.clone(), detail: detail.to_owned() };
+        if !owner::is_device_name(&plan.bridge) {
+            return Err(refuse("a device name has 1 to 15 letters, digits, '-', '_' or '.', and begins with a letter or digit"));
+        }
+        if !owner::is_owner(&plan.owner) {
+            return Err(refuse("the owner's name must be 1 to 200 printable characters without spaces"));
+        }
+        if !(1..=30).contains(&plan.prefix) {
+            return Err(refuse("the subnet's prefix must be 1 to 30"));
+        }
+        let links = Links::connect().map_err(|error| NetError::NotPermitted { detail: error.to_string() })?;
+        Ok(NatNetwork { plan, links, shape: Mutex::new(()) })
+    }
+
+    fn bridge_error(&self, error: LinkError) -> NetError {
+        if error.is_permission() {
+            return NetError::NotPermitted { detail: format!("{error}: run as root or with CAP_NET_ADMIN") };
+        }
+        self.bridge_refused(error.to_string())
+    }
+
+    fn bridge_refused(&self, detail: String) -> NetError {
+        NetError::Bridge { bridge: self.plan.bridge.clone(), detail }
+    }
+
+    /// Ours by its alias, or by its MAC when hearth died before it could set the alias.
+    fn owns_bridge(&self, link: &Link) -> bool {
+        match link.alias.as_deref().filter(|alias| !alias.is_empty()) {
+            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.owner == self.plan.owner),
+            None => link.mac == owner::bridge_mac(&self.plan.owner, &self.plan.bridge),
+        }
+    }
+
+    fn check_bridge(&self, link: &Link) -> Result<(), NetError> {
+        if link.kind != Some(InfoKind::Bridge) {
+            return Err(self
+                .bridge_refused("a device of this name exists and is no bridge: start with another name (--bridge)".to_owned()));
+        }
+        if self.owns_bridge(link) {
+            return Ok(());
+        }
+        Err(self.bridge_refused(match link.alias.as_deref().and_then(Mark::parse) {
+            Some(mark) => format!(
+                "it belongs to another hearth on this machine ({}): start this one with its own --bridge and --subnet, or end the other with hearth down",
+                mark.owner
+            ),
+            None => "a bridge of this name exists and is not hearth's: start with another name (--bridge) or remove it".to_owned(),
+        }))
+    }
+
+    async fn ensure_bridge(&self) -> Result<Link, NetError> {
+        let name = &self.plan.bridge;
+        let found = self.links.find(name).await.map_err(|error| self.bridge_error(error))?;
+        let link = match found {
+            Some(link) => link,
+            None => {
+                self.check_free(None).await?;
+                let mac = owner::bridge_mac(&self.plan.owner, name);
+                self.links.add_bridge(name, mac).await.map_err(|error| self.bridge_error(error))?;
+                let made = self.links.find(name).await.map_err(|error| self.bridge_error(error))?;
+                made.ok_or_else(|| self.bridge_refused("it vanished right after it was made".to_owned()))?
+            }
+        };
+        self.check_bridge(&link)?;
+        let alias = owner::bridge_alias(&self.plan.owner);
+        if !link.is_up || link.alias.as_deref() != Some(&alias) {
+            self.links.mark_up(link.index, &alias).await.map_err(|error| self.bridge_error(error))?;
+        }
+        Ok(link)
+    }
+
+    async fn ensure_address(&self, bridge: u32) -> Result<(), NetError> {
+        let NetworkPlan { gateway, prefix, .. } = self.plan;
+        let addresses = self.links.addresses().await.map_err(|error| self.bridge_error(error))?;
+        let on_bridge: Vec<Address> = addresses.into_iter().filter(|address| address.index == bridge).collect();
+        if on_bridge.iter().any(|address| address.local == gateway && address.prefix == prefix) {
+            return Ok(());
+        }
+        if let Some(other) = on_bridge.first() {
+            return Err(self.bridge_refused(format!(
+                "it has the address {}/{} and not {gateway}/{prefix}: start with the --subnet it was made with, or run hearth down first",
+                other.local, other.prefix
+            )));
+        }
+        self.check_free(Some(bridge)).await?;
+        match self.links.add_address(bridge, gateway, prefix).await {
+            Err(error) if error.is(nix::errno::Errno::EEXIST) => Ok(()),
+            other => other.map_err(|error| self.bridge_error(error)),
+        }
+    }
+
+    /// Whether no other device has our subnet or a part of it.
+    async fn check_free(&self, bridge: Option<u32>) -> Result<(), NetError> {
+        let ours = Net { address: self.plan.gateway, prefix: self.plan.prefix };
+        let addresses = self.links.addresses().await.map_err(|error| self.bridge_error(error))?;
+        let routes = self.links.routes().await.map_err(|error| self.bridge_error(error))?;
+        let connected = addresses
+            .iter()
+            .map(|address| (address.index, Net { address: address.local, prefix: address.prefix }, Claim::Connected));
+        let routed = routes.iter().map(|route| (route.index, route.net, route.claim));
+        let clash =
+            connected.chain(routed).find(|(index, net, claim)| Some(*index) != bridge && clash::clashes(ours, *net, *claim));
+        let Some((index, net, _)) = clash else { return Ok(()) };
+        let links = self.links.all().await.map_err(|error| self.bridge_error(error))?;
+        let device = links.into_iter().find(|link| link.index == index).map_or_else(|| index.to_string(), |link| link.name);
+        Err(NetError::AddressTaken {
+            address: self.plan.gateway,
+            detail: format!("{device} has {net}: choose a free one with --subnet"),
+        })
+    }
+
+    /// On the bridge, isolated, marked and up: whatever is not so is put right.
+    async fn put_right(&self, link: &Link, alias: &str, bridge: u32) -> Result<(), NetError> {
+        let right =
+            link.is_up && link.controller == Some(bridge) && link.isolated == Some(true) && link.alias.as_deref() == Some(alias);
+        if right {
+            return Ok(());
+        }
+        self.links.join(link.index, alias, bridge).await.map_err(|error| tap_error(&link.name, error))
+    }
+
+    /// An existing device of the TAP's name is ours to change if it is a TAP that our alias names, or one without alias on our bridge.
+    fn check_tap(&self, link: &Link, bridge: u32) -> Result<(), NetError> {
+        let refuse = |detail: String| Err(NetError::Tap { tap: link.name.clone(), detail });
+        if link.kind != Some(InfoKind::Tun) {
+            return refuse("a device of this name exists and is no TAP: remove it".to_owned());
+        }
+        match link.alias.as_deref().filter(|alias| !alias.is_empty()) {
+            None if link.controller == Some(bridge) => Ok(()),
+            None => refuse("a TAP of this name exists and is not hearth's: remove it".to_owned()),
+            Some(alias) => match Mark::parse(alias) {
+                Some(mark) if mark.owner == self.plan.owner => Ok(()),
+                Some(mark) => refuse(format!("it belongs to another hearth on this machine ({})", mark.owner)),
+                None => refuse(format!("a TAP of this name exists and is not hearth's ({alias}): remove it")),
+            },
+        }
+    }
+
+    async fn bridge_index(&self, tap: &str) -> Result<u32, NetError> {
+        match self.links.find(&self.plan.bridge).await.map_err(|error| tap_error(tap, error))? {
+            Some(link) => self.check_bridge(&link).map(|()| link.index),
+            // Someone removed it: make it again, rules and all.
+            None => {
+                self.ensure().await?;
+                let found = self.links.find(&self.plan.bridge).await.map_err(|error| tap_error(tap, error))?;
+                found.map(|link| link.index).ok_or_else(|| self.bridge_refused("someone removes it again and again".to_owned()))
+            }
+        }
+    }
+
+    /// Every TAP device of this owner on the machine.
+    async fn own_taps(&self) -> Result<Vec<Link>, NetError> {
+        let all = self.links.all().await.map_err(|error| self.bridge_error(error))?;
+        let own = |link: &Link| {
+            link.kind == Some(InfoKind::Tun)
+                && link.alias.as_deref().and_then(Mark::parse).is_some_and(|mark| mark.owner == self.plan.owner)
+        };
+        Ok(all.into_iter().filter(own).collect())
+    }
+}
+
+#[async_trait]
+impl Network for NatNetwork {
+    async fn ensure(&self) -> Result<(), NetError> {
+        let _turn = self.shape.lock().await;
+        let bridge = self.ensure_bridge().await?;
+        self.ensure_address(bridge.index).await?;
+        // The rules before the switch: at no moment does the machine forward for guests unfiltered.
+        rules::apply(&self.plan).await?;
+        switch_forwarding_on()
+    }
+
+    async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError> {
+        if !owner::is_device_name(tap) {
+            return Err(NetError::Tap { tap: tap.to_owned(), detail: "this is no name for a device".to_owned() });
+        }
+        let bridge = self.bridge_index(tap).await?;
+        let alias = owner::tap_alias(&self.plan.owner, vm);
+        if let Some(link) = self.links.find(tap).await.map_err(|error| tap_error(tap, error))? {
+            self.check_tap(&link, bridge)?;
+            return self.put_right(&link, &alias, bridge).await;
+        }
+        let fresh = tap::Fresh::create(tap).map_err(|error| tun_error(tap, &error))?;
+        let made = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
+        let made =
+            made.ok_or_else(|| NetError::Tap { tap: tap.to_owned(), detail: "it vanished right after it was made".to_owned() })?;
+        self.put_right(&made, &alias, bridge).await?;
+        fresh.keep().map_err(|error| tun_error(tap, &error))
+    }
+
+    async fn detach(&self, tap: &str) -> Result<(), NetError> {
+        let Some(link) = self.links.find(tap).await.map_err(|error| tap_error(tap, error))? else { return Ok(()) };
+        let bridge = self.links.find(&self.plan.bridge).await.map_err(|error| tap_error(tap, error))?;
+        self.check_tap(&link, bridge.map_or(0, |bridge| bridge.index))?;
+        self.links.remove(link.index).await.map_err(|error| tap_error(tap, error))
+    }
+
+    async fn sweep(&self, known: &[String]) -> Result<Vec<String>, NetError> {
+        let mut removed = Vec::new();
+        for link in self.own_taps().await? {
+            if known.contains(&link.name) {
+                continue;
+            }
+            self.links.remove(link.index).await.map_err(|error| tap_error(&link.name, error))?;
+            removed.push(format!("the TAP device {}", link.name));
+        }
+        Ok(removed)
+    }
+
+    async fn tear_down(&self) -> Result<(), NetError> {
+        let _turn = self.shape.lock().await;
+        for link in self.own_taps().await? {
+            self.links.remove(link.index).await.map_err(|error| tap_error(&link.name, error))?;
+        }
+        if let Some(link) = self.links.find(&self.plan.bridge).await.map_err(|error| self.bridge_error(error))? {
+            // Another's bridge has another's rules.
+            self.check_bridge(&link)?;
+            self.links.remove(link.index).await.map_err(|error| self.bridge_error(error))?;
+        }
+        rules::remove(&self.plan.bridge).await
+    }
+}
+
+fn tap_error(tap: &str, error: LinkError) -> NetError {
+    if error.is_permission() {
+        return NetError::NotPermitted { detail: format!("{error}: run as root or with CAP_NET_ADMIN") };
+    }
+    NetError::Tap { tap: tap.to_owned(), detail: error.to_string() }
+}
+
+fn tun_error(tap: &str, error: &io::Error) -> NetError {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            NetError::NotPermitted { detail: "/dev/net/tun is missing: load the module tun (modprobe tun)".to_owned() }
+        }
+        io::ErrorKind::PermissionDenied => {
+            NetError::NotPermitted { detail: format!("/dev/net/tun: {error}: run as root or with CAP_NET_ADMIN") }
+        }
+        _ => NetError::Tap { tap: tap.to_owned(), detail: error.to_string() },
+    }
+}
+
+fn switch_forwarding_on() -> Result<(), NetError> {
+    let refused = |error: io::Error| NetError::NotPermitted {
+        detail: format!("{IP_FORWARD}: {error}: switch it on with sysctl -w net.ipv4.ip_forward=1"),
+    };
+    if fs::read_to_string(IP_FORWARD).map_err(refused)?.trim() == "1" {
+        return Ok(());
+    }
+    tracing::info!("net.ipv4.ip_forward is off; switching it on for the guests' network");
+    fs::write(IP_FORWARD, "1").map_err(refused)
+}
