@@ -1,0 +1,26 @@
+//! Version 1 of the REST API. A published type never changes its meaning; fields may be added.
+//!
+//! Requests refuse unknown fields; responses may grow, so readers ignore what they do not know, and enums decode to `Unknown`.
+
+pub mod common;
+pub mod event;
+pub mod exec;
+pub mod host;
+pub mod image;
+pub mod metrics;
+pub mod node;
+pub mod operation;
+pub mod vm;
+
+pub use common::{Labels, List, Reason};
+pub use event::{Event, EventKind};
+pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalControl};
+pub use host::{Host, HostState, HostStatus, PatchHost};
+pub use image::{CreateImage, Image, ImageKind, ImageSpec, ImageState, ImageStatus, PatchImage};
+pub use metrics::{HostMetrics, VmMetrics};
+pub use node::{ActorView, NodeTree};
+pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};
+pub use vm::{
+    AgentStatus, CreateVm, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm, VmSpec, VmState, VmStatus,
+    VmmStatus,
+};

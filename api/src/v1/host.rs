@@ -1,0 +1,94 @@
+//! Hosts: the machines that run VMs. They register themselves.
+
+use super::common::Labels;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Host {
+    /// Opaque, stable, begins with `host_`.
+    pub id: String,
+    pub name: String,
+    pub project: String,
+    pub labels: Labels,
+    pub generation: u64,
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub created_at: jiff::Timestamp,
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub updated_at: jiff::Timestamp,
+    pub spec: HostSpec,
+    pub status: HostStatus,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostSpec {
+    /// No new VMs are placed here; those that are here go on.
+    pub cordoned: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum HostState {
+    Healthy,
+    Degraded,
+    Offline,
+    /// A state of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+impl HostState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HostState::Healthy => "healthy",
+            HostState::Degraded => "degraded",
+            HostState::Offline => "offline",
+            HostState::Unknown => "unknown",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostStatus {
+    pub state: HostState,
+    pub hostname: String,
+    pub kernel: String,
+    pub architecture: String,
+    pub cpu_model: String,
+    pub cpus: u32,
+    pub mem_mib: u64,
+    /// What VMs may use together, and what running VMs hold of it.
+    pub vm_vcpus: u32,
+    pub vm_mem_mib: u64,
+    pub held_vcpus: u64,
+    pub held_mem_mib: u64,
+    /// VMs on this host, running or not.
+    pub vms: u64,
+    pub hearth_version: String,
+    /// `firecracker`, `qemu` or `simulated`.
+    pub vmm: String,
+    pub vmm_version: String,
+    /// `kvm`, `tcg` or `none`.
+    pub acceleration: String,
+    /// Why this VMM and this acceleration were chosen.
+    pub vmm_reason: String,
+    /// Absent: VMs get a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_problem: Option<String>,
+    pub problems: Vec<String>,
+    pub actions: Vec<String>,
+    pub refused: BTreeMap<String, String>,
+}
+
+/// `PATCH /v1/hosts/ID`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PatchHost {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+}

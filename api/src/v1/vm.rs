@@ -1,0 +1,234 @@
+//! Virtual machines.
+
+use super::common::{Labels, Reason};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A VM as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Vm {
+    /// Opaque, stable, begins with `vm_`.
+    pub id: String,
+    pub name: String,
+    pub project: String,
+    pub labels: Labels,
+    /// Rises with each change; the ETag.
+    pub generation: u64,
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub created_at: jiff::Timestamp,
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub updated_at: jiff::Timestamp,
+    pub spec: VmSpec,
+    pub status: VmStatus,
+}
+
+/// What the VM is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmSpec {
+    /// The host to run on, by name or id. Absent: chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// 1 to 32.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 32))]
+    pub vcpus: u32,
+    /// At least 64.
+    #[cfg_attr(feature = "schema", schema(minimum = 64))]
+    pub mem_mib: u32,
+    /// A kernel image, by name or id. Absent: the default kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// A rootfs image, by name or id.
+    pub image: String,
+    /// Size of the root disk. Absent: the image's own. Never smaller than the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_mib: Option<u64>,
+    /// Appended to the kernel command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<String>,
+    /// Absent: `["default"]`. Empty: no network.
+    #[serde(default = "default_networks")]
+    pub networks: Vec<String>,
+    #[serde(default)]
+    pub restart: RestartPolicy,
+}
+
+fn default_networks() -> Vec<String> {
+    vec!["default".to_owned()]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum RestartPolicy {
+    Never,
+    /// After a panic or when the VMM failed or was killed; not after an orderly shutdown from inside.
+    #[default]
+    OnFailure,
+    Always,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub enum VmState {
+    Creating,
+    Created,
+    Starting,
+    Running,
+    Pausing,
+    Paused,
+    Resuming,
+    Stopping,
+    Stopped,
+    Snapshotting,
+    Restoring,
+    Failed,
+    Deleting,
+    /// A state of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+impl VmState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VmState::Creating => "creating",
+            VmState::Created => "created",
+            VmState::Starting => "starting",
+            VmState::Running => "running",
+            VmState::Pausing => "pausing",
+            VmState::Paused => "paused",
+            VmState::Resuming => "resuming",
+            VmState::Stopping => "stopping",
+            VmState::Stopped => "stopped",
+            VmState::Snapshotting => "snapshotting",
+            VmState::Restoring => "restoring",
+            VmState::Failed => "failed",
+            VmState::Deleting => "deleting",
+            VmState::Unknown => "unknown",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmStatus {
+    pub state: VmState,
+    /// Why the VM is in this state, where that is not plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The name of the host that it is on.
+    pub host: String,
+    /// The process that runs it, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vmm: Option<VmmStatus>,
+    pub ips: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// Why the VM has no network although its spec asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_problem: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentStatus>,
+    /// The id of the operation in flight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// Since when it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub started_at: Option<jiff::Timestamp>,
+    /// How often the restart policy started it again.
+    pub restarts: u64,
+    /// What may be done now: `start stop pause resume reboot delete update shell exec console logs`.
+    pub actions: Vec<String>,
+    /// Every other action, and why not.
+    pub refused: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmmStatus {
+    /// `firecracker`, `qemu` or `simulated`.
+    pub driver: String,
+    pub pid: u32,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct AgentStatus {
+    pub connected: bool,
+    pub version: String,
+    /// The guest's kernel release, as the agent reports it.
+    pub kernel: String,
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub last_seen: jiff::Timestamp,
+}
+
+/// `POST /v1/vms`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CreateVm {
+    /// Absent: made from the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// So far only `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    pub spec: VmSpec,
+    /// Start it as soon as it is created; the operation then ends when it runs.
+    #[serde(default)]
+    pub start: bool,
+}
+
+/// `PATCH /v1/vms/ID`: what is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PatchVm {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<PatchVmSpec>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PatchVmSpec {
+    /// Only while the VM is not running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcpus: Option<u32>,
+    /// Only while the VM is not running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_mib: Option<u32>,
+    /// Only while the VM is not running. Empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
+}
+
+/// `POST /v1/vms/ID/stop`; the body may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StopRequest {
+    /// End the machine at once instead of asking the guest.
+    #[serde(default)]
+    pub force: bool,
+    /// How long the guest may take before it is ended; 1 to 600, 30 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_s: Option<u32>,
+}
+
+/// `POST /v1/vms/ID/reboot`; the body may be left out.
+pub type RebootRequest = StopRequest;
