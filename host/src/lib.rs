@@ -4,6 +4,7 @@
 //! happen next; that is `domain`. What each call leaves behind when it fails or is dropped is said at the trait.
 
 pub mod doctor;
+pub mod facts;
 pub mod guest;
 pub mod image;
 pub mod net;

@@ -8,6 +8,7 @@ mod links;
 pub mod nat;
 pub mod none;
 mod owner;
+pub(crate) mod probe;
 mod rules;
 mod tap;
 #[cfg(test)]

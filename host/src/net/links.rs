@@ -118,6 +118,12 @@ impl Links {
         bounded("make the bridge", self.handle.link().add(message).execute()).await
     }
 
+    /// Only to see whether the kernel has VLAN filtering; see [`Links::add_bridge`].
+    pub async fn add_vlan_bridge(&self, name: &str) -> Result<(), LinkError> {
+        let message = LinkMessageBuilder::<LinkBridge>::new(name).vlan_filtering(true).build();
+        bounded("make a bridge with VLAN filtering", self.handle.link().add(message).execute()).await
+    }
+
     pub async fn mark_up(&self, index: u32, alias: &str) -> Result<(), LinkError> {
         let message = LinkUnspec::new_with_index(index).alias(alias).up().build();
         bounded("mark the device and set it up", self.handle.link().set(message).execute()).await
