@@ -61,9 +61,9 @@ fn reserve_mib(mem_mib: u64) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct HostUsage {
     /// Of all processors together, 0 to 100, since the last look.
-    pub cpu_percent: f32,
-    pub mem_used_mib: u64,
-    pub mem_total_mib: u64,
+    pub cpu_percent: f64,
+    pub mem_used_bytes: u64,
+    pub mem_total_bytes: u64,
     /// Of the file system that holds the data directory; free is what an unprivileged program may still take.
     pub disk_used_bytes: u64,
     pub disk_total_bytes: u64,
@@ -109,9 +109,9 @@ fn look(system: Option<&mut System>, data_dir: &std::path::Path) -> HostUsage {
     if let Some(system) = system {
         system.refresh_cpu_usage();
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        usage.cpu_percent = system.global_cpu_usage();
-        usage.mem_total_mib = system.total_memory() / MIB;
-        usage.mem_used_mib = system.total_memory().saturating_sub(system.available_memory()) / MIB;
+        usage.cpu_percent = f64::from(system.global_cpu_usage());
+        usage.mem_total_bytes = system.total_memory();
+        usage.mem_used_bytes = system.total_memory().saturating_sub(system.available_memory());
     }
     if let Ok(space) = nix::sys::statvfs::statvfs(data_dir) {
         let block = space.fragment_size();
@@ -159,7 +159,7 @@ mod tests {
     fn usage_is_within_what_there_is() {
         let meter = Meter::new(std::env::temp_dir());
         let first = meter.usage();
-        assert!(first.mem_used_mib > 0 && first.mem_used_mib < first.mem_total_mib, "{first:?}");
+        assert!(first.mem_used_bytes > 0 && first.mem_used_bytes < first.mem_total_bytes, "{first:?}");
         assert!(first.disk_used_bytes > 0 && first.disk_used_bytes < first.disk_total_bytes, "{first:?}");
         assert!(first.disk_free_bytes <= first.disk_total_bytes - first.disk_used_bytes, "{first:?}");
         assert_eq!(meter.usage(), first, "asked again at once");
