@@ -37,7 +37,7 @@ fn tried(probe: Probe, nft: Result<String, String>) -> Vec<Check> {
             Check::new(VLAN.0, VLAN.1, Status::Missing, format!("{detail}; not needed, each network has its own bridge"))
         }
     };
-    let rules = probe.rules.and_then(|()| nft);
+    let rules = probe.rules.and(nft);
     let nftables = match rules {
         Ok(version) => Check::ok(NFTABLES.0, NFTABLES.1, format!("{version}: hearth's rules were set and removed")),
         Err(detail) => Check::new(NFTABLES.0, NFTABLES.1, Status::Failed, detail)

@@ -1,4 +1,4 @@
-//! The nftables table of one bridge, and the program `nft` that sets it. Owns the text of the rules and the deadline.
+//! The nftables table of one bridge. Owns the rules; [`nft`] hands them to the kernel.
 //!
 //! The table is `inet hearth_<bridge>`; it is replaced as a whole, in one transaction, and no other table is touched. What it says:
 //! - **out**: what guests send to elsewhere leaves with the host's address (masquerade); answers come back; nobody outside opens a
@@ -11,6 +11,8 @@
 //!
 //! A verdict `accept` ends only our chain: another table that drops forwarded packets (Docker's does) still wins.
 
+mod nft;
+
 use super::{NetError, NetworkPlan, clash::Net};
 use nftables::{
     batch::Batch,
@@ -19,13 +21,10 @@ use nftables::{
     stmt::{Match, Operator, Statement},
     types::{NfChainPolicy, NfChainType, NfFamily, NfHook},
 };
-use std::{borrow::Cow, io, net::Ipv4Addr, process::Stdio, time::Duration};
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use std::{borrow::Cow, net::Ipv4Addr};
 
-/// 5 ms measured; a machine with ten thousands of foreign rules needs seconds, because `nft` reads them first.
-const NFT_DEADLINE: Duration = Duration::from_secs(15);
-/// How much of what `nft` complains about goes into an error.
-const COMPLAINT_MAX: usize = 400;
+/// The rules of one chain, each a list of statements.
+type Rules = Vec<Vec<Statement<'static>>>;
 
 /// Where base chains stand; the kernel's own names for these numbers are `raw`, `filter` and `srcnat`.
 const PRIORITY_RAW: i32 = -300;
@@ -38,14 +37,14 @@ pub(super) fn table_name(bridge: &str) -> String {
 
 /// Replaces the table by what it should be.
 pub(super) async fn apply(plan: &NetworkPlan) -> Result<(), NetError> {
-    run(&wanted(plan)).await
+    nft::run(&wanted(plan)).await
 }
 
 /// Removes the table; absent is no error.
 pub(super) async fn remove(bridge: &str) -> Result<(), NetError> {
     let mut batch = Batch::new();
     clear(&mut batch, &table_name(bridge));
-    run(&batch.to_nftables()).await
+    nft::run(&batch.to_nftables()).await
 }
 
 /// Deleting what is not there is an error, adding what is there is none: so it is added first. All in one transaction.
@@ -64,7 +63,7 @@ fn wanted(plan: &NetworkPlan) -> Nftables<'static> {
     clear(&mut batch, &name);
     batch.add(table(&name));
     // No chain may be called `fwd`: that is a word of the language, and `nft` refuses its own listing.
-    let chains: [(&str, NfChainType, NfHook, i32, Vec<Vec<Statement<'static>>>); 4] = [
+    let chains: [(&str, NfChainType, NfHook, i32, Rules); 4] = [
         ("spoofing", NfChainType::Filter, NfHook::Prerouting, PRIORITY_RAW, spoofing(plan)),
         ("to_host", NfChainType::Filter, NfHook::Input, PRIORITY_FILTER, to_host(plan)),
         ("forwarding", NfChainType::Filter, NfHook::Forward, PRIORITY_FILTER, forwarding(plan)),
@@ -95,11 +94,11 @@ fn wanted(plan: &NetworkPlan) -> Nftables<'static> {
     batch.to_nftables()
 }
 
-fn spoofing(plan: &NetworkPlan) -> Vec<Vec<Statement<'static>>> {
+fn spoofing(plan: &NetworkPlan) -> Rules {
     vec![vec![from(plan), is_not(field("ip", "saddr"), subnet(plan)), drop()]]
 }
 
-fn to_host(plan: &NetworkPlan) -> Vec<Vec<Statement<'static>>> {
+fn to_host(plan: &NetworkPlan) -> Rules {
     let to_gateway = || is(field("ip", "daddr"), text(plan.gateway));
     vec![
         vec![from(plan), answers(), accept()],
@@ -110,7 +109,7 @@ fn to_host(plan: &NetworkPlan) -> Vec<Vec<Statement<'static>>> {
     ]
 }
 
-fn forwarding(plan: &NetworkPlan) -> Vec<Vec<Statement<'static>>> {
+fn forwarding(plan: &NetworkPlan) -> Rules {
     let link_local = prefix(Ipv4Addr::new(169, 254, 0, 0), 16);
     vec![
         vec![from(plan), towards(plan), drop()],
@@ -122,7 +121,7 @@ fn forwarding(plan: &NetworkPlan) -> Vec<Vec<Statement<'static>>> {
     ]
 }
 
-fn leaving(plan: &NetworkPlan) -> Vec<Vec<Statement<'static>>> {
+fn leaving(plan: &NetworkPlan) -> Rules {
     let elsewhere = is_not(meta(MetaKey::Oifname), text(&plan.bridge));
     vec![vec![is(field("ip", "saddr"), subnet(plan)), elsewhere, Statement::Masquerade(None)]]
 }
@@ -177,39 +176,4 @@ fn prefix(address: Ipv4Addr, len: u32) -> Expression<'static> {
 fn subnet(plan: &NetworkPlan) -> Expression<'static> {
     let net = Net { address: plan.gateway, prefix: plan.prefix };
     prefix(net.network(), u32::from(plan.prefix))
-}
-
-/// Hands a document to `nft` on its standard input. The crate's own helper has no deadline and loses what `nft` complains about.
-async fn run(document: &Nftables<'_>) -> Result<(), NetError> {
-    let failed = |detail: String| NetError::Rules { detail };
-    let payload = serde_json::to_vec(document).map_err(|error| failed(error.to_string()))?;
-    let program = crate::doctor::programs::find("nft")
-        .ok_or_else(|| failed("nft is not installed: install the package nftables".to_owned()))?;
-    let mut command = Command::new(program);
-    command.args(["-j", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let work = async {
-        let mut child = command.spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            match input.write_all(&payload).await {
-                // It ended before it had read all: its exit code and its complaint say more than the broken pipe.
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-                _ => {}
-            }
-        }
-        child.wait_with_output().await
-    };
-    match timeout(NFT_DEADLINE, work).await {
-        Err(_) => Err(failed(format!("nft did not end within {} s", NFT_DEADLINE.as_secs()))),
-        Ok(Err(error)) => Err(failed(format!("nft can't be run: {error}"))),
-        Ok(Ok(output)) if output.status.success() => Ok(()),
-        Ok(Ok(output)) => Err(refused(&String::from_utf8_lossy(&output.stderr))),
-    }
-}
-
-fn refused(complaint: &str) -> NetError {
-    let detail: String = complaint.trim().chars().take(COMPLAINT_MAX).collect();
-    if detail.contains("Operation not permitted") {
-        return NetError::NotPermitted { detail: format!("nft: {detail}: run as root or with CAP_NET_ADMIN") };
-    }
-    NetError::Rules { detail }
 }

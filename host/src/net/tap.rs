@@ -47,4 +47,10 @@ impl Fresh {
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TUNSETPERSIST as _, 1 as libc::c_int) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+
+    /// The guest's end, as a VMM has it: frames, each behind the 10 bytes of virtio's header.
+    #[cfg(test)]
+    pub fn into_file(self) -> File {
+        self.0
+    }
 }

@@ -3,6 +3,8 @@
 //! A namespace belongs to a thread: each test runs on a thread of its own with a runtime that has no other worker, and the programs
 //! that it starts inherit the namespace. Without the right to make one, a test says SKIPPED and passes.
 
+mod traffic;
+
 use super::{NetError, Network, NetworkPlan, clash::Claim, links::Links, nat::NatNetwork};
 use domain::VmId;
 use std::{future::Future, net::Ipv4Addr, process::Command, time::Duration};
