@@ -51,7 +51,7 @@ pub trait Network: Send + Sync + 'static {
     async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError>;
     /// Removes it; absent is no error.
     async fn detach(&self, tap: &str) -> Result<(), NetError>;
-    /// Removes devices of this owner that are not in `known`. Says what was removed.
+    /// Removes TAP devices of this owner that are not in `known` (names of TAP devices). Says what was removed.
     async fn sweep(&self, known: &[String]) -> Result<Vec<String>, NetError>;
     /// Removes the bridge and the rules: `hearth down`.
     async fn tear_down(&self) -> Result<(), NetError>;

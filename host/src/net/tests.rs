@@ -223,6 +223,43 @@ fn a_tap_that_is_not_kept_is_gone() {
     });
 }
 
+/// Ends the child when the test ends, whichever way.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_vmm_opens_the_tap_and_a_repair_does_not_disturb_it() {
+    in_namespace(|| async {
+        let Some(program) = crate::doctor::programs::find("qemu-system-x86_64") else {
+            eprintln!("SKIPPED: qemu-system-x86_64 is not installed");
+            return;
+        };
+        let network = opened().await;
+        network.attach(vm(1), "tap1").await.unwrap();
+        let arguments = "-M microvm -accel tcg -nodefaults -no-user-config -display none -S \
+            -netdev tap,id=n0,ifname=tap1,script=no,downscript=no -device virtio-net-device,netdev=n0";
+        let mut qemu = Running(Command::new(program).args(arguments.split_whitespace()).spawn().unwrap());
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !ip("-o link show dev tap1").contains("LOWER_UP") {
+            assert_eq!(qemu.0.try_wait().unwrap(), None, "qemu ended");
+            assert!(std::time::Instant::now() < deadline, "qemu did not open the TAP");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        ip("link set dev tap1 nomaster");
+        network.attach(vm(1), "tap1").await.unwrap();
+        let tap = ip("-o -d link show dev tap1");
+        assert!(tap.contains("LOWER_UP") && tap.contains("master hearth0") && tap.contains("isolated on"), "{tap}");
+        drop(qemu);
+        assert!(ip("-o link show").contains("tap1"), "the device outlives the VMM");
+    });
+}
+
 #[test]
 fn many_taps_are_attached_quickly() {
     in_namespace(|| async {
