@@ -49,6 +49,11 @@ pub trait Network: Send + Sync + 'static {
     async fn ensure(&self) -> Result<(), NetError>;
     /// Makes the VM's TAP device on the bridge, isolated from its neighbours. One that is there already is put right.
     async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError>;
+    /// Binds an attached TAP to its VM's address, so that the VM can't take a neighbour's place: after [`Network::attach`], and again
+    /// after each. Networks that have nothing to bind do nothing.
+    async fn bind(&self, _tap: &str, _address: Ipv4Addr, _mac: [u8; 6]) -> Result<(), NetError> {
+        Ok(())
+    }
     /// Removes it; absent is no error.
     async fn detach(&self, tap: &str) -> Result<(), NetError>;
     /// Removes TAP devices of this owner that are not in `known` (names of TAP devices). Says what was removed.

@@ -10,6 +10,7 @@ use rtnetlink::{
         AddressFamily,
         address::AddressAttribute,
         link::{InfoBridgePort, InfoKind, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        neighbour::{NeighbourFlags, NeighbourState},
         route::{RouteAddress, RouteAttribute, RouteHeader},
     },
 };
@@ -136,6 +137,22 @@ impl Links {
         bounded("put the device on the bridge", self.handle.link().set(member).execute()).await?;
         let port = LinkBridgePort::new(index).isolated(true).up().build();
         bounded("isolate the port", self.handle.link().set_port(port).execute()).await
+    }
+
+    /// From this port only frames from this MAC pass. Kernels before 5.18 take the request and do not lock.
+    pub async fn lock_port(&self, index: u32, mac: [u8; 6]) -> Result<(), LinkError> {
+        // NOARP is a static entry of the bridge; PERMANENT would make the MAC the bridge's own.
+        let known = self.handle.neighbours().add_bridge(index, &mac);
+        let known = known.state(NeighbourState::Noarp).flags(NeighbourFlags::Controller).replace().execute();
+        bounded("name the port's MAC", known).await?;
+        let port = LinkBridgePort::new(index).locked(true).build();
+        bounded("lock the port", self.handle.link().set_port(port).execute()).await
+    }
+
+    /// Who has this address is settled: what anybody says by ARP changes nothing.
+    pub async fn settle_neighbour(&self, index: u32, address: Ipv4Addr, mac: [u8; 6]) -> Result<(), LinkError> {
+        let request = self.handle.neighbours().add(index, IpAddr::V4(address)).link_layer_address(&mac).replace();
+        bounded("settle the neighbour", request.execute()).await
     }
 
     pub async fn remove(&self, index: u32) -> Result<(), LinkError> {

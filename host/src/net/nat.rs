@@ -9,20 +9,19 @@
 //!
 //! Concurrency: `ensure` and `tear_down` take turns; `attach` and `detach` of different VMs may run at once.
 
+mod bridge;
+
 use super::{
     NetError, Network, NetworkPlan,
-    clash::{self, Claim, Net},
-    links::{Address, Link, LinkError, Links},
+    links::{Link, LinkError, Links},
     owner::{self, Mark},
     rules, tap,
 };
 use async_trait::async_trait;
 use domain::VmId;
 use rtnetlink::packet_route::link::InfoKind;
-use std::{fs, io};
+use std::{io, net::Ipv4Addr};
 use tokio::sync::Mutex;
-
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 pub struct NatNetwork {
     plan: NetworkPlan,
@@ -52,97 +51,14 @@ impl NatNetwork {
         if error.is_permission() {
             return NetError::NotPermitted { detail: format!("{error}: run as root or with CAP_NET_ADMIN") };
         }
+        if error.is(nix::errno::Errno::EOPNOTSUPP) {
+            return self.bridge_refused(format!("{error}: load the module (modprobe bridge)"));
+        }
         self.bridge_refused(error.to_string())
     }
 
     fn bridge_refused(&self, detail: String) -> NetError {
         NetError::Bridge { bridge: self.plan.bridge.clone(), detail }
-    }
-
-    /// Ours by its alias, or by its MAC when hearth died before it could set the alias.
-    fn owns_bridge(&self, link: &Link) -> bool {
-        match link.alias.as_deref().filter(|alias| !alias.is_empty()) {
-            Some(alias) => Mark::parse(alias).is_some_and(|mark| mark.owner == self.plan.owner),
-            None => link.mac == owner::bridge_mac(&self.plan.owner, &self.plan.bridge),
-        }
-    }
-
-    fn check_bridge(&self, link: &Link) -> Result<(), NetError> {
-        if link.kind != Some(InfoKind::Bridge) {
-            return Err(self
-                .bridge_refused("a device of this name exists and is no bridge: start with another name (--bridge)".to_owned()));
-        }
-        if self.owns_bridge(link) {
-            return Ok(());
-        }
-        Err(self.bridge_refused(match link.alias.as_deref().and_then(Mark::parse) {
-            Some(mark) => format!(
-                "it belongs to another hearth on this machine ({}): start this one with its own --bridge and --subnet, or end the other with hearth down",
-                mark.owner
-            ),
-            None => "a bridge of this name exists and is not hearth's: start with another name (--bridge) or remove it".to_owned(),
-        }))
-    }
-
-    async fn ensure_bridge(&self) -> Result<Link, NetError> {
-        let name = &self.plan.bridge;
-        let found = self.links.find(name).await.map_err(|error| self.bridge_error(error))?;
-        let link = match found {
-            Some(link) => link,
-            None => {
-                self.check_free(None).await?;
-                let mac = owner::bridge_mac(&self.plan.owner, name);
-                self.links.add_bridge(name, mac).await.map_err(|error| self.bridge_error(error))?;
-                let made = self.links.find(name).await.map_err(|error| self.bridge_error(error))?;
-                made.ok_or_else(|| self.bridge_refused("it vanished right after it was made".to_owned()))?
-            }
-        };
-        self.check_bridge(&link)?;
-        let alias = owner::bridge_alias(&self.plan.owner);
-        if !link.is_up || link.alias.as_deref() != Some(&alias) {
-            self.links.mark_up(link.index, &alias).await.map_err(|error| self.bridge_error(error))?;
-        }
-        Ok(link)
-    }
-
-    async fn ensure_address(&self, bridge: u32) -> Result<(), NetError> {
-        let NetworkPlan { gateway, prefix, .. } = self.plan;
-        let addresses = self.links.addresses().await.map_err(|error| self.bridge_error(error))?;
-        let on_bridge: Vec<Address> = addresses.into_iter().filter(|address| address.index == bridge).collect();
-        if on_bridge.iter().any(|address| address.local == gateway && address.prefix == prefix) {
-            return Ok(());
-        }
-        if let Some(other) = on_bridge.first() {
-            return Err(self.bridge_refused(format!(
-                "it has the address {}/{} and not {gateway}/{prefix}: start with the --subnet it was made with, or run hearth down first",
-                other.local, other.prefix
-            )));
-        }
-        self.check_free(Some(bridge)).await?;
-        match self.links.add_address(bridge, gateway, prefix).await {
-            Err(error) if error.is(nix::errno::Errno::EEXIST) => Ok(()),
-            other => other.map_err(|error| self.bridge_error(error)),
-        }
-    }
-
-    /// Whether no other device has our subnet or a part of it.
-    async fn check_free(&self, bridge: Option<u32>) -> Result<(), NetError> {
-        let ours = Net { address: self.plan.gateway, prefix: self.plan.prefix };
-        let addresses = self.links.addresses().await.map_err(|error| self.bridge_error(error))?;
-        let routes = self.links.routes().await.map_err(|error| self.bridge_error(error))?;
-        let connected = addresses
-            .iter()
-            .map(|address| (address.index, Net { address: address.local, prefix: address.prefix }, Claim::Connected));
-        let routed = routes.iter().map(|route| (route.index, route.net, route.claim));
-        let clash =
-            connected.chain(routed).find(|(index, net, claim)| Some(*index) != bridge && clash::clashes(ours, *net, *claim));
-        let Some((index, net, _)) = clash else { return Ok(()) };
-        let links = self.links.all().await.map_err(|error| self.bridge_error(error))?;
-        let device = links.into_iter().find(|link| link.index == index).map_or_else(|| index.to_string(), |link| link.name);
-        Err(NetError::AddressTaken {
-            address: self.plan.gateway,
-            detail: format!("{device} has {net}: choose a free one with --subnet"),
-        })
     }
 
     /// On the bridge, isolated, marked and up: whatever is not so is put right.
@@ -203,7 +119,7 @@ impl Network for NatNetwork {
         self.ensure_address(bridge.index).await?;
         // The rules before the switch: at no moment does the machine forward for guests unfiltered.
         rules::apply(&self.plan).await?;
-        switch_forwarding_on()
+        bridge::switch_forwarding_on()
     }
 
     async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError> {
@@ -222,6 +138,18 @@ impl Network for NatNetwork {
             made.ok_or_else(|| NetError::Tap { tap: tap.to_owned(), detail: "it vanished right after it was made".to_owned() })?;
         self.put_right(&made, &alias, bridge).await?;
         fresh.keep().map_err(|error| tun_error(tap, &error))
+    }
+
+    /// The port takes frames from this MAC only, and the host sends what is for the address to this MAC whatever ARP says. The second
+    /// entry stays until the bridge goes: an address has the same MAC for ever (`domain::ipam::mac_of`).
+    async fn bind(&self, tap: &str, address: Ipv4Addr, mac: [u8; 6]) -> Result<(), NetError> {
+        let bridge = self.bridge_index(tap).await?;
+        let found = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
+        let link =
+            found.ok_or_else(|| NetError::Tap { tap: tap.to_owned(), detail: "it is gone: attach it first".to_owned() })?;
+        self.check_tap(&link, bridge)?;
+        self.links.lock_port(link.index, mac).await.map_err(|error| tap_error(tap, error))?;
+        self.links.settle_neighbour(bridge, address, mac).await.map_err(|error| tap_error(tap, error))
     }
 
     async fn detach(&self, tap: &str) -> Result<(), NetError> {
@@ -274,15 +202,4 @@ fn tun_error(tap: &str, error: &io::Error) -> NetError {
         }
         _ => NetError::Tap { tap: tap.to_owned(), detail: error.to_string() },
     }
-}
-
-fn switch_forwarding_on() -> Result<(), NetError> {
-    let refused = |error: io::Error| NetError::NotPermitted {
-        detail: format!("{IP_FORWARD}: {error}: switch it on with sysctl -w net.ipv4.ip_forward=1"),
-    };
-    if fs::read_to_string(IP_FORWARD).map_err(refused)?.trim() == "1" {
-        return Ok(());
-    }
-    tracing::info!("net.ipv4.ip_forward is off; switching it on for the guests' network");
-    fs::write(IP_FORWARD, "1").map_err(refused)
 }

@@ -7,7 +7,8 @@
 //!   is closed to them, on whichever of its addresses. Answers to connections that the host opened pass.
 //! - **guests** do not reach one another. The ports' isolation does that; the rule is for machines on which bridged frames pass
 //!   through here as well (`net.bridge.bridge-nf-call-iptables` is 1). Nothing here depends on that switch, so it is left alone.
-//! - **spoofing**: a source address outside the subnet is dropped, and IPv6, of which the network has none.
+//! - **spoofing**: a source address outside the subnet is dropped, and IPv6, of which the network has none. Which address within the
+//!   subnet is whose is settled at the bridge, see [`super::Network::bind`].
 //!
 //! A verdict `accept` ends only our chain: another table that drops forwarded packets (Docker's does) still wins.
 

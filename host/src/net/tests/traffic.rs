@@ -203,6 +203,35 @@ fn guests_do_not_reach_one_another() {
 }
 
 #[test]
+fn a_guest_can_not_take_a_neighbours_place() {
+    in_namespace(|| async {
+        let network = opened().await;
+        let (mut one, mut two) = (Wire::guest(&network, 11).await, Wire::guest(&network, 12).await);
+        for _ in 0..2 {
+            network.bind("tap11", ONE, one.mac).await.unwrap();
+            network.bind("tap12", TWO, two.mac).await.unwrap();
+        }
+        one.others_before_pong(ONE, 1);
+        two.others_before_pong(TWO, 1);
+        let own = one.mac;
+        one.mac = two.mac;
+        one.send(&Packet::icmp(TWO, GATEWAY, 8, 2));
+        one.mac = own;
+        assert_eq!(one.others_before_pong(ONE, 3), []);
+        assert_eq!(two.others_before_pong(TWO, 3), [], "a frame under the neighbour's MAC is dropped");
+        // "10.77.0.12 is at my MAC", said by ARP to all.
+        let arp = [&[0, 1, 8, 0, 6, 4, 0, 2][..], &own, &TWO.octets(), &[0xff; 6], &TWO.octets()].concat();
+        let frame = [&[0; VIRTIO_HEADER][..], &[0xff; 6], &own, &[8, 6], &arp].concat();
+        one.file.write_all(&frame).unwrap();
+        one.others_before_pong(ONE, 4);
+        two.others_before_pong(TWO, 4);
+        let known = ip("neigh show 10.77.0.12");
+        assert!(known.contains("02:68:0a:4d:00:0c PERMANENT"), "{known}");
+        assert!(matches!(network.bind("tap13", TWO, own).await, Err(crate::net::NetError::Tap { .. })));
+    });
+}
+
+#[test]
 fn guests_reach_the_outside_under_the_hosts_address() {
     in_namespace(|| async {
         let network = opened().await;
