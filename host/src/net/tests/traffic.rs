@@ -92,12 +92,17 @@ struct Wire {
 
 impl Wire {
     async fn guest(network: &NatNetwork, n: u8) -> Wire {
-        let (tap, address) = (format!("tap{n}"), format!("10.77.0.{n}"));
-        network.attach(vm(n.into()), &tap).await.unwrap();
-        let mac = domain::ipam::mac_of(address.parse().unwrap());
-        let wire = Wire::open(&tap, mac, owner::bridge_mac(&plan().owner, &plan().bridge));
-        wire.known_as(&address, "hearth0");
+        let wire = Wire::stranger(network, n).await;
+        wire.known_as(&format!("10.77.0.{n}"), "hearth0");
         wire
+    }
+
+    /// A guest that the host does not know yet; it answers no ARP.
+    async fn stranger(network: &NatNetwork, n: u8) -> Wire {
+        let tap = format!("tap{n}");
+        network.attach(vm(n.into()), &tap).await.unwrap();
+        let mac = domain::ipam::mac_of(Ipv4Addr::new(10, 77, 0, n));
+        Wire::open(&tap, mac, owner::bridge_mac(&plan().owner, &plan().bridge))
     }
 
     fn open(tap: &str, mac: [u8; 6], peer: [u8; 6]) -> Wire {
@@ -206,7 +211,7 @@ fn guests_do_not_reach_one_another() {
 fn a_guest_can_not_take_a_neighbours_place() {
     in_namespace(|| async {
         let network = opened().await;
-        let (mut one, mut two) = (Wire::guest(&network, 11).await, Wire::guest(&network, 12).await);
+        let (mut one, mut two) = (Wire::stranger(&network, 11).await, Wire::stranger(&network, 12).await);
         for _ in 0..2 {
             network.bind("tap11", ONE, one.mac).await.unwrap();
             network.bind("tap12", TWO, two.mac).await.unwrap();
@@ -246,6 +251,8 @@ fn guests_reach_the_outside_under_the_hosts_address() {
         guest.others_before_pong(ONE, 1);
 
         guest.send(&Packet::icmp(Ipv4Addr::new(10, 99, 0, 1), ELSEWHERE, 8, 2));
+        // The host would answer this one through the uplink.
+        guest.send(&Packet::icmp(Ipv4Addr::new(10, 99, 0, 1), GATEWAY, 8, 2));
         guest.send(&Packet::udp(ONE, Ipv4Addr::new(169, 254, 169, 254), 80));
         guest.send(&Packet::icmp(ONE, ELSEWHERE, 8, 3));
         let left = uplink.receive(ARRIVES).unwrap();
