@@ -62,10 +62,15 @@ pub trait Network: Send + Sync + 'static {
     async fn tear_down(&self) -> Result<(), NetError>;
 }
 
-/// The network of this machine, made for real: what comes back works. On an error nothing is left that was not there before, except
-/// where the machine refused half-way (then the next try repairs it).
+/// The network of this machine, made for real: what comes back works. On an error no bridge is left that was not there before.
 pub async fn detect(plan: NetworkPlan) -> Result<Arc<dyn Network>, NetError> {
     let network = nat::NatNetwork::open(plan)?;
-    network.ensure().await?;
+    let had_bridge = network.has_bridge().await?;
+    if let Err(error) = network.ensure().await {
+        if !had_bridge && let Err(left) = network.undo().await {
+            tracing::debug!(error = %left, "what the failed detection made can't be taken back");
+        }
+        return Err(error);
+    }
     Ok(Arc::new(network))
 }

@@ -62,13 +62,13 @@ impl NatNetwork {
     }
 
     /// On the bridge, isolated, marked and up: whatever is not so is put right.
-    async fn put_right(&self, link: &Link, alias: &str, bridge: u32) -> Result<(), NetError> {
+    async fn put_right(&self, link: &Link, alias: &str, bridge: u32) -> Result<(), LinkError> {
         let right =
             link.is_up && link.controller == Some(bridge) && link.isolated == Some(true) && link.alias.as_deref() == Some(alias);
         if right {
             return Ok(());
         }
-        self.links.join(link.index, alias, bridge).await.map_err(|error| tap_error(&link.name, error))
+        self.links.join(link.index, alias, bridge).await
     }
 
     /// An existing device of the TAP's name is ours to change if it is a TAP that our alias names, or one without alias on our bridge.
@@ -100,6 +100,33 @@ impl NatNetwork {
         }
     }
 
+    /// Puts TAP devices of running VMs back on a bridge that someone removed, or took them off.
+    async fn rejoin(&self, bridge: u32) -> Result<(), NetError> {
+        for link in self.own_taps().await? {
+            let alias = link.alias.clone().unwrap_or_default();
+            match self.put_right(&link, &alias, bridge).await {
+                // Detached in the meantime.
+                Err(error) if error.is(nix::errno::Errno::ENODEV) => {}
+                other => other.map_err(|error| tap_error(&link.name, error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what a first `ensure` made before it failed.
+    pub(super) async fn undo(&self) -> Result<(), NetError> {
+        let _turn = self.shape.lock().await;
+        if let Some(link) = self.links.find(&self.plan.bridge).await.map_err(|error| self.bridge_error(error))? {
+            self.check_bridge(&link)?;
+            self.links.remove(link.index).await.map_err(|error| self.bridge_error(error))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn has_bridge(&self) -> Result<bool, NetError> {
+        Ok(self.links.find(&self.plan.bridge).await.map_err(|error| self.bridge_error(error))?.is_some())
+    }
+
     /// Every TAP device of this owner on the machine.
     async fn own_taps(&self) -> Result<Vec<Link>, NetError> {
         let all = self.links.all().await.map_err(|error| self.bridge_error(error))?;
@@ -117,6 +144,7 @@ impl Network for NatNetwork {
         let _turn = self.shape.lock().await;
         let bridge = self.ensure_bridge().await?;
         self.ensure_address(bridge.index).await?;
+        self.rejoin(bridge.index).await?;
         // The rules before the switch: at no moment does the machine forward for guests unfiltered.
         rules::apply(&self.plan).await?;
         bridge::switch_forwarding_on()
@@ -130,13 +158,13 @@ impl Network for NatNetwork {
         let alias = owner::tap_alias(&self.plan.owner, vm);
         if let Some(link) = self.links.find(tap).await.map_err(|error| tap_error(tap, error))? {
             self.check_tap(&link, bridge)?;
-            return self.put_right(&link, &alias, bridge).await;
+            return self.put_right(&link, &alias, bridge).await.map_err(|error| tap_error(tap, error));
         }
         let fresh = tap::Fresh::create(tap).map_err(|error| tun_error(tap, &error))?;
         let made = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
         let made =
             made.ok_or_else(|| NetError::Tap { tap: tap.to_owned(), detail: "it vanished right after it was made".to_owned() })?;
-        self.put_right(&made, &alias, bridge).await?;
+        self.put_right(&made, &alias, bridge).await.map_err(|error| tap_error(tap, error))?;
         fresh.keep().map_err(|error| tun_error(tap, &error))
     }
 

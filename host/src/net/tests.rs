@@ -100,6 +100,11 @@ fn what_someone_removed_or_changed_is_repaired() {
         assert!(ip("-o -d link show dev tap1").contains("isolated on"));
 
         ip("link del dev hearth0");
+        network.ensure().await.unwrap();
+        let tap = ip("-o -d link show dev tap1");
+        assert!(tap.contains("master hearth0") && tap.contains("isolated on"), "VMs that run are back on the bridge: {tap}");
+
+        ip("link del dev hearth0");
         network.attach(vm(2), "tap2").await.unwrap();
         assert!(ip("-o -d link show dev tap2").contains("master hearth0"), "a bridge that is gone is made again");
     });
@@ -204,6 +209,28 @@ fn a_subnet_that_is_in_use_is_refused_and_no_bridge_is_left() {
 }
 
 #[test]
+fn a_failed_detection_leaves_no_bridge() {
+    in_namespace(|| async {
+        let network = super::detect(plan()).await.unwrap();
+        network.tear_down().await.unwrap();
+        // The rules can't be set: a program that holds our table for itself stands for every reason.
+        let mut holder = Command::new(crate::doctor::programs::find("nft").unwrap());
+        holder.args(["-i"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let mut holder = Running(holder.spawn().unwrap());
+        let input = holder.0.stdin.as_mut().unwrap();
+        std::io::Write::write_all(input, b"add table inet hearth_hearth0 { flags owner; }\n").unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !table().contains("owner") {
+            assert!(std::time::Instant::now() < deadline, "{}", table());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let refusal = super::detect(plan()).await.err().map(|error| error.to_string());
+        assert!(refusal.is_some_and(|text| text.contains("nft")), "it is refused");
+        assert_eq!(ip("-o link show").lines().count(), 1);
+    });
+}
+
+#[test]
 fn a_bridge_made_but_not_yet_marked_is_adopted() {
     in_namespace(|| async {
         let links = Links::connect().unwrap();
@@ -286,5 +313,10 @@ fn without_the_right_the_refusal_says_so() {
         assert!(network.detach("tap1").await.is_ok() && network.sweep(&[]).await.unwrap().is_empty());
         assert!(network.tear_down().await.is_ok());
     });
+    if !nix::unistd::geteuid().is_root() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let refusal = runtime.block_on(super::detect(plan())).err();
+        assert!(matches!(refusal, Some(NetError::NotPermitted { .. })), "{refusal:?}");
+    }
     assert!(NatNetwork::open(NetworkPlan { bridge: "a b".to_owned(), ..plan() }).is_err());
 }
