@@ -49,7 +49,8 @@ fn device() -> Check {
     let (id, title) = ("kvm-device", "KVM device");
     match kvm_api() {
         Ok(KVM_API) => Check::ok(id, title, format!("{KVM} opens, API {KVM_API}")),
-        Ok(other) => Check::new(id, title, Status::Failed, format!("{KVM} has API {other}, {KVM_API} is needed")),
+        Ok(other) => Check::new(id, title, Status::Failed, format!("{KVM} has API {other}, {KVM_API} is needed"))
+            .remedy("use a kernel of 5.10 or newer"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Check::new(id, title, Status::Missing, format!("{KVM} does not exist; guests run in QEMU's emulation"))
                 .remedy("load the module: modprobe kvm_intel, or kvm_amd")
@@ -58,7 +59,8 @@ fn device() -> Check {
             Check::new(id, title, Status::Failed, format!("{KVM}: {error}"))
                 .remedy("run as root, or put the user into the group kvm: usermod -aG kvm USER")
         }
-        Err(error) => Check::new(id, title, Status::Failed, format!("{KVM}: {error}")),
+        Err(error) => Check::new(id, title, Status::Failed, format!("{KVM}: {error}"))
+            .remedy("load the module: modprobe kvm_intel, or kvm_amd; dmesg says why it refuses"),
     }
 }
 
