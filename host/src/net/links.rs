@@ -58,6 +58,8 @@ pub(super) struct Link {
     pub kind: Option<InfoKind>,
     pub mac: Vec<u8>,
     pub is_up: bool,
+    /// Of a TAP device: a program holds its other end.
+    pub has_carrier: bool,
     pub controller: Option<u32>,
     /// Absent: not the port of a bridge.
     pub isolated: Option<bool>,
@@ -189,7 +191,13 @@ impl Links {
 }
 
 fn read(message: LinkMessage) -> Link {
-    let mut link = Link { index: message.header.index, is_up: message.header.flags.contains(LinkFlags::Up), ..Link::default() };
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        is_up: flags.contains(LinkFlags::Up),
+        has_carrier: flags.contains(LinkFlags::LowerUp),
+        ..Link::default()
+    };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,

@@ -20,8 +20,15 @@ use super::{
 use async_trait::async_trait;
 use domain::VmId;
 use rtnetlink::packet_route::link::InfoKind;
-use std::{io, net::Ipv4Addr};
-use tokio::sync::Mutex;
+use std::{io, net::Ipv4Addr, time::Duration};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+
+/// From `fork` to `exec` a child takes a millisecond; on a machine that is out of breath, much longer.
+const FREE_DEADLINE: Duration = Duration::from_secs(5);
+const FREE_LOOK: Duration = Duration::from_millis(1);
 
 pub struct NatNetwork {
     plan: NetworkPlan,
@@ -100,6 +107,20 @@ impl NatNetwork {
         }
     }
 
+    /// Waits until no program holds the TAP's other end. Ours is closed, but a child that another thread is starting just now has a copy
+    /// of it until its `exec`, and a VMM that comes earlier is refused with EBUSY. Such a copy was seen once in a dozen runs of the tests.
+    pub(super) async fn until_free(&self, tap: &str) -> Result<(), NetError> {
+        let deadline = Instant::now() + FREE_DEADLINE;
+        while self.links.find(tap).await.map_err(|error| tap_error(tap, error))?.is_some_and(|link| link.has_carrier) {
+            if Instant::now() >= deadline {
+                let detail = format!("another program holds it for longer than {} s", FREE_DEADLINE.as_secs());
+                return Err(NetError::Tap { tap: tap.to_owned(), detail });
+            }
+            sleep(FREE_LOOK).await;
+        }
+        Ok(())
+    }
+
     /// Puts TAP devices of running VMs back on a bridge that someone removed, or took them off.
     async fn rejoin(&self, bridge: u32) -> Result<(), NetError> {
         for link in self.own_taps().await? {
@@ -165,7 +186,8 @@ impl Network for NatNetwork {
         let made =
             made.ok_or_else(|| NetError::Tap { tap: tap.to_owned(), detail: "it vanished right after it was made".to_owned() })?;
         self.put_right(&made, &alias, bridge).await.map_err(|error| tap_error(tap, error))?;
-        fresh.keep().map_err(|error| tun_error(tap, &error))
+        fresh.keep().map_err(|error| tun_error(tap, &error))?;
+        self.until_free(tap).await
     }
 
     /// The port takes frames from this MAC only, and the host sends what is for the address to this MAC whatever ARP says. The second

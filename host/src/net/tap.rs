@@ -48,6 +48,11 @@ impl Fresh {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    #[cfg(test)]
+    pub fn copy(&self) -> io::Result<File> {
+        self.0.try_clone()
+    }
+
     /// The guest's end, as a VMM has it: frames, each behind the 10 bytes of virtio's header.
     #[cfg(test)]
     pub fn into_file(self) -> File {

@@ -22,6 +22,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 const ICMP: u8 = 1;
+const IGMP: u8 = 2;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -123,7 +124,7 @@ impl Wire {
         self.file.write_all(&packet.frame(self.mac, [0xff; 6])).unwrap();
     }
 
-    /// The next IPv4 packet, if one comes within the time.
+    /// The next IPv4 packet, if one comes within the time. The host's own multicast reports (IGMP) come when they like and do not count.
     fn receive(&mut self, within: Duration) -> Option<Packet> {
         let deadline = Instant::now() + within;
         loop {
@@ -134,7 +135,7 @@ impl Wire {
             }
             let mut frame = [0; FRAME_MAX];
             let length = self.file.read(&mut frame).unwrap();
-            if let Some(packet) = Packet::parse(&frame[..length]) {
+            if let Some(packet) = Packet::parse(&frame[..length]).filter(|packet| packet.protocol != IGMP) {
                 return Some(packet);
             }
         }
