@@ -12,10 +12,11 @@ use crate::{
 use domain::{
     Attempt, VmId,
     image::State as ImageState,
-    vm::{Effect, Exit, Finished, Inspection, Machine, Observed, Vm},
+    vm::{Effect, Exit, Finished, Inspection, Machine, Nic, Observed, Vm},
 };
 use host::{
     guest::{GuestSession, ShutdownKind},
+    net::{NetError, Network},
     vmm::{DiskPlan, MachinePlan, NicPlan, VmmError},
 };
 use std::{
@@ -257,7 +258,7 @@ async fn prepare_disk(shared: &Shared, record: &Vm) -> Finished {
 
 async fn launch(shared: &Shared, record: &Vm) -> Finished {
     if let (Some(nic), Some(network)) = (&record.nic, &shared.network)
-        && let Err(error) = network.attach(record.id, &nic.tap).await
+        && let Err(error) = plug_in(network.as_ref(), record.id, nic).await
     {
         return Finished::LaunchFailed { code: "network-failed".to_owned(), detail: chain(&error) };
     }
@@ -266,6 +267,12 @@ async fn launch(shared: &Shared, record: &Vm) -> Finished {
         Ok(machine) => Finished::Launched { machine },
         Err(error) => Finished::LaunchFailed { code: code_of(&error, "launch-failed"), detail: chain(&error) },
     }
+}
+
+/// The interface is there, and only its VM's address and MAC pass it.
+async fn plug_in(network: &dyn Network, id: VmId, nic: &Nic) -> Result<(), NetError> {
+    network.attach(id, &nic.tap).await?;
+    network.bind(&nic.tap, nic.address, nic.mac).await
 }
 
 fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
