@@ -47,7 +47,7 @@ pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, ke
     let drive = format!("id=root,if=none,file={DISK},format=qcow2,discard=unmap");
     let mut words: Vec<&str> = vec!["qemu-system-x86_64", "-name", &mark];
     words.extend(["-M", "microvm,x-option-roms=off,isa-serial=on,rtc=on", "-accel", acceleration.name(), "-cpu", cpu]);
-    words.extend(["-smp", &vcpus, "-m", &memory, "-nodefaults", "-no-user-config", "-nographic"]);
+    words.extend(["-smp", &vcpus, "-m", &memory, "-nodefaults", "-no-user-config", "-nographic", "-S"]);
     // A reboot ends the process, and the owner of the VM decides what follows. A panic is told apart from it by pvpanic.
     words.extend(["-no-reboot", "-action", "panic=exit-failure", "-device", "pvpanic"]);
     words.extend(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
@@ -71,10 +71,7 @@ pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, ke
 
 fn network(nic: &NicPlan) -> [String; 2] {
     let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
-    [
-        format!("tap,id=nic,ifname={},script=no,downscript=no", nic.tap),
-        format!("virtio-net-device,netdev=nic,mac={mac}"),
-    ]
+    [format!("tap,id=nic,ifname={},script=no,downscript=no", nic.tap), format!("virtio-net-device,netdev=nic,mac={mac}")]
 }
 
 fn kernel_cmdline(plan: &MachinePlan, acceleration: Acceleration) -> String {

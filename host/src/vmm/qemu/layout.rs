@@ -74,7 +74,7 @@ impl Layout {
         };
         let mut found = Vec::new();
         for entry in entries {
-            found.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+            found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<VmId>().ok()));
         }
         Ok(found)
     }

@@ -108,8 +108,11 @@ pub async fn gone(pidfd: &AsyncFd<OwnedFd>) {
     let _readable = pidfd.readable().await;
 }
 
-pub fn watched(pidfd: OwnedFd) -> Result<AsyncFd<OwnedFd>, VmmError> {
-    AsyncFd::with_interest(pidfd, Interest::READABLE).map_err(|error| VmmError::Spawn { detail: error.to_string() })
+#[allow(unsafe_code)]
+pub fn watched(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>, VmmError> {
+    // SAFETY: an OwnedFd stays open and the same for as long as the AsyncFd owns it.
+    let watched = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    watched.map_err(|error| VmmError::Spawn { detail: error.to_string() })
 }
 
 /// Whether it ended within that time.

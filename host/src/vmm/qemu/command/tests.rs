@@ -35,7 +35,7 @@ fn the_emulated_machine_with_network() {
     let tcg = Acceleration::Tcg { tsc_khz: Some(2_445_432) };
     let words = arguments(&plan(Some(nic())), "o1", tcg, Path::new("/images/k"), Path::new("/boot/i.cpio"));
     let golden = "qemu-system-x86_64 -name hearth-o1-vm_00000000000000000000000007 \
-        -M microvm,x-option-roms=off,isa-serial=on,rtc=on -accel tcg -cpu max -smp 2 -m 256 -nodefaults -no-user-config -nographic \
+        -M microvm,x-option-roms=off,isa-serial=on,rtc=on -accel tcg -cpu max -smp 2 -m 256 -nodefaults -no-user-config -nographic -S \
         -no-reboot -action panic=exit-failure -device pvpanic \
         -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
         -global virtio-mmio.force-legacy=false -kernel /images/k -initrd /boot/i.cpio -append \

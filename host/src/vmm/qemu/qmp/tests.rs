@@ -56,7 +56,10 @@ async fn a_refusal_carries_its_description() {
 #[tokio::test]
 async fn a_hang_ends_at_the_deadline_and_a_death_at_once() {
     let folder = server(&[], true).await;
-    assert!(matches!(Qmp::open(folder.path(), "qmp.sock", soon()).await, Err(VmmError::Timeout { call: "qmp_capabilities", .. })));
+    assert!(matches!(
+        Qmp::open(folder.path(), "qmp.sock", soon()).await,
+        Err(VmmError::Timeout { call: "qmp_capabilities", .. })
+    ));
     let folder = server(&["{\"return\": {}, \"id\": 1}\r\n"], false).await;
     let mut qmp = Qmp::open(folder.path(), "qmp.sock", soon()).await.unwrap();
     assert!(matches!(qmp.call("stop", Value::Null, soon()).await, Err(VmmError::Gone)));
@@ -73,7 +76,8 @@ async fn a_line_without_end_is_refused() {
 
 #[test]
 fn the_last_word_counts_and_panic_most() {
-    let shutdown = |reason: &str| format!("{{\"event\": \"SHUTDOWN\", \"data\": {{\"guest\": true, \"reason\": \"{reason}\"}}}}\n");
+    let shutdown =
+        |reason: &str| format!("{{\"event\": \"SHUTDOWN\", \"data\": {{\"guest\": true, \"reason\": \"{reason}\"}}}}\n");
     assert_eq!(farewell(""), None);
     assert_eq!(farewell("{\"event\": \"STOP\"}\n{\"ev"), None);
     assert_eq!(farewell(&shutdown("guest-shutdown")), Some(Farewell::Shutdown));
