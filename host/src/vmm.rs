@@ -4,7 +4,7 @@
 //! idempotent and may be repeated after a crash. Cancel: a dropped call may have taken effect; the caller finds out by `inspect`.
 
 pub mod qemu;
-//pub mod simulated;
+pub mod simulated;
 
 use crate::guest::GuestSession;
 use async_trait::async_trait;

@@ -25,6 +25,7 @@ mod start;
 mod tsc;
 
 pub use detect::{AccelerationChoice, KvmVerdict};
+pub(crate) use layout::storage_error;
 
 use super::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::{Guest, GuestFault, GuestSession};

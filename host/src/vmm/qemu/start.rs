@@ -113,11 +113,7 @@ pub async fn release(run: &Run, folder: &Path) -> Result<(), VmmError> {
             // Its last words are complete once it has ended.
             let _exit = tokio::time::timeout(START_DEADLINE, run.exited()).await;
             let detail = last_words(folder);
-            Err(if detail.contains("/dev/net/tun") || detail.contains("tap") {
-                VmmError::Network { detail }
-            } else {
-                VmmError::EndedAtStart { detail }
-            })
+            Err(if detail.contains("/dev/net/tun") { VmmError::Network { detail } } else { VmmError::EndedAtStart { detail } })
         }
         Err(error) => Err(error),
     }
