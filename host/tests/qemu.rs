@@ -1,6 +1,9 @@
 //! The QEMU driver with real guests. Needs HEARTH_IMAGES (folder with `hearth-kernel/vmlinux` or `debian-kernel/vmlinux` and
 //! `debian-kernel/modules.cpio`, and `busybox/rootfs.ext4`) and HEARTH_AGENT (the agent program); without them each test says SKIPPED.
 
+// Helpers of tests are not seen as tests by the lint.
+#![allow(clippy::unwrap_used)]
+
 #[path = "support/contract.rs"]
 mod contract;
 
@@ -263,4 +266,48 @@ async fn a_start_that_fails_says_why() {
     assert!(matches!(qemu.exited(lab.vm, &machine).await, Exit::Failed { .. }));
     qemu.remove(lab.vm).await.unwrap();
     qemu.sweep(&[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_choice_of_acceleration_is_proven_and_told() {
+    let Some(lab) = Lab::open("the_choice_of_acceleration_is_proven_and_told").await else { return };
+    let options = |kvm| QemuOptions {
+        data: lab.data.path().into(),
+        owner: lab.owner.clone(),
+        agent: lab.agent.clone(),
+        kernel: Some(lab.images.kernel.clone()),
+        kvm,
+        ..QemuOptions::default()
+    };
+    let qemu = Qemu::detect(options(None)).await.unwrap();
+    eprintln!("{:?}, problems: {:?}", qemu.facts(), qemu.problems());
+    let verdict = qemu.kvm_verdict().cloned().unwrap();
+    assert_eq!(qemu.facts().acceleration, if verdict.works { "kvm" } else { "tcg" });
+    assert_eq!(qemu.facts().chosen_because, verdict.reason);
+    let from = Instant::now();
+    let again = Qemu::detect(options(Some(verdict))).await.unwrap();
+    assert_eq!(again.facts(), qemu.facts());
+    assert!(from.elapsed() < Duration::from_secs(3), "a known verdict is not tried again");
+    // What was chosen runs a guest.
+    let (machine, _guest) = lab.booted(&again).await;
+    again.kill(lab.vm, &machine).await.unwrap();
+    again.remove(lab.vm).await.unwrap();
+    again.sweep(&[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_killing_of_an_adopted_guest_is_seen_at_once() {
+    let Some(lab) = Lab::open("the_killing_of_an_adopted_guest_is_seen_at_once").await else { return };
+    let first = lab.driver().await;
+    let (machine, guest) = lab.booted(&first).await;
+    drop((guest, first));
+    let second = lab.driver().await;
+    assert_eq!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Running);
+    let watch = second.exited(lab.vm, &machine);
+    let from = Instant::now();
+    kill_9(machine.pid);
+    assert_eq!(tokio::time::timeout(SOON, watch).await.unwrap(), Exit::Killed { signal: 9 });
+    assert!(from.elapsed() < Duration::from_secs(1), "{:?}", from.elapsed());
+    second.remove(lab.vm).await.unwrap();
+    second.sweep(&[]).await.unwrap();
 }

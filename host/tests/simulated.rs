@@ -1,5 +1,8 @@
 //! The simulated driver keeps the drivers' contract, survives a restart, draws its faults, and is light.
 
+// Helpers of tests are not seen as tests by the lint.
+#![allow(clippy::unwrap_used)]
+
 #[path = "support/contract.rs"]
 mod contract;
 

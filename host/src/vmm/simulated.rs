@@ -225,9 +225,14 @@ impl Vmm for Simulated {
         let hello = async {
             let found = watch.wait_for(|simulation| matches!(simulation.phase, Phase::Running | Phase::Gone(_))).await;
             let gone = found.map_or(true, |simulation| matches!(simulation.phase, Phase::Gone(_)));
-            // The lateness is what is simulated.
-            tokio::time::sleep(if gone { Duration::ZERO } else { late }).await;
-            if gone { Err(VmmError::Gone) } else { Ok(()) }
+            if gone {
+                return Err(VmmError::Gone);
+            }
+            // The lateness is what is simulated; a sleep of nothing would still be a millisecond.
+            if !late.is_zero() {
+                tokio::time::sleep(late).await;
+            }
+            Ok(())
         };
         let after_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         tokio::time::timeout(deadline, hello).await.unwrap_or(Err(VmmError::Timeout { call: "hello", after_ms }))?;

@@ -1,5 +1,8 @@
 //! What every driver must keep, as functions over `&dyn Vmm`; run on `simulated` and on real `qemu` guests alike.
 
+// Helpers of tests are not seen as tests by the lint.
+#![allow(clippy::unwrap_used)]
+
 use domain::{
     Attempt, VmId,
     vm::{Exit, Inspection, Machine},

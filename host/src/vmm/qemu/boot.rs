@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(boot.initrd(Some(&modules)).unwrap(), file);
         assert_ne!(boot.initrd(None).unwrap(), file);
         let content = fs::read(&file).unwrap();
-        assert!(content.starts_with(b"12345\0\0\0070701"));
+        assert!(content.starts_with(&[b"12345\0\0\0".as_slice(), b"070701"].concat()));
         let newer = BootFiles::new(data.path().join("boot"), b"agent two");
         newer.initrd(None).unwrap();
         newer.sweep();

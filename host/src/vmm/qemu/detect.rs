@@ -115,7 +115,9 @@ pub async fn self_test(binary: &Path, kernel: Option<&Path>) -> KvmVerdict {
         Ok(false) => {
             let mut text = Vec::new();
             let _partial = timeout(VERSION_DEADLINE, (&mut words).take(400).read_to_end(&mut text)).await;
-            no(format!("a guest ended early on kvm: {}", String::from_utf8_lossy(&text).trim()))
+            // The first line says it; what follows is the abort's own noise.
+            let text = String::from_utf8_lossy(&text);
+            no(format!("a guest ended early on kvm: {}", text.lines().next().unwrap_or("qemu said nothing")))
         }
         Err(_) => {
             let seconds = SELF_TEST_DEADLINE.as_secs();

@@ -40,6 +40,9 @@ pub enum Phase {
     Gone(Exit),
 }
 
+/// What is known of one VM.
+pub type Found = (VmId, Note, Phase);
+
 /// A line of the file. Absent phase: the VM is forgotten.
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -104,7 +107,7 @@ pub struct Notes {
 
 impl Notes {
     /// Reads the file and writes it anew without what is outdated.
-    pub fn open(data: &Path) -> Result<(Self, Vec<(VmId, Note, Phase)>), VmmError> {
+    pub fn open(data: &Path) -> Result<(Self, Vec<Found>), VmmError> {
         let path = data.join(NAME);
         let failed = |source| storage_error(&path, source);
         fs::create_dir_all(data).map_err(failed)?;
@@ -136,7 +139,7 @@ fn encode(line: &Line) -> io::Result<Vec<u8>> {
 }
 
 /// The last line of each VM; half a line at the end, left by a crash, is passed over.
-fn read(path: &Path, boot: &str) -> io::Result<Vec<(VmId, Note, Phase)>> {
+fn read(path: &Path, boot: &str) -> io::Result<Vec<Found>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         file => file?,
@@ -156,7 +159,7 @@ fn read(path: &Path, boot: &str) -> io::Result<Vec<(VmId, Note, Phase)>> {
     Ok(last.into_iter().map(|(vm, (note, phase))| (vm, note, phase)).collect())
 }
 
-fn write_anew(path: &Path, boot: &str, found: &[(VmId, Note, Phase)]) -> io::Result<File> {
+fn write_anew(path: &Path, boot: &str, found: &[Found]) -> io::Result<File> {
     let partial = path.with_extension("partial");
     let mut out = BufWriter::new(File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial)?);
     writeln!(out, "{boot}")?;
