@@ -2,6 +2,7 @@
 //!
 //! The child is this test binary run again under a limit on the size of a file, with SIGXFSZ ignored, so that the
 //! kernel itself refuses the write (EFBIG) in the middle of the work, as a full disk does (ENOSPC).
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use std::{io::Write, path::Path, process::Command};
 
@@ -57,7 +58,11 @@ fn child() {
     // The watch is paced, so it may come a moment later; it must not pass what is durable.
     let (watch, start) = (journal.watch(), std::time::Instant::now());
     while *watch.borrow() < done {
-        assert!(start.elapsed() < DEADLINE, "the watch stays at {}", *watch.borrow());
+        assert!(
+            start.elapsed() < DEADLINE,
+            "the watch stays at {}",
+            *watch.borrow()
+        );
         std::thread::yield_now();
     }
     assert_eq!(*watch.borrow(), done);
