@@ -1,7 +1,10 @@
 //! The image store: files under their digest, imported by copy, removed when no image names them.
 
 use async_trait::async_trait;
-use domain::{ImageId, image::{Files, ImageSpec}};
+use domain::{
+    ImageId,
+    image::{Files, ImageSpec},
+};
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]

@@ -70,11 +70,19 @@ pub enum VmmError {
     #[error("{program} is not installed: {hint}")]
     ProgramMissing { program: String, hint: String },
     #[error("the VM's folder {path} can't be made or written")]
-    Folder { path: PathBuf, #[source] source: std::io::Error },
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("no space left for {path}: free some, or give the VM a smaller disk")]
     DiskFull { path: PathBuf },
     #[error("the base image {path} can't be read")]
-    Base { path: PathBuf, #[source] source: std::io::Error },
+    Base {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("a disk of {asked} bytes is smaller than its image of {base}")]
     DiskTooSmall { asked: u64, base: u64 },
     #[error("the VMM can't be started: {detail}")]

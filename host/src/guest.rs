@@ -1,0 +1,94 @@
+//! The host's end of the guest agent. Owns the session's trait, the mux client over any byte stream, and the initramfs that carries the
+//! agent. Does not own how the stream comes about (a driver's business) nor when to connect again (the actor's).
+//!
+//! A session is one connection: it settles hello, and ends with the stream, with the agent or when [`Guest`]'s last clone is dropped. It
+//! is never resumed; what it ran is ended by the agent. Words on the kernel command line that the agent reads at boot, before any
+//! session: `root=`, `rootfstype=`, `rootflags=`, `ro`, `init=`, `hearth.ip=10.77.0.5/16` (commas for more), `hearth.gw=10.77.0.1`,
+//! `hearth.dns=10.77.0.1`, `hearth.hostname=name`, `hearth.mtu=1450`.
+use api::guest::{ExecRequest, GuestError, InterfaceAddresses, MetricsSample, NetworkConfig, ShutdownKind};
+use async_trait::async_trait;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+mod exec;
+pub mod initramfs;
+mod mux;
+
+pub use exec::{Collected, ExecControl, ExecEvent, ExecLink, ExecOutput, ExecSession, ExecStdin, OutputSender};
+pub use mux::Guest;
+
+/// Who answered at hello.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GuestInfo {
+    pub agent_version: String,
+    /// What both ends speak.
+    pub generation: u32,
+    pub kernel_release: String,
+    /// Another one than before means that the guest was booted anew.
+    pub boot_id: String,
+    pub hostname: String,
+    /// `systemd`, `busybox`, `agent` or `other`.
+    pub init: String,
+}
+
+/// Why a session ended, or why something asked of it failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GuestFault {
+    #[error("the guest's agent did not say hello within {after_ms} ms; look at the VM's console")]
+    NoHello { after_ms: u64 },
+    #[error("the guest's agent did not answer {request} within {after_ms} ms")]
+    Timeout { request: &'static str, after_ms: u64 },
+    #[error("the connection to the guest's agent is closed")]
+    Closed,
+    #[error("the guest's agent started anew; connect again")]
+    AgentRestarted,
+    #[error("the connection to the guest's agent broke: {detail}")]
+    Broken { detail: String },
+    #[error("the guest's agent speaks generation {settled}, which has no {request}; it is newer after the VM's next start")]
+    TooOld { request: &'static str, settled: u32 },
+    #[error("a request of {len} bytes is too large for the guest's agent; at most {most}")]
+    TooLarge { len: usize, most: usize },
+    #[error("the guest's agent refused: {0}")]
+    Refused(GuestError),
+    #[error("the guest's agent sent what can't be: {detail}")]
+    Protocol { detail: &'static str },
+}
+
+/// What actors use of a guest. Cancel: a dropped call may have taken effect. Every call ends by itself: with `Timeout` after
+/// [`REQUEST_TIMEOUT`], with what [`GuestSession::closed`] gives when the session ends.
+#[async_trait]
+pub trait GuestSession: Send + Sync + std::fmt::Debug + 'static {
+    fn info(&self) -> GuestInfo;
+
+    /// Gives the round trip's time.
+    async fn ping(&self) -> Result<Duration, GuestFault>;
+
+    /// Returns when the process runs. `Refused` with `NotFound` or `PermissionDenied` when it can't.
+    async fn exec(&self, request: ExecRequest) -> Result<ExecSession, GuestFault>;
+
+    /// The newest sample; `None` until the first, which comes right after hello.
+    fn metrics(&self) -> watch::Receiver<Option<MetricsSample>>;
+
+    /// How often samples come; `None` is the idle pace, the one at the start.
+    async fn metrics_interval(&self, interval: Option<Duration>) -> Result<(), GuestFault>;
+
+    /// Interfaces but loopback, at each change; empty until the first report.
+    fn addresses(&self) -> watch::Receiver<Vec<InterfaceAddresses>>;
+
+    /// To be called after each resume and restore: a guest's clock stands while it is stopped.
+    async fn set_clock(&self, now: SystemTime) -> Result<(), GuestFault>;
+
+    /// To be called first after a restore: clones share their generator's state. At most 512 bytes, 32 do.
+    async fn add_entropy(&self, bytes: &[u8]) -> Result<(), GuestFault>;
+
+    async fn configure_network(&self, config: NetworkConfig) -> Result<(), GuestFault>;
+
+    /// Returns when the agent has accepted. The guest is gone by `deadline`, by force if it must; watch the VMM's exit for it.
+    async fn shutdown(&self, kind: ShutdownKind, deadline: Duration) -> Result<(), GuestFault>;
+
+    /// Resolves when the session is over, at once if it is already.
+    async fn closed(&self) -> GuestFault;
+}
+
+/// How long the agent may take to answer: it answers at once, but its machine may be emulated, paused for a snapshot or starved.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,89 @@
+//! Takes each frame to who waits for it. Never waits itself: what a guest may send is bounded by credit and by one answer a request.
+use super::super::{ExecEvent, GuestFault};
+use super::hello::Incoming;
+use super::state::Shared;
+use api::guest::{AgentMessage, ErrorCode, Frame, FrameKind, credit_cost};
+use bytes::Bytes;
+use tokio::io::AsyncRead;
+use tokio::sync::Semaphore;
+
+/// Runs until the stream ends or the agent does what ends a session.
+pub(super) async fn run<R: AsyncRead + Unpin>(mut incoming: Incoming<R>, shared: &Shared) -> GuestFault {
+    loop {
+        let taken = match incoming.frame().await {
+            Ok(frame) => take(shared, frame),
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = taken {
+            return fault;
+        }
+    }
+}
+
+fn take(shared: &Shared, frame: Frame) -> Result<(), GuestFault> {
+    match frame.kind {
+        FrameKind::Control => control(shared, frame.stream, &frame.payload),
+        FrameKind::Stdout => output(shared, frame.stream, frame.payload, ExecEvent::Stdout),
+        FrameKind::Stderr => output(shared, frame.stream, frame.payload, ExecEvent::Stderr),
+        FrameKind::Credit => credit(shared, &frame),
+        FrameKind::Stdin => Err(GuestFault::Protocol { detail: "input for the host" }),
+    }
+}
+
+fn control(shared: &Shared, id: u32, payload: &[u8]) -> Result<(), GuestFault> {
+    let message = serde_json::from_slice(payload).map_err(|_| GuestFault::Protocol { detail: "a message that is no JSON" })?;
+    match message {
+        AgentMessage::Restarted => return Err(GuestFault::AgentRestarted),
+        AgentMessage::Failed(error) if error.code == ErrorCode::NoSession => return Err(GuestFault::AgentRestarted),
+        AgentMessage::Metrics(sample) => drop(shared.metrics.send_replace(Some(*sample))),
+        AgentMessage::Addresses { interfaces } => drop(shared.addresses.send_replace(interfaces)),
+        AgentMessage::Exited { status } => shared.close(id, Some(ExecEvent::Exit(status))),
+        AgentMessage::Started { stdin_credit, .. } => {
+            // Before the answer goes out, so that the caller finds its stdin open.
+            shared.with_stream(id, |stream| add_permits(&stream.stdin, stdin_credit));
+            answered(shared, id, message);
+        }
+        AgentMessage::Done | AgentMessage::Failed(_) => answered(shared, id, message),
+        // A repeated hello was answered twice; a later generation's words are not for us.
+        AgentMessage::Hello(_) | AgentMessage::Unknown => {}
+        _ => {}
+    }
+    Ok(())
+}
+
+fn answered(shared: &Shared, id: u32, message: AgentMessage) {
+    if !shared.answer(id, message) {
+        tracing::debug!(id, "an answer of the guest's agent that nobody waits for");
+    }
+}
+
+fn output(shared: &Shared, id: u32, payload: Vec<u8>, event: fn(Bytes) -> ExecEvent) -> Result<(), GuestFault> {
+    // No bytes is one output's end; the exit says that all have ended.
+    if payload.is_empty() {
+        return Ok(());
+    }
+    let cost = credit_cost(payload.len());
+    let kept = shared.with_stream(id, |stream| {
+        stream.window = stream.window.checked_sub(cost)?;
+        // A consumer that has gone is noticed by its drop.
+        let _ = stream.events.send(event(Bytes::from(payload)));
+        Some(())
+    });
+    match kept {
+        Some(None) => Err(GuestFault::Protocol { detail: "output beyond its credit" }),
+        // Output that was under way when the stream was closed.
+        Some(Some(())) | None => Ok(()),
+    }
+}
+
+fn credit(shared: &Shared, frame: &Frame) -> Result<(), GuestFault> {
+    let amount = frame.credit_amount().ok_or(GuestFault::Protocol { detail: "credit that is no number" })?;
+    shared.with_stream(frame.stream, |stream| add_permits(&stream.stdin, amount));
+    Ok(())
+}
+
+/// A semaphore panics beyond its maximum, and a guest must not bring us there.
+fn add_permits(semaphore: &Semaphore, amount: u32) {
+    let room = Semaphore::MAX_PERMITS.saturating_sub(semaphore.available_permits());
+    semaphore.add_permits(room.min(amount as usize));
+}

@@ -1,0 +1,167 @@
+//! What the handles, the reader and the writer of a session share.
+use super::super::{ExecEvent, GuestFault, GuestInfo, OutputSender};
+use api::guest::{AgentMessage, FrameKind, HostMessage, InterfaceAddresses, MAX_PAYLOAD, MetricsSample, frame};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+
+/// Control frames that wait to be written. Requests wait for room beyond it.
+pub(super) const CONTROL_QUEUE: usize = 64;
+/// Data frames that wait: few, so that the streams take turns.
+pub(super) const DATA_QUEUE: usize = 4;
+
+/// Encoded frames.
+pub(super) type Wire = Vec<u8>;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) info: GuestInfo,
+    pub(super) control: mpsc::Sender<Wire>,
+    pub(super) data: mpsc::Sender<Wire>,
+    next_id: AtomicU32,
+    pending: Mutex<HashMap<u32, oneshot::Sender<AgentMessage>>>,
+    streams: Mutex<HashMap<u32, Stream>>,
+    /// Execs whose consumer has gone; the writer says so. Not more than there are streams.
+    abandoned: Mutex<Vec<u32>>,
+    pub(super) abandon: Notify,
+    pub(super) metrics: watch::Sender<Option<MetricsSample>>,
+    pub(super) addresses: watch::Sender<Vec<InterfaceAddresses>>,
+    /// Set once, when the session is over.
+    end: watch::Sender<Option<GuestFault>>,
+}
+
+/// A running exec.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) events: OutputSender,
+    /// What the agent may still send us; it is cut off when it sends more.
+    pub(super) window: u32,
+    /// What we may still send to its stdin.
+    pub(super) stdin: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(super) fn new(info: GuestInfo, control: mpsc::Sender<Wire>, data: mpsc::Sender<Wire>) -> Self {
+        Self {
+            info,
+            control,
+            data,
+            // 0 is for what nobody asked.
+            next_id: AtomicU32::new(1),
+            pending: Mutex::default(),
+            streams: Mutex::default(),
+            abandoned: Mutex::default(),
+            abandon: Notify::new(),
+            metrics: watch::Sender::new(None),
+            addresses: watch::Sender::new(Vec::new()),
+            end: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn new_id(&self) -> u32 {
+        // Four thousand million requests in one session: at a thousand a second that is 49 days, and the oldest are long answered.
+        self.next_id.fetch_add(1, Ordering::Relaxed).max(1)
+    }
+
+    pub(super) fn expect(&self, id: u32) -> oneshot::Receiver<AgentMessage> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.pending).insert(id, sender);
+        receiver
+    }
+
+    pub(super) fn forget(&self, id: u32) {
+        lock(&self.pending).remove(&id);
+    }
+
+    /// False when nobody waits for it (any more).
+    pub(super) fn answer(&self, id: u32, message: AgentMessage) -> bool {
+        lock(&self.pending).remove(&id).is_some_and(|waiting| waiting.send(message).is_ok())
+    }
+
+    pub(super) fn open(&self, id: u32, stream: Stream) {
+        lock(&self.streams).insert(id, stream);
+    }
+
+    pub(super) fn with_stream<T>(&self, id: u32, act: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        lock(&self.streams).get_mut(&id).map(act)
+    }
+
+    /// Ends a stream. Its consumer sees what came, then the exit if there is one, then the end.
+    pub(super) fn close(&self, id: u32, last: Option<ExecEvent>) {
+        let stream = lock(&self.streams).remove(&id);
+        if let (Some(stream), Some(last)) = (&stream, last) {
+            // A consumer that has gone does not need it.
+            let _ = stream.events.send(last);
+        }
+        if let Some(stream) = stream {
+            stream.stdin.close();
+        }
+    }
+
+    /// Drops a stream whose consumer has gone and has the agent told.
+    pub(super) fn abandon(&self, id: u32) {
+        if self.with_stream(id, |_| ()).is_some() {
+            self.close(id, None);
+            lock(&self.abandoned).push(id);
+            self.abandon.notify_one();
+        }
+    }
+
+    pub(super) fn take_abandoned(&self) -> Vec<u32> {
+        std::mem::take(&mut *lock(&self.abandoned))
+    }
+
+    /// Ends the session; the first reason stays.
+    pub(super) fn end(&self, fault: GuestFault) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            if first {
+                *end = Some(fault);
+            }
+            first
+        });
+        lock(&self.pending).clear();
+        for (_, stream) in lock(&self.streams).drain() {
+            stream.stdin.close();
+        }
+    }
+
+    pub(super) fn fault(&self) -> GuestFault {
+        self.end.borrow().clone().unwrap_or(GuestFault::Closed)
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
+    pub(super) async fn closed(&self) -> GuestFault {
+        let mut end = self.end.subscribe();
+        match end.wait_for(Option::is_some).await {
+            Ok(fault) => fault.clone().unwrap_or(GuestFault::Closed),
+            Err(_) => GuestFault::Closed,
+        }
+    }
+}
+
+/// A poisoned lock means that a thread panicked between two map operations; the maps are whole at every such point.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Encodes a control message.
+pub(super) fn control_frame(id: u32, message: &HostMessage) -> Result<Wire, GuestFault> {
+    let json = serde_json::to_vec(message).map_err(|_| GuestFault::Protocol { detail: "a message that is no JSON" })?;
+    data_frame(FrameKind::Control, id, &json)
+}
+
+/// Encodes a frame of bytes.
+pub(super) fn data_frame(kind: FrameKind, id: u32, payload: &[u8]) -> Result<Wire, GuestFault> {
+    let mut wire = Vec::new();
+    frame::encode(kind, id, payload, &mut wire).map_err(|_| GuestFault::TooLarge { len: payload.len(), most: MAX_PAYLOAD })?;
+    Ok(wire)
+}
