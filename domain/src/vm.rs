@@ -27,4 +27,4 @@ pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,
 };
-pub use step::{Draft, create, step};
+pub use step::{Draft, create, quarantine, step};

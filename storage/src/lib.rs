@@ -6,6 +6,7 @@
 //! answer "busy" to a user) and starts no task on anybody's runtime.
 
 pub mod envelope;
+pub mod schema;
 
 mod batch;
 mod error;

@@ -1,4 +1,5 @@
 //! The promises of the journal, one by one, on a real directory.
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -130,23 +131,24 @@ fn events_are_read_from_the_ring_and_from_the_store() {
         });
         journal.commit_blocking(batch).unwrap();
     }
-    for journal in [journal.clone(), {
-        drop(journal);
-        open(dir.path())
-    }] {
-        let mut after = 0;
-        while after < total {
-            for (cursor, bytes) in journal.read(after, 777).unwrap() {
-                assert_eq!(
-                    (cursor, &*bytes),
-                    (after + 1, cursor.to_string().as_bytes())
-                );
-                after = cursor;
-            }
+    read_all(&journal, total);
+    drop(journal);
+    read_all(&open(dir.path()), total);
+}
+
+fn read_all(journal: &Journal, total: u64) {
+    let mut after = 0;
+    while after < total {
+        for (cursor, bytes) in journal.read(after, 777).unwrap() {
+            assert_eq!(
+                (cursor, &*bytes),
+                (after + 1, cursor.to_string().as_bytes())
+            );
+            after = cursor;
         }
-        assert_eq!(journal.read(total, 10).unwrap(), []);
-        assert_eq!(journal.read(total + 5, 10).unwrap(), []);
     }
+    assert_eq!(journal.read(total, 10).unwrap(), []);
+    assert_eq!(journal.read(total + 5, 10).unwrap(), []);
 }
 
 #[test]
@@ -352,6 +354,46 @@ async fn a_full_queue_answers_busy_and_loses_nothing_it_took() {
     journal.commit(event(1)).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_set_aside_sees_what_was_queued_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    journal
+        .commit(Batch::default().put("vm", "a", vec![1]))
+        .await
+        .unwrap();
+    let mut queued = Vec::new();
+    // The first keep the writer busy, so that the last waits in the queue beside the set-aside.
+    for number in 0..200u64 {
+        let value = if number == 199 {
+            vec![2]
+        } else {
+            vec![0; 30_000]
+        };
+        let key = if number == 199 {
+            "a".to_owned()
+        } else {
+            format!("busy {number}")
+        };
+        let journal = journal.clone();
+        let mut commit =
+            Box::pin(async move { journal.commit(Batch::default().put("vm", key, value)).await });
+        if futures_poll_once(&mut commit).await.is_none() {
+            queued.push(commit);
+        }
+    }
+    let aside = journal.clone();
+    tokio::task::spawn_blocking(move || aside.set_aside("vm", "a", "why"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(journal.load_set_aside().unwrap()[0].1.bytes, [2]);
+    assert_eq!(journal.get("vm", "a").unwrap(), None);
+    for commit in queued {
+        commit.await.unwrap();
+    }
+}
+
 async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(
         |context| match std::pin::Pin::new(&mut *future).poll(context) {
@@ -429,7 +471,8 @@ fn a_later_format_is_refused() {
 
 #[test]
 fn a_damaged_store_is_an_error_and_never_a_panic_or_an_empty_journal() {
-    let damage: [(&str, fn(&Path)); 4] = [
+    type Damage = (&'static str, fn(&Path));
+    let damage: [Damage; 4] = [
         ("removed", |db| std::fs::remove_file(db).unwrap()),
         ("emptied", |db| std::fs::write(db, "").unwrap()),
         ("overwritten", |db| {
@@ -460,4 +503,41 @@ fn a_damaged_store_is_an_error_and_never_a_panic_or_an_empty_journal() {
             ),
         }
     }
+}
+
+#[test]
+fn a_first_start_that_did_not_end_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("format"), "hearth journal 1, preparing\n").unwrap();
+    std::fs::write(dir.path().join("lock"), "1\n").unwrap();
+    let journal = open(dir.path());
+    journal.commit_blocking(event(1)).unwrap();
+    drop(journal);
+    assert_eq!(open(dir.path()).latest(), 1);
+}
+
+#[test]
+fn a_store_behind_what_was_acknowledged_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    journal.commit_blocking(event(1)).unwrap();
+    drop(journal);
+    let db = dir.path().join("db");
+    let earlier = std::fs::read(&db).unwrap();
+    let journal = open(dir.path());
+    journal.commit_blocking(event(2)).unwrap();
+    drop(journal);
+    std::fs::write(&db, earlier).unwrap();
+    // sled may have written a snapshot of the later state; the earlier file alone is what a rolled back log looks like.
+    for entry in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let error = Journal::open(Options::new(dir.path())).unwrap_err();
+    assert!(matches!(&error, OpenError::Damaged { .. }), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("batch 2 was acknowledged"),
+        "{error:?}"
+    );
 }

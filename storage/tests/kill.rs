@@ -4,6 +4,7 @@
 //! every batch; the parent kills it, reads the pipe to its end, reopens the journal itself and checks.
 //! kill -9 keeps the page cache: this shows the order of acknowledging and writing, not the sync. The sync is for the
 //! loss of power, which needs a machine to lose it.
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use std::{
     collections::BTreeMap,

@@ -162,6 +162,11 @@ pub fn step(vm: &Vm, input: Input, now: Timestamp) -> Result<Step, Refused> {
     }
 }
 
+/// Sets a VM aside whose actor failed more often than its budget allows.
+pub fn quarantine(vm: &Vm, error: &str, now: Timestamp) -> Step {
+    ended::quarantine(Next::of(vm, now), error)
+}
+
 /// The stage's own effect, to be done (again).
 fn effect_of(stage: &StopStage) -> Effect {
     match stage {

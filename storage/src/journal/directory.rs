@@ -1,7 +1,7 @@
 //! The directory of a journal: whose it is, who uses it, in which format.
 //!
-//! Owns `lock` (held as long as the writer lives, holds the pid) and `format` (what the rest of the directory is). It
-//! does not look into sled's files.
+//! Owns `lock` (held as long as the writer lives, holds the pid), `format` (what the rest of the directory is) and
+//! `acknowledged` (a number that the store may not be behind). It does not look into sled's files.
 //!
 //! `format` is written twice: "preparing" before sled makes its files, final once they are on disk. So a crash in
 //! the first start is told from somebody else's directory, and a lost data file from a new journal.
@@ -9,6 +9,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -19,6 +20,7 @@ const LOCK: &str = "lock";
 const MARKER: &str = "format";
 const MARKER_DRAFT: &str = "format.draft";
 const DATA: &str = "db";
+const ACKNOWLEDGED: &str = "acknowledged";
 const FORMAT: &str = "hearth journal 1\n";
 const PREPARING: &str = "hearth journal 1, preparing\n";
 
@@ -26,6 +28,34 @@ const PREPARING: &str = "hearth journal 1, preparing\n";
 const RELEASE_DEADLINE: Duration = Duration::from_secs(5);
 /// flock has no wait with a deadline, so its end is polled.
 const RELEASE_POLL: Duration = Duration::from_millis(1);
+
+/// The number of the last batch that was acknowledged, beside the store, because sled takes damage in the middle of
+/// its log for a torn end and opens at an earlier, consistent state (seen with 16 flipped bytes in 5 places of 23).
+///
+/// Written after the store's sync and never synced itself: a loss of power may leave it behind the store, which is
+/// harmless; kill -9 does not. It is never ahead.
+pub(super) struct Acknowledged(File);
+
+impl Acknowledged {
+    /// With the number found; 0 in a new journal.
+    pub fn open(path: &Path) -> io::Result<(Acknowledged, u64)> {
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join(ACKNOWLEDGED))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        // Lost or cut in a loss of power: it then says nothing.
+        Ok((Acknowledged(file), text.trim().parse().unwrap_or(0)))
+    }
+
+    /// In place and of one length, so that it needs no room on a full disk.
+    pub fn record(&self, number: u64) -> io::Result<()> {
+        self.0.write_all_at(format!("{number:020}\n").as_bytes(), 0)
+    }
+}
 
 /// What lies in the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,9 @@ use crate::error::StoreFault;
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 
+/// A key of the tree and its whole value.
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
+
 pub(super) struct Store {
     db: sled::Db,
     /// Our own handle on `<path>/db`, opened once: an error of writing back is reported to handles opened before it.
@@ -75,7 +78,7 @@ impl Store {
     }
 
     /// All values under a prefix, in key order.
-    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreFault> {
+    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreFault> {
         self.entries("read a table", prefix)?
             .into_iter()
             .map(|(key, entry)| self.join(&key, &entry).map(|value| (key.to_vec(), value)))

@@ -19,7 +19,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Counters, Shared,
     aside::{SET_ASIDE, SetAside},
-    directory::{self, Directory, Found},
+    directory::{self, Acknowledged, Directory, Found},
     handle::{Committed, Options, QUEUE_BATCHES},
     layout::{self, Head},
     ring::{RING_EVENTS, Ring},
@@ -118,6 +118,19 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     if found == Found::Fresh {
         directory.mark_ready()?;
     }
+    let (acknowledged, number) = Acknowledged::open(&path).map_err(|source| {
+        damaged(StoreFault::File {
+            step: "read the last acknowledged number",
+            source,
+        })
+    })?;
+    if head.number < number {
+        let detail = format!(
+            "batch {number} was acknowledged, the store ends at batch {}",
+            head.number
+        );
+        return Err(damaged(StoreFault::Inconsistent { detail }));
+    }
     let ring = Ring::default();
     ring.push(check(&store, head).map_err(damaged)?);
     let shared = Arc::new(Shared {
@@ -140,6 +153,7 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let writer = Writer {
         shared: shared.clone(),
         next: None,
+        acknowledged,
         head,
         keep: options.keep_events.max(1),
         watch,
@@ -196,6 +210,7 @@ struct Writer {
     shared: Arc<Shared>,
     /// A request that was taken from the queue but must begin the next group.
     next: Option<Request>,
+    acknowledged: Acknowledged,
     head: Head,
     keep: u64,
     watch: Watch,
@@ -336,6 +351,10 @@ impl Writer {
         shared.ring.push(group.events);
         shared.oldest.store(head.oldest, Ordering::Release);
         shared.latest.store(head.latest, Ordering::Release);
+        if let Err(error) = self.acknowledged.record(head.number) {
+            // It only guards against damage later; what is committed stays so.
+            tracing::warn!(%error, "cannot note the last acknowledged batch");
+        }
         for (reply, committed) in group.answers {
             reply.send(Ok(committed));
         }

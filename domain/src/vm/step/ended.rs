@@ -105,3 +105,13 @@ pub(super) fn back_off(mut next: Next) -> Step {
     next.timer(Timer::Backoff, after_ms);
     next.done()
 }
+
+/// The VM's actor keeps failing over this record: it is set aside. What may still run is ended by the next start or delete.
+pub(super) fn quarantine(mut next: Next, error: &str) -> Step {
+    next.vm.state = State::Failed;
+    next.vm.attempt = next.vm.attempt.next();
+    next.because(ReasonCode::ActorFailed, format!("hearth failed over this VM again and again: {error}"));
+    next.fail("actor-failed", error.to_owned(), "this is a bug of hearth: please report it with the server's log");
+    next.event("vm-failed");
+    next.done()
+}
