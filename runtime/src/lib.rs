@@ -1,0 +1,3 @@
+//! The binary `hearth` as a library: server edge and command line. The only crate that knows HTTP.
+
+pub mod cli;
