@@ -1,3 +1,6 @@
 //! The binary `hearth` as a library: server edge and command line. The only crate that knows HTTP.
 
+pub mod auth;
 pub mod cli;
+pub mod embed;
+pub mod http;
