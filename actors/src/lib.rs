@@ -1,1 +1,31 @@
-//! hearth: actors.
+//! The actors of a node: one per VM, host, image and operation, under one supervisor a kind, under the node's root.
+//!
+//! An actor translates a message into an input, lets `domain` decide, commits the decision to the journal, shows it in the view, then
+//! carries out the effects, whose results come back as messages. No rule of hearth's is decided here.
+//!
+//! ```text
+//! Node ─┬─ Vms ──────── Vm, Vm, …           a failed child is loaded again from the journal, with back-off and a budget
+//!       ├─ Images ───── Image, …
+//!       ├─ Hosts ────── Host
+//!       └─ Operations ─ Operation, …        one while it runs
+//! ```
+//! Calls go down, casts go up. Every call has a deadline. Start with [`Node`].
+
+mod ask;
+mod commit;
+pub mod error;
+pub mod host;
+pub mod idempotency;
+pub mod image;
+pub mod node;
+pub mod operation;
+pub mod shared;
+mod supervise;
+pub mod view;
+pub mod vm;
+
+pub use commit::decode_event;
+pub use error::{CommandError, StartError};
+pub use node::{Accepted, ActorInfo, ImageCommand, NewImage, NewVm, Node, Parts, Ports, Who};
+pub use shared::HostProbe;
+pub use view::View;

@@ -12,19 +12,19 @@
 //! Every path out of a run goes through `stopping`, whose last stage gives back what the run used; so cleaning up is a state, not a
 //! destructor, and a crash in the middle of it repeats it.
 
-//pub mod actions;
+pub mod actions;
 pub mod effect;
 pub mod input;
-//pub mod invariant;
+pub mod invariant;
 pub mod spec;
 pub mod state;
-//pub mod step;
+pub mod step;
 
-//pub use actions::{Action, admit, table};
+pub use actions::{Action, admit, table};
 pub use effect::{Effect, Step};
 pub use input::{Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,
 };
-//pub use step::{Draft, create, step};
+pub use step::{Draft, create, quarantine, step};

@@ -3,6 +3,8 @@
 //! Everything that starts a process or opens a device is here, behind traits that the actors use. Nothing here decides what should
 //! happen next; that is `domain`. What each call leaves behind when it fails or is dropped is said at the trait.
 
+pub mod doctor;
+pub mod facts;
 pub mod guest;
 pub mod image;
 pub mod net;

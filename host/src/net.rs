@@ -1,8 +1,22 @@
 //! The network port: one NAT network on a bridge, a TAP device per VM, address translation by nftables.
+//!
+//! Owns the trait, the plan and the errors; [`nat`] is the network of real machines, [`none`] stands in where the right is missing.
+//! Which address a VM gets is decided in `domain::ipam`, not here.
+
+mod clash;
+mod links;
+pub mod nat;
+pub mod none;
+mod owner;
+pub(crate) mod probe;
+mod rules;
+mod tap;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use domain::VmId;
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 /// The NAT network as the node wants it.
 #[derive(Debug, Clone)]
@@ -35,10 +49,28 @@ pub trait Network: Send + Sync + 'static {
     async fn ensure(&self) -> Result<(), NetError>;
     /// Makes the VM's TAP device on the bridge, isolated from its neighbours. One that is there already is put right.
     async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError>;
+    /// Binds an attached TAP to its VM's address, so that the VM can't take a neighbour's place: after [`Network::attach`], and again
+    /// after each. Networks that have nothing to bind do nothing.
+    async fn bind(&self, _tap: &str, _address: Ipv4Addr, _mac: [u8; 6]) -> Result<(), NetError> {
+        Ok(())
+    }
     /// Removes it; absent is no error.
     async fn detach(&self, tap: &str) -> Result<(), NetError>;
-    /// Removes devices of this owner that are not in `known`. Says what was removed.
+    /// Removes TAP devices of this owner that are not in `known` (names of TAP devices). Says what was removed.
     async fn sweep(&self, known: &[String]) -> Result<Vec<String>, NetError>;
     /// Removes the bridge and the rules: `hearth down`.
     async fn tear_down(&self) -> Result<(), NetError>;
+}
+
+/// The network of this machine, made for real: what comes back works. On an error no bridge is left that was not there before.
+pub async fn detect(plan: NetworkPlan) -> Result<Arc<dyn Network>, NetError> {
+    let network = nat::NatNetwork::open(plan)?;
+    let had_bridge = network.has_bridge().await?;
+    if let Err(error) = network.ensure().await {
+        if !had_bridge && let Err(left) = network.undo().await {
+            tracing::debug!(error = %left, "what the failed detection made can't be taken back");
+        }
+        return Err(error);
+    }
+    Ok(Arc::new(network))
 }

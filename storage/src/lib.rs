@@ -1,1 +1,17 @@
-//! hearth: storage.
+//! The journal: the one place where a node's states and events become durable, together and in order.
+//!
+//! Owns the directory of the journal, its lock, the grouping of commits, the numbering of events and the envelope
+//! in which records lie on disk. It knows keys and bytes, not what they mean: which type lies under which table is
+//! said elsewhere, through [`envelope::Stored`]. It does not own policy (what to do with an unreadable record, when to
+//! answer "busy" to a user) and starts no task on anybody's runtime.
+
+pub mod envelope;
+pub mod schema;
+
+mod batch;
+mod error;
+mod journal;
+
+pub use batch::{Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
+pub use error::{CommitError, OpenError, ReadError, StoreFault};
+pub use journal::{Committed, Event, Journal, Loaded, Options, READ_LIMIT, SET_ASIDE, SetAside, Split, Stats};

@@ -96,7 +96,7 @@ impl<'a> Stuffer<'a> {
         while !bytes.is_empty() {
             let room = 255 - (self.out.len() - self.code_at);
             let window = &bytes[..bytes.len().min(room)];
-            match window.iter().position(|byte| *byte == 0) {
+            match memchr::memchr(0, window) {
                 Some(zero) => {
                     self.out.extend_from_slice(&window[..zero]);
                     bytes = &bytes[zero + 1..];
@@ -149,7 +149,7 @@ impl Decoder {
         let mut taken = 0;
         while taken < bytes.len() {
             let rest = &bytes[taken..];
-            let Some(zero) = rest.iter().position(|byte| *byte == 0) else {
+            let Some(zero) = memchr::memchr(0, rest) else {
                 self.keep(rest);
                 return (bytes.len(), None);
             };

@@ -25,7 +25,7 @@ pub struct Ticket {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
     /// A heartbeat: the host answered, and this is what it is.
-    Heartbeat(Facts),
+    Heartbeat(Box<Facts>),
     /// It did not answer for longer than the limit.
     Silent,
 }

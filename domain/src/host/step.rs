@@ -49,7 +49,7 @@ pub fn step(host: &Host, input: Input, now: Timestamp) -> Result<Step, Refused> 
             Ok(changed(host, now, "host-updated", Some(&ticket), |next| next.labels = labels.unwrap_or(next.labels.clone())))
         }
         // Nothing new: a heartbeat is no change, and writes nothing.
-        (state, Input::Observed(Observed::Heartbeat(facts))) if state == health(&facts) && facts == host.facts => {
+        (state, Input::Observed(Observed::Heartbeat(facts))) if state == health(&facts) && *facts == host.facts => {
             Ok(unchanged(host))
         }
         (before, Input::Observed(Observed::Heartbeat(facts))) => {
@@ -62,7 +62,7 @@ pub fn step(host: &Host, input: Input, now: Timestamp) -> Result<Step, Refused> 
             };
             let mut step = changed(host, now, name, None, |next| {
                 next.state = after;
-                next.facts = facts;
+                next.facts = *facts;
             });
             step.effects.push(capacity(&step.next));
             Ok(step)
@@ -151,8 +151,8 @@ mod tests {
             (command(Command::Cordon), ["healthy", "degraded", "offline"]),
             (command(Command::Uncordon), ["not cordoned", "not cordoned", "not cordoned"]),
             (command(Command::Update { labels: None }), ["healthy", "degraded", "offline"]),
-            (Input::Observed(Observed::Heartbeat(facts(false))), ["healthy", "healthy", "healthy"]),
-            (Input::Observed(Observed::Heartbeat(facts(true))), ["degraded", "degraded", "degraded"]),
+            (Input::Observed(Observed::Heartbeat(Box::new(facts(false)))), ["healthy", "healthy", "healthy"]),
+            (Input::Observed(Observed::Heartbeat(Box::new(facts(true)))), ["degraded", "degraded", "degraded"]),
             (Input::Observed(Observed::Silent), ["offline", "offline", "offline"]),
             (Input::Recovered, ["healthy", "degraded", "offline"]),
         ];
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_heartbeat_without_news_writes_nothing() {
         let before = host(State::Healthy, false);
-        let step = step(&before, Input::Observed(Observed::Heartbeat(facts(false))), Timestamp(9)).expect("accepted");
+        let step = step(&before, Input::Observed(Observed::Heartbeat(Box::new(facts(false)))), Timestamp(9)).expect("accepted");
         assert_eq!(step.next, before);
         assert!(step.events.is_empty());
     }

@@ -12,7 +12,6 @@ pub enum OperationKind {
     VmResume,
     VmReboot,
     VmDelete,
-    VmRestart,
     ImageCreate,
     ImageDelete,
 }
@@ -27,7 +26,6 @@ impl OperationKind {
             OperationKind::VmResume => "vm-resume",
             OperationKind::VmReboot => "vm-reboot",
             OperationKind::VmDelete => "vm-delete",
-            OperationKind::VmRestart => "vm-restart",
             OperationKind::ImageCreate => "image-create",
             OperationKind::ImageDelete => "image-delete",
         }

@@ -104,14 +104,18 @@ pub enum Inspection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finished {
     DiskReady,
+    /// Nothing of the disk is left. `code` is stable: `disk-full`, …
     DiskFailed {
+        code: String,
         detail: String,
     },
     /// The process exists and holds before its first instruction.
     Launched {
         machine: Machine,
     },
+    /// Nothing is left but what `Clean` gives back. `code` is stable: `vmm-missing`, …
     LaunchFailed {
+        code: String,
         detail: String,
     },
     Released,

@@ -88,8 +88,10 @@ pub struct Machine {
 /// Where a VM is. Names are those of the API; the data is what only that state has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
-    /// The disk is being made.
-    Creating,
+    /// The disk is being made; `start`: and then it is to run.
+    Creating {
+        start: bool,
+    },
     Created,
     Starting(Starting),
     Running(Machine),
@@ -123,6 +125,8 @@ pub enum Starting {
 pub struct Stopping {
     pub stage: StopStage,
     pub then: Then,
+    /// How often the stage's effect failed.
+    pub tries: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +168,6 @@ pub struct Reason {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ReasonCode {
-    DiskFailed,
     LaunchFailed,
     AgentTimeout,
     GuestShutdown,
@@ -176,16 +179,12 @@ pub enum ReasonCode {
     RestartBudgetSpent,
     CleanFailed,
     ActorFailed,
-    PauseFailed,
-    ResumeFailed,
     RestoreInterrupted,
-    StoppedByUser,
 }
 
 impl ReasonCode {
     pub fn as_str(self) -> &'static str {
         match self {
-            ReasonCode::DiskFailed => "disk-failed",
             ReasonCode::LaunchFailed => "launch-failed",
             ReasonCode::AgentTimeout => "agent-timeout",
             ReasonCode::GuestShutdown => "guest-shutdown",
@@ -197,10 +196,7 @@ impl ReasonCode {
             ReasonCode::RestartBudgetSpent => "restart-budget-spent",
             ReasonCode::CleanFailed => "clean-failed",
             ReasonCode::ActorFailed => "actor-failed",
-            ReasonCode::PauseFailed => "pause-failed",
-            ReasonCode::ResumeFailed => "resume-failed",
             ReasonCode::RestoreInterrupted => "restore-interrupted",
-            ReasonCode::StoppedByUser => "stopped-by-user",
         }
     }
 }
@@ -209,7 +205,7 @@ impl State {
     /// The name in the API.
     pub fn name(&self) -> &'static str {
         match self {
-            State::Creating => "creating",
+            State::Creating { .. } => "creating",
             State::Created => "created",
             State::Starting(_) => "starting",
             State::Running(_) => "running",
@@ -238,7 +234,7 @@ impl State {
                 StopStage::Asking(machine) | StopStage::Killing(machine) => Some(machine),
                 StopStage::Cleaning => None,
             },
-            State::Creating
+            State::Creating { .. }
             | State::Created
             | State::Starting(Starting::Launching | Starting::BackingOff)
             | State::Stopped
@@ -259,7 +255,8 @@ impl State {
             | State::Stopping(_)
             | State::Snapshotting(_)
             | State::Restoring => true,
-            State::Creating | State::Created | State::Stopped | State::Failed | State::Deleting => false,
+            State::Creating { start } => *start,
+            State::Created | State::Stopped | State::Failed | State::Deleting => false,
         }
     }
 }

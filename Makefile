@@ -1,0 +1,41 @@
+# Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
+.POSIX:
+.PHONY: help setup setup-test build run test bench kernel image-debian clean
+
+help:
+	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
+	  'make test          everything that CI runs; the last line is: N passed, N failed, N skipped' \
+	  'make setup         packages, Rust targets, tools and first images, where missing' \
+	  'make setup-test    the same, and what the tests need (a browser)' \
+	  'make build         guest agent, web console and the binary target/release/hearth' \
+	  'make bench         build, then run the benchmarks and print their tables' \
+	  'make kernel        a guest kernel of our own (10 to 30 minutes once; VMs boot faster)' \
+	  'make image-debian  a Debian 12 root file system' \
+	  'make clean         remove what was built (not ./data, not the caches in ~/.cache/hearth)'
+
+setup:
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh test
+
+build: setup
+	@scripts/build.sh
+
+run: build
+	@scripts/run.sh
+
+test:
+	@scripts/test.sh
+
+bench: build
+	@scripts/bench.sh
+
+kernel:
+	@scripts/images/hearth-kernel.sh
+
+image-debian:
+	@scripts/images/debian.sh
+
+clean:
+	@scripts/clean.sh

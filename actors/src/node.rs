@@ -1,0 +1,75 @@
+//! A node: the root of its actors, and the handle that the edge uses.
+//!
+//! **Duty** of the root actor: keep the four supervisors alive; one that failed is started again from the journal. **Parent**: none.
+//! **Escalation**: a supervisor that keeps failing ends the node, and `Node::failed` resolves.
+
+mod facade;
+mod load;
+mod resolve;
+mod root;
+
+use crate::idempotency::Idempotency;
+use domain::{Generation, Labels, Name, OperationId, image::ImageSpec, ipam::Subnet, vm::VmSpec};
+pub use facade::{ActorInfo, Node};
+pub(crate) use resolve::{place, resolve_boot};
+use storage::Journal;
+
+pub use crate::shared::Ports;
+
+/// All that a node is started with.
+pub struct Parts {
+    pub journal: Journal,
+    pub ports: Ports,
+    pub host_name: String,
+    pub subnet: Subnet,
+}
+
+/// Who asks, under which conditions.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// For the audit: `user:admin`.
+    pub actor: String,
+    pub if_match: Option<Generation>,
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Who {
+    /// Something of hearth's own.
+    pub fn system(name: &str) -> Who {
+        Who { actor: format!("system:{name}"), if_match: None, idempotency: None }
+    }
+}
+
+/// A command that was accepted and is durable.
+#[derive(Debug, Clone)]
+pub struct Accepted<T> {
+    /// As it was committed with the command.
+    pub resource: T,
+    /// What goes on; absent when the command is done already.
+    pub operation: Option<OperationId>,
+}
+
+/// A VM that someone wants. Names of images are as the user wrote them.
+#[derive(Debug, Clone)]
+pub struct NewVm {
+    pub name: Option<Name>,
+    pub project: Name,
+    pub labels: Labels,
+    pub spec: VmSpec,
+    pub start: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    pub name: Name,
+    pub project: Name,
+    pub labels: Labels,
+    pub spec: ImageSpec,
+}
+
+/// What may be asked of an image.
+#[derive(Debug, Clone)]
+pub enum ImageCommand {
+    Delete,
+    Update { name: Option<Name>, labels: Option<Labels>, default: Option<bool>, description: Option<Option<String>> },
+}

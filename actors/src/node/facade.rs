@@ -1,0 +1,311 @@
+//! The handle of a node: commands that are durable when they return, reads from the view, and the ways to a guest.
+
+use super::{
+    Accepted, ImageCommand, NewImage, NewVm, Parts, Who, load,
+    root::{Args, Root, RootMsg, Slots},
+};
+use crate::{
+    ask::ask,
+    error::{CommandError, StartError, chain},
+    host::HostsMsg,
+    image::ImagesMsg,
+    operation::OperationsMsg,
+    shared::{Shared, new_id},
+    view::{Page, View},
+    vm::{VmMsg, VmsMsg},
+};
+use domain::{
+    HostId, ImageId, Name, OperationId, VmId,
+    event::Kind,
+    host::Host,
+    image::Image,
+    operation::Operation,
+    vm::{self, Command, StopMode, Vm},
+};
+use host::{
+    guest::GuestSession,
+    vmm::{Console, Usage},
+};
+use ractor::{Actor, ActorRef, rpc::CallResult};
+use std::{sync::Arc, time::Duration};
+use storage::{Journal, schema};
+use tokio::sync::watch;
+
+/// How long the root may take to answer or to stop.
+const ROOT_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A cheap handle; clones are the same node.
+#[derive(Clone)]
+pub struct Node {
+    shared: Arc<Shared>,
+    slots: Slots,
+    root: ActorRef<RootMsg>,
+    fatal: watch::Receiver<Option<String>>,
+}
+
+/// One live actor, for people who look after a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActorInfo {
+    pub name: String,
+    pub parent: Option<String>,
+    pub state: &'static str,
+    pub restarts: u32,
+    pub last_error: Option<String>,
+}
+
+impl Node {
+    /// Reads the journal, sweeps what belongs to no record, starts the actors. When it returns, every VM's actor reconciles.
+    pub async fn start(parts: Parts) -> Result<Node, StartError> {
+        let host_name: Name =
+            parts.host_name.to_ascii_lowercase().parse().map_err(|_| StartError::HostName(parts.host_name.clone()))?;
+        let hosts = load::table::<Host>(&parts.journal, schema::HOSTS)?;
+        let host = hosts.first().map_or_else(|| HostId::from_bits(new_id()), |host| host.id);
+        let vms = load::table::<Vm>(&parts.journal, schema::VMS)?;
+        let images = load::table::<Image>(&parts.journal, schema::IMAGES)?;
+        let shared = Arc::new(Shared::new(parts.journal, parts.ports, host));
+        for host in hosts {
+            shared.view.put_host(host);
+        }
+        sweep(&shared, &vms, &images).await;
+        for image in images {
+            shared.view.put_image(image);
+        }
+        for record in vms {
+            shared.view.put_vm(crate::view::VmView { record, agent: None, started_at: None });
+        }
+        let slots = Slots::default();
+        let records = load::table::<Operation>(&shared.journal, schema::OPERATIONS)?;
+        let ended = load::operations(&shared, &slots.operations, records).await?;
+        let (fatal, failed) = watch::channel(None);
+        let args = Args { shared: Arc::clone(&shared), slots: slots.clone(), subnet: parts.subnet, host_name, ended, fatal };
+        let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| StartError::Spawn(error.to_string()))?;
+        Ok(Node { shared, slots, root, fatal: failed })
+    }
+
+    /// Stops the actors and closes the journal. Guests go on.
+    pub async fn stop(&self) {
+        if let Err(error) = self.root.stop_and_wait(None, Some(ROOT_DEADLINE)).await {
+            tracing::warn!(%error, "the actors did not stop in time");
+            self.root.kill();
+        }
+        self.shared.journal.close().await;
+    }
+
+    /// Resolves, with the reason, when the node can't go on by itself.
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.fatal.clone();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The root is gone without a word: it was stopped, which is no failure.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Stops every guest: politely until the deadline, then by force.
+    pub async fn stop_guests(&self, deadline: Duration) {
+        let (rows, _) = self.shared.view.vms(&Page::first(usize::MAX - 1));
+        let running: Vec<VmId> = rows.iter().filter(|row| row.record.state.holds_capacity()).map(|row| row.record.id).collect();
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let stops = running.into_iter().map(|id| async move {
+            let who = || Who::system("down");
+            let polite = self.command_vm(id, Command::Stop(StopMode::Graceful { deadline_ms }), who()).await;
+            let accepted = match polite {
+                Ok(accepted) => Some(accepted),
+                Err(_) => self.command_vm(id, Command::Stop(StopMode::Force), who()).await.ok(),
+            };
+            if let Some(operation) = accepted.and_then(|accepted| accepted.operation) {
+                self.wait(operation, deadline + ROOT_DEADLINE).await;
+            }
+        });
+        futures_util::future::join_all(stops).await;
+    }
+
+    pub async fn create_vm(&self, new: NewVm, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
+        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+        ask(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await
+    }
+
+    pub async fn command_vm(&self, id: VmId, command: Command, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
+        let held = match &command {
+            Command::Update(change) => {
+                self.check_update(id, change)?;
+                change.name.clone()
+            }
+            _ => None,
+        };
+        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+        if let Some(name) = held.clone() {
+            ask(&vms, |reply_to| VmsMsg::HoldName { id, name, reply_to }).await?;
+        }
+        let actor = self.vm_actor(id)?;
+        let answer = ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await;
+        if held.is_some() {
+            let _ = vms.cast(VmsMsg::NameSettled { id });
+        }
+        answer
+    }
+
+    /// A changed specification is held to the same rules as a new one.
+    fn check_update(&self, id: VmId, change: &vm::Change) -> Result<(), CommandError> {
+        let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
+        let mut spec = row.record.spec.clone();
+        spec.vcpus = change.vcpus.unwrap_or(spec.vcpus);
+        spec.mem_mib = change.mem_mib.unwrap_or(spec.mem_mib);
+        spec.cmdline = change.cmdline.clone().unwrap_or(spec.cmdline);
+        let problems = vm::spec::check(&spec);
+        if problems.is_empty() { Ok(()) } else { Err(CommandError::Invalid(problems)) }
+    }
+
+    pub async fn create_image(&self, new: NewImage, who: Who) -> Result<Accepted<Arc<Image>>, CommandError> {
+        let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
+        ask(&images, |reply_to| ImagesMsg::Create { new: Box::new(new), who, reply_to }).await
+    }
+
+    pub async fn command_image(
+        &self,
+        id: ImageId,
+        command: ImageCommand,
+        who: Who,
+    ) -> Result<Accepted<Arc<Image>>, CommandError> {
+        let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
+        ask(&images, |reply_to| ImagesMsg::Command { id, command, who, reply_to }).await
+    }
+
+    pub async fn command_host(&self, id: HostId, command: domain::host::Command, who: Who) -> Result<Arc<Host>, CommandError> {
+        let hosts = self.slots.hosts.get().ok_or(CommandError::Restarting)?;
+        ask(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
+    }
+
+    /// The operation when it ended, or as it is when the time is up.
+    pub async fn wait(&self, id: OperationId, at_most: Duration) -> Option<Arc<Operation>> {
+        let known = self.shared.view.operation(id)?;
+        if known.status.is_final() || at_most.is_zero() {
+            return Some(known);
+        }
+        let operations = self.slots.operations.get()?;
+        match operations.call(|reply_to| OperationsMsg::Wait { id, reply_to }, Some(at_most)).await {
+            Ok(CallResult::Success(ended)) => Some(ended),
+            Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => self.shared.view.operation(id),
+        }
+    }
+
+    pub fn view(&self) -> &View {
+        &self.shared.view
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// This node's own host.
+    pub fn host(&self) -> HostId {
+        self.shared.host
+    }
+
+    /// How many VMs boot from the image, and the first of them.
+    pub fn users_of(&self, image: ImageId, most: usize) -> (usize, Vec<VmId>) {
+        self.shared.image_use().users(image, most)
+    }
+
+    /// vCPUs and MiB that running VMs hold.
+    pub fn held(&self) -> (u64, u64) {
+        self.shared.ledger().held()
+    }
+
+    /// The session with the guest's agent. Refused when the VM's state allows none.
+    pub async fn guest(&self, id: VmId) -> Result<Arc<dyn GuestSession>, CommandError> {
+        let actor = self.vm_actor(id)?;
+        ask(&actor, |reply_to| VmMsg::Guest { reply_to }).await.map(|(_, session)| session)
+    }
+
+    pub async fn console(&self, id: VmId, history_bytes: u64) -> Result<Box<dyn Console>, CommandError> {
+        let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
+        if row.record.state.machine().is_none() {
+            return Err(CommandError::Vm(vm::actions::Refused::NotRunning));
+        }
+        self.shared.vmm.console(id, history_bytes).await.map_err(vmm_error)
+    }
+
+    pub async fn console_log(&self, id: VmId, bytes: u64) -> Result<Vec<u8>, CommandError> {
+        self.shared.vmm.console_log(id, bytes).await.map_err(vmm_error)
+    }
+
+    pub async fn usage(&self, id: VmId) -> Result<Usage, CommandError> {
+        let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
+        match row.record.state.machine() {
+            None => Err(CommandError::Vm(vm::actions::Refused::NotRunning)),
+            Some(machine) => self.shared.vmm.usage(id, machine).await.map_err(vmm_error),
+        }
+    }
+
+    /// The live actors: the root, the supervisors, the VMs' own.
+    pub async fn tree(&self) -> Vec<ActorInfo> {
+        let mut tree = vec![ActorInfo { name: "node".to_owned(), parent: None, state: "running", restarts: 0, last_error: None }];
+        if let Ok(CallResult::Success(supervisors)) =
+            self.root.call(|reply_to| RootMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
+        {
+            tree.extend(supervisors.into_iter().map(|child| {
+                info(format!("{:?}", child.key).to_ascii_lowercase(), "node", child.restarts, child.last_error, child.lives)
+            }));
+        }
+        if let Some(vms) = self.slots.vms.get()
+            && let Ok(CallResult::Success(children)) =
+                vms.call(|reply_to| VmsMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
+        {
+            let row = |child: crate::supervise::ChildInfo<VmId>| {
+                info(child.key.to_string(), "vms", child.restarts, child.last_error, child.lives)
+            };
+            tree.extend(children.into_iter().map(row));
+        }
+        tree
+    }
+
+    /// Makes the VM's actor panic: what supervision is for is tested with it.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn crash_vm_actor(&self, id: VmId) -> Result<(), CommandError> {
+        self.vm_actor(id)?.cast(VmMsg::Crash).map_err(|_| CommandError::Restarting)
+    }
+
+    fn vm_actor(&self, id: VmId) -> Result<ActorRef<VmMsg>, CommandError> {
+        if self.shared.view.vm(id).is_none() {
+            return Err(not_found(Kind::Vm, id.to_string()));
+        }
+        self.slots.directory.get(id).ok_or(CommandError::Restarting)
+    }
+}
+
+fn not_found(kind: Kind, reference: String) -> CommandError {
+    CommandError::NotFound { kind, reference }
+}
+
+fn vmm_error(error: host::vmm::VmmError) -> CommandError {
+    CommandError::Vmm { detail: chain(&error) }
+}
+
+fn info(name: String, parent: &str, restarts: u32, last_error: Option<String>, lives: bool) -> ActorInfo {
+    let state = if lives { "running" } else { "restarting" };
+    ActorInfo { name, parent: Some(parent.to_owned()), state, restarts, last_error }
+}
+
+/// What belongs to this hearth but to no record is removed, and said.
+async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>]) {
+    let ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
+    let taps: Vec<String> = vms.iter().filter_map(|vm| vm.nic.as_ref()).map(|nic| nic.tap.clone()).collect();
+    let image_ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
+    report("machines", shared.vmm.sweep(&ids).await.map_err(|error| chain(&error)));
+    report("images", shared.images.sweep(&image_ids).await.map_err(|error| chain(&error)));
+    if let Some(network) = &shared.network {
+        report("network interfaces", network.sweep(&taps).await.map_err(|error| chain(&error)));
+    }
+}
+
+fn report(what: &'static str, swept: Result<Vec<String>, String>) {
+    match swept {
+        Ok(removed) => {
+            for thing in removed {
+                tracing::warn!(what, thing, "belonged to no record and was removed");
+            }
+        }
+        Err(error) => tracing::warn!(what, error, "could not be swept"),
+    }
+}

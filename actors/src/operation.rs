@@ -1,0 +1,61 @@
+//! Operations: one actor for each that is under way. It owns who waits for the end.
+//!
+//! The record itself changes in the same batch as its target's, by the target's actor (docs/adr/0004); the actor here is told. Parent of
+//! the operations' actors: [`supervisor::Operations`], which also owns how many ended operations are kept. Mailboxes are bounded by the
+//! number of commands under way, which the edge bounds.
+
+mod actor;
+pub(crate) mod supervisor;
+
+use crate::shared::Shared;
+use domain::operation::Operation;
+use ractor::{ActorRef, Message};
+use std::sync::{Arc, PoisonError, RwLock};
+pub(crate) use supervisor::{Operations, OperationsMsg};
+
+/// Where an actor is now; it may have been replaced since one last looked.
+pub(crate) struct Slot<M>(Arc<RwLock<Option<ActorRef<M>>>>);
+
+impl<M> Clone for Slot<M> {
+    fn clone(&self) -> Self {
+        Slot(Arc::clone(&self.0))
+    }
+}
+
+impl<M> Default for Slot<M> {
+    fn default() -> Self {
+        Slot(Arc::default())
+    }
+}
+
+impl<M: Message> Slot<M> {
+    pub fn get(&self) -> Option<ActorRef<M>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, actor: Option<ActorRef<M>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = actor;
+    }
+
+    /// Tells, if someone is there; an actor that is being restarted reads the journal instead.
+    pub fn tell(&self, message: M) {
+        if let Some(actor) = self.get() {
+            let _ = actor.cast(message);
+        }
+    }
+}
+
+pub(crate) type OperationsRef = Slot<OperationsMsg>;
+
+impl OperationsRef {
+    /// A committed change: into the view, and to those who wait.
+    pub(crate) fn changed(&self, shared: &Shared, operation: Arc<Operation>) {
+        let known = shared.view.operation(operation.id).is_some();
+        shared.view.put_operation(Arc::clone(&operation));
+        if operation.status.is_final() {
+            self.tell(OperationsMsg::Ended { operation });
+        } else if !known {
+            self.tell(OperationsMsg::Begun { id: operation.id });
+        }
+    }
+}

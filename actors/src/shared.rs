@@ -1,0 +1,134 @@
+//! What every actor of a node uses: the journal, the view, the ports to the machine, the ledgers. Owns no state of its own but the ledgers,
+//! which are indexes over the records and are rebuilt from them.
+
+use crate::view::View;
+use async_trait::async_trait;
+use domain::{HostId, ImageId, Timestamp, VmId, capacity::Ledger, host::Facts};
+use host::{image::ImageStore, net::Network, vmm::Vmm};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use storage::Journal;
+
+/// Looks at the machine. Behind a trait, so that tests and simulations decide what it is like.
+#[async_trait]
+pub trait HostProbe: Send + Sync + 'static {
+    async fn facts(&self) -> Facts;
+}
+
+pub struct Shared {
+    pub journal: Journal,
+    pub view: View,
+    pub vmm: Arc<dyn Vmm>,
+    /// Absent: VMs get no network, for the reason in `network_problem`.
+    pub network: Option<Arc<dyn Network>>,
+    pub network_problem: Option<String>,
+    pub dns: Vec<std::net::Ipv4Addr>,
+    pub images: Arc<dyn ImageStore>,
+    pub probe: Arc<dyn HostProbe>,
+    pub host: HostId,
+    ledger: Mutex<Ledger>,
+    image_use: Mutex<ImageUse>,
+}
+
+/// Which VMs boot from which images. A VM enters before its record is committed and an image that is being deleted takes none, so that
+/// no VM is ever made from an image that is going.
+#[derive(Default)]
+pub struct ImageUse {
+    users: HashMap<ImageId, HashSet<VmId>>,
+    closing: HashSet<ImageId>,
+}
+
+impl ImageUse {
+    /// False: the image is being deleted.
+    pub fn enter(&mut self, image: ImageId, vm: VmId) -> bool {
+        if self.closing.contains(&image) {
+            return false;
+        }
+        self.users.entry(image).or_default().insert(vm);
+        true
+    }
+
+    pub fn leave(&mut self, image: ImageId, vm: VmId) {
+        if let Some(users) = self.users.get_mut(&image) {
+            users.remove(&vm);
+            if users.is_empty() {
+                self.users.remove(&image);
+            }
+        }
+    }
+
+    /// How many use it, and the first of them by id.
+    pub fn users(&self, image: ImageId, most: usize) -> (usize, Vec<VmId>) {
+        let Some(users) = self.users.get(&image) else { return (0, Vec::new()) };
+        let mut first: Vec<VmId> = users.iter().copied().collect();
+        first.sort_unstable();
+        first.truncate(most);
+        (users.len(), first)
+    }
+
+    /// Takes no more users; answers how many there are.
+    pub fn close(&mut self, image: ImageId) -> u32 {
+        self.closing.insert(image);
+        self.users.get(&image).map_or(0, |users| u32::try_from(users.len()).unwrap_or(u32::MAX))
+    }
+
+    pub fn open(&mut self, image: ImageId) {
+        self.closing.remove(&image);
+    }
+}
+
+/// The parts of a [`Shared`] that are not made by it.
+pub struct Ports {
+    pub vmm: Arc<dyn Vmm>,
+    pub network: Option<Arc<dyn Network>>,
+    pub network_problem: Option<String>,
+    pub dns: Vec<std::net::Ipv4Addr>,
+    pub images: Arc<dyn ImageStore>,
+    pub probe: Arc<dyn HostProbe>,
+}
+
+impl Shared {
+    pub fn new(journal: Journal, ports: Ports, host: HostId) -> Shared {
+        Shared {
+            journal,
+            view: View::default(),
+            vmm: ports.vmm,
+            network: ports.network,
+            network_problem: ports.network_problem,
+            dns: ports.dns,
+            images: ports.images,
+            probe: ports.probe,
+            host,
+            ledger: Mutex::new(Ledger::default()),
+            image_use: Mutex::new(ImageUse::default()),
+        }
+    }
+
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    pub fn image_use(&self) -> MutexGuard<'_, ImageUse> {
+        lock(&self.image_use)
+    }
+}
+
+/// A poisoned lock of an index: the panic that poisoned it restarts its actor, and the index is whole between calls.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The one place where actors read the clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The one place where ids are made: 48 bits of time, 80 of randomness.
+pub fn new_id() -> u128 {
+    let random: u128 = rand::random::<u128>() & ((1 << 80) - 1);
+    (u128::from(now().0) << 80) | random
+}

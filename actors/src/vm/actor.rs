@@ -1,0 +1,316 @@
+//! The VM's actor: translate, decide, commit, show, answer, perform.
+
+use super::{
+    guest::GuestLink,
+    messages::{VmMsg, VmsMsg},
+    perform::{Outcome, Performer},
+};
+use crate::{
+    commit::{Commit, Subject},
+    error::{CommandError, chain},
+    node::{Accepted, Who},
+    operation::OperationsRef,
+    shared::{Shared, new_id, now},
+    supervise::Progress,
+    view::VmView,
+};
+use domain::{
+    OperationId, VmId,
+    capacity::Share,
+    event::Kind,
+    vm::{self, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::{sync::Arc, time::Duration};
+use storage::schema;
+
+pub(super) struct VmActor;
+
+pub(super) struct Args {
+    pub id: VmId,
+    pub shared: Arc<Shared>,
+    pub operations: OperationsRef,
+    pub parent: ActorRef<VmsMsg>,
+    pub progress: Arc<Progress>,
+    /// Absent: the VM is new, and `Create` comes first.
+    pub record: Option<Arc<Vm>>,
+}
+
+pub(super) struct State {
+    pub id: VmId,
+    pub shared: Arc<Shared>,
+    operations: OperationsRef,
+    parent: ActorRef<VmsMsg>,
+    progress: Arc<Progress>,
+    record: Option<Arc<Vm>>,
+    performer: Performer,
+    guest: GuestLink,
+}
+
+impl Actor for VmActor {
+    type Msg = VmMsg;
+    type State = State;
+    type Arguments = Args;
+
+    async fn pre_start(&self, _: ActorRef<VmMsg>, args: Args) -> Result<State, ActorProcessingErr> {
+        Ok(State {
+            id: args.id,
+            shared: args.shared,
+            operations: args.operations,
+            parent: args.parent,
+            progress: args.progress,
+            record: args.record,
+            performer: Performer::default(),
+            guest: GuestLink::default(),
+        })
+    }
+
+    /// A loaded record reconciles with the world. Here and not in `pre_start`: the supervisor must not wait for it.
+    async fn post_start(&self, myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        if let Some(record) = state.record.clone() {
+            let _busy = state.progress.enter();
+            hold_capacity(state, &record);
+            drive(state, &myself, Input::Recovered).await?;
+        }
+        Ok(())
+    }
+
+    async fn handle(&self, myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter();
+        match message {
+            VmMsg::Create { draft, who, operation, reply_to } => {
+                let ticket = Ticket { operation, actor: who.actor.clone() };
+                let answer = create(state, &myself, vm::create(*draft, ticket, now()), &who, operation).await;
+                let failed = answer.is_err();
+                let _ = reply_to.send(answer);
+                if failed {
+                    let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
+                    myself.stop(None);
+                }
+            }
+            VmMsg::Command { command, who, reply_to } => {
+                let answer = self::command(state, &myself, command, &who).await;
+                // A journal that takes no more is nothing that this actor can mend; it answers so and stays.
+                let _ = reply_to.send(answer);
+            }
+            VmMsg::Done { attempt, outcome } => {
+                state.performer.ended(attempt);
+                let input = match outcome {
+                    Outcome::Finished(result) => Input::Finished { attempt, result },
+                    Outcome::Inspected { launch, found } => Input::Observed(Observed::Inspected { launch, found }),
+                };
+                drive(state, &myself, input).await?;
+                state.performer.next(&myself, &state.shared);
+            }
+            VmMsg::Elapsed { attempt, timer } => drive(state, &myself, Input::Elapsed { attempt, timer }).await?,
+            VmMsg::Observed(observed) => drive(state, &myself, Input::Observed(observed)).await?,
+            VmMsg::GuestUp { launch, session } => {
+                if state.guest.up(&state.shared, state.id, launch, session) {
+                    drive(state, &myself, Input::Observed(Observed::GuestReady { launch })).await?;
+                }
+            }
+            VmMsg::GuestDown { launch } => state.guest.down(&state.shared, state.id, launch),
+            VmMsg::Guest { reply_to } => {
+                let _ = reply_to.send(guest(state));
+            }
+            #[cfg(any(test, feature = "faults"))]
+            VmMsg::Crash => panic!("told to"),
+        }
+        if state.record.is_none() {
+            myself.stop(None);
+        }
+        Ok(())
+    }
+}
+
+async fn create(
+    state: &mut State,
+    myself: &ActorRef<VmMsg>,
+    step: Step,
+    who: &Who,
+    operation: OperationId,
+) -> Result<Accepted<Arc<Vm>>, CommandError> {
+    if let Some(next) = &step.next {
+        reserve(state, next)?;
+    }
+    let committed = commit(state, step, Some((who, Some(operation)))).await;
+    match committed {
+        Ok((Some(record), effects)) => {
+            perform(state, myself, &record, effects);
+            Ok(Accepted { resource: record, operation: Some(operation) })
+        }
+        Ok((None, _)) => Err(CommandError::Restarting),
+        Err(error) => {
+            state.shared.ledger().release(state.id);
+            Err(error)
+        }
+    }
+}
+
+async fn command(
+    state: &mut State,
+    myself: &ActorRef<VmMsg>,
+    command: Command,
+    who: &Who,
+) -> Result<Accepted<Arc<Vm>>, CommandError> {
+    let record = state.record.clone().ok_or(CommandError::Restarting)?;
+    if let Some(expected) = who.if_match
+        && expected != record.generation
+    {
+        return Err(CommandError::Stale { current: record.generation });
+    }
+    // An update is done with its commit; everything else goes on after it.
+    let operation = (!matches!(command, Command::Update(_))).then(|| OperationId::from_bits(new_id()));
+    let ticket = Ticket { operation: operation.unwrap_or(OperationId::from_bits(0)), actor: who.actor.clone() };
+    let step = vm::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Vm)?;
+    if let Some(next) = &step.next
+        && next.state.holds_capacity()
+        && !record.state.holds_capacity()
+    {
+        reserve(state, next)?;
+    }
+    match commit(state, step, Some((who, operation))).await {
+        Ok((next, effects)) => {
+            let shown = next.clone().unwrap_or(record);
+            perform(state, myself, &shown, effects);
+            Ok(Accepted { resource: shown, operation })
+        }
+        Err(error) => {
+            if !record.state.holds_capacity() {
+                state.shared.ledger().release(state.id);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// An input that nobody waits for. An error ends the actor: it is loaded again and finds out what is true.
+async fn drive(state: &mut State, myself: &ActorRef<VmMsg>, input: Input) -> Result<(), ActorProcessingErr> {
+    let Some(record) = state.record.clone() else { return Ok(()) };
+    let Ok(step) = vm::step(&record, input, now()) else { return Ok(()) };
+    let (next, effects) = commit(state, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
+    let shown = next.unwrap_or(record);
+    perform(state, myself, &shown, effects);
+    Ok(())
+}
+
+/// Makes the step durable and shows it. What did not change is not written.
+async fn commit(
+    state: &mut State,
+    step: Step,
+    asked: Option<(&Who, Option<OperationId>)>,
+) -> Result<(Option<Arc<Vm>>, Vec<Effect>), CommandError> {
+    let before = state.record.clone();
+    let changed = match (&before, &step.next) {
+        (Some(before), Some(next)) => **before != *next,
+        _ => true,
+    };
+    if !changed && step.events.is_empty() && step.operations.is_empty() && asked.is_none() {
+        return Ok((before, step.effects));
+    }
+    let last = step.next.clone().map(Arc::new);
+    let Some(subject) = last.clone().or_else(|| before.clone()) else { return Ok((None, step.effects)) };
+    let whose = Subject {
+        kind: Kind::Vm,
+        id: state.id.to_string(),
+        name: &subject.name,
+        project: &subject.project,
+        generation: subject.generation,
+    };
+    let mut commit = Commit::new();
+    match &last {
+        Some(next) => commit.put(schema::VMS, state.id.to_string(), next.as_ref())?,
+        None => commit.delete(schema::VMS, state.id.to_string()),
+    }
+    commit.events(&whose, step.events)?;
+    commit.operations(&state.shared, &whose, step.operations)?;
+    if let Some((who, operation)) = asked {
+        commit.answer(who, Kind::Vm, state.id.to_string(), operation)?;
+    }
+    let shared = Arc::clone(&state.shared);
+    let operations = state.operations.clone();
+    // The view first, then who waits: whoever hears of the end must see it.
+    commit.write_with(&shared, &operations, || show(state, before.as_deref(), last.as_ref())).await?;
+    Ok((last, step.effects))
+}
+
+/// What is durable becomes visible; capacity and the guest's link follow the state.
+fn show(state: &mut State, before: Option<&Vm>, next: Option<&Arc<Vm>>) {
+    state.record = next.cloned();
+    let Some(next) = next else {
+        state.shared.view.drop_vm(state.id);
+        state.shared.ledger().release(state.id);
+        state.guest.forget(&state.shared, state.id);
+        let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
+        return;
+    };
+    if !next.state.holds_capacity() {
+        state.shared.ledger().release(state.id);
+    }
+    let machine = |vm: &Vm| vm.state.machine().map(|machine| machine.launch);
+    if machine(next).is_none() || before.and_then(machine) != machine(next) {
+        state.guest.forget(&state.shared, state.id);
+        if machine(next).is_none() {
+            state.performer.unfollow();
+        }
+    }
+    let was = state.shared.view.vm(state.id);
+    let running = matches!(next.state, VmState::Running(_) | VmState::Pausing(_) | VmState::Paused(_) | VmState::Resuming(_));
+    let started_at = match was.as_ref().and_then(|was| was.started_at) {
+        _ if !running => None,
+        Some(since) => Some(since),
+        None => Some(next.updated_at),
+    };
+    let agent = was.and_then(|was| was.agent).filter(|_| machine(next).is_some());
+    state.shared.view.put_vm(VmView { record: Arc::clone(next), agent, started_at });
+}
+
+fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effects: Vec<Effect>) {
+    for effect in effects {
+        match effect {
+            Effect::StartTimer { timer, after_ms } => start_timer(myself, record, timer, after_ms),
+            Effect::Watch(machine) => state.performer.watch(myself, &state.shared, state.id, machine),
+            Effect::AwaitGuest(machine) => state.performer.await_guest(myself, &state.shared, state.id, machine),
+            effect => state.performer.queue(Arc::clone(record), effect, state.guest.session()),
+        }
+    }
+    state.performer.next(myself, &state.shared);
+}
+
+/// Timers outlive nothing: the number of their attempt makes a late one harmless.
+fn start_timer(myself: &ActorRef<VmMsg>, record: &Vm, timer: Timer, after_ms: u64) {
+    let attempt = record.attempt;
+    // VMs that wait for the same thing do not all come back in the same moment.
+    let spread = if timer == Timer::Backoff { rand::random::<u64>() % (after_ms / 10 + 1) } else { 0 };
+    myself.send_after(Duration::from_millis(after_ms + spread), move || VmMsg::Elapsed { attempt, timer });
+}
+
+fn share(vm: &Vm) -> Share {
+    Share { vcpus: vm.spec.vcpus, mem_mib: vm.spec.mem_mib }
+}
+
+fn reserve(state: &State, next: &Vm) -> Result<(), CommandError> {
+    if !next.state.holds_capacity() {
+        return Ok(());
+    }
+    state.shared.ledger().reserve(state.id, share(next)).map_err(CommandError::NoCapacity)
+}
+
+/// What a loaded record uses already is entered, whatever the capacity says.
+fn hold_capacity(state: &State, record: &Vm) {
+    if record.state.holds_capacity() {
+        state.shared.ledger().hold(state.id, share(record));
+    }
+}
+
+fn guest(state: &State) -> Result<(vm::Machine, Arc<dyn host::guest::GuestSession>), CommandError> {
+    let record = state.record.as_ref().ok_or(CommandError::Restarting)?;
+    let refused = vm::table(record).into_iter().find(|(action, _)| *action == vm::Action::Exec).and_then(|(_, refused)| refused);
+    if let Some(refused) = refused {
+        return Err(CommandError::Vm(refused));
+    }
+    match (record.state.machine(), state.guest.session()) {
+        (Some(machine), Some(session)) => Ok((machine.clone(), session)),
+        _ => Err(CommandError::GuestUnavailable { detail: "its agent is not connected just now".to_owned() }),
+    }
+}

@@ -1,0 +1,346 @@
+//! Carrying out a VM's effects: one at a time, in order, as tasks that end with the actor.
+//!
+//! Ending the machine goes before everything that can be given up. What was given up may have taken effect; its answer carries an older
+//! attempt and is ignored. Following the machine (its end, its guest) runs beside the queue.
+
+use super::messages::{VmMsg, VmRef};
+use crate::{
+    error::chain,
+    shared::{Shared, now},
+    view::AgentView,
+};
+use domain::{
+    Attempt, VmId,
+    image::State as ImageState,
+    vm::{Effect, Exit, Finished, Inspection, Machine, Nic, Observed, Vm},
+};
+use host::{
+    guest::{GuestSession, ShutdownKind},
+    net::{NetError, Network},
+    vmm::{DiskPlan, MachinePlan, NicPlan, VmmError},
+};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// One try to reach the guest's agent; a guest that boots needs several under emulation.
+const GUEST_TRY: Duration = Duration::from_secs(30);
+/// Between two tries: a guest that refuses at once must not keep a processor busy.
+const GUEST_AGAIN: Duration = Duration::from_millis(250);
+/// The host may be slow to answer right after a start; more often than this and the process is taken for lost.
+const INSPECT_TRIES: u32 = 3;
+
+/// How a queued effect ended.
+#[derive(Debug)]
+pub enum Outcome {
+    Finished(Finished),
+    Inspected { launch: Attempt, found: Inspection },
+}
+
+struct Job {
+    record: Arc<Vm>,
+    effect: Effect,
+    guest: Option<Arc<dyn GuestSession>>,
+}
+
+#[derive(Default)]
+pub(super) struct Performer {
+    tasks: JoinSet<()>,
+    queue: VecDeque<Job>,
+    running: Option<(Attempt, AbortHandle, bool)>,
+    watch: Option<AbortHandle>,
+    guest: Option<AbortHandle>,
+}
+
+impl Performer {
+    pub fn queue(&mut self, record: Arc<Vm>, effect: Effect, guest: Option<Arc<dyn GuestSession>>) {
+        if matches!(effect, Effect::Kill(_)) {
+            self.queue.retain(|job| !can_be_given_up(&job.effect));
+            if let Some((_, handle, true)) = &self.running {
+                handle.abort();
+                self.running = None;
+            }
+        }
+        self.queue.push_back(Job { record, effect, guest });
+    }
+
+    /// The effect of that attempt ended.
+    pub fn ended(&mut self, attempt: Attempt) {
+        if self.running.as_ref().is_some_and(|(running, ..)| *running == attempt) {
+            self.running = None;
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Starts the next effect, if none is under way.
+    pub fn next(&mut self, myself: &VmRef, shared: &Arc<Shared>) {
+        if self.running.is_some() {
+            return;
+        }
+        let Some(job) = self.queue.pop_front() else { return };
+        let attempt = job.record.attempt;
+        let given_up = can_be_given_up(&job.effect);
+        let (myself, shared) = (myself.clone(), Arc::clone(shared));
+        let handle = self.tasks.spawn(async move {
+            if let Some(outcome) = carry_out(&shared, job).await {
+                let _ = myself.cast(VmMsg::Done { attempt, outcome });
+            }
+        });
+        self.running = Some((attempt, handle, given_up));
+    }
+
+    pub fn watch(&mut self, myself: &VmRef, shared: &Arc<Shared>, id: VmId, machine: Machine) {
+        if let Some(old) = self.watch.take() {
+            old.abort();
+        }
+        let (myself, shared) = (myself.clone(), Arc::clone(shared));
+        self.watch = Some(self.tasks.spawn(async move {
+            let exit = shared.vmm.exited(id, &machine).await;
+            let _ = myself.cast(VmMsg::Observed(Observed::Exited { launch: machine.launch, exit }));
+        }));
+    }
+
+    pub fn await_guest(&mut self, myself: &VmRef, shared: &Arc<Shared>, id: VmId, machine: Machine) {
+        if let Some(old) = self.guest.take() {
+            old.abort();
+        }
+        let (myself, shared) = (myself.clone(), Arc::clone(shared));
+        self.guest = Some(self.tasks.spawn(async move { follow_guest(&myself, &shared, id, &machine).await }));
+    }
+
+    /// There is no machine to follow any more.
+    pub fn unfollow(&mut self) {
+        for task in [self.watch.take(), self.guest.take()].into_iter().flatten() {
+            task.abort();
+        }
+    }
+}
+
+/// What ending the machine makes pointless. Making and removing things is finished first, so that nothing is left half-made.
+fn can_be_given_up(effect: &Effect) -> bool {
+    match effect {
+        Effect::AskShutdown { .. } | Effect::Pause(_) | Effect::Resume(_) | Effect::Release(_) | Effect::Inspect(_) => true,
+        Effect::PrepareDisk
+        | Effect::Launch
+        | Effect::AwaitGuest(_)
+        | Effect::Watch(_)
+        | Effect::Kill(_)
+        | Effect::Clean
+        | Effect::Remove
+        | Effect::StartTimer { .. } => false,
+    }
+}
+
+/// Until the machine ends (the task is then aborted): connect, tell, keep what is shown fresh, connect again.
+async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machine) {
+    loop {
+        match shared.vmm.guest(id, machine, GUEST_TRY).await {
+            Ok(session) => {
+                // The guest's clock may stand hours back: it was paused, or hearth was away.
+                if let Err(fault) = session.set_clock(SystemTime::now()).await {
+                    tracing::debug!(vm = %id, %fault, "the guest's clock was not set");
+                }
+                if myself.cast(VmMsg::GuestUp { launch: machine.launch, session: Arc::clone(&session) }).is_err() {
+                    return;
+                }
+                let why = keep_fresh(shared, id, &session).await;
+                tracing::debug!(vm = %id, %why, "the session with the guest's agent ended");
+                let _ = myself.cast(VmMsg::GuestDown { launch: machine.launch });
+            }
+            Err(VmmError::Gone) => return,
+            Err(error) => tracing::debug!(vm = %id, error = %chain(&error), "the guest's agent does not answer yet"),
+        }
+        tokio::time::sleep(GUEST_AGAIN).await;
+    }
+}
+
+/// Until the session ends: when it was last heard of, and which addresses it has.
+async fn keep_fresh(shared: &Shared, id: VmId, session: &Arc<dyn GuestSession>) -> host::guest::GuestFault {
+    let mut samples = session.metrics();
+    let mut addresses = session.addresses();
+    loop {
+        tokio::select! {
+            fault = session.closed() => return fault,
+            Ok(()) = samples.changed() => {}
+            Ok(()) = addresses.changed() => {}
+            else => return session.closed().await,
+        }
+        let found: Vec<std::net::IpAddr> = addresses
+            .borrow_and_update()
+            .iter()
+            .flat_map(|interface| interface.addresses.iter().map(|address| address.address))
+            .filter(|address| !is_link_local(address))
+            .collect();
+        shared.view.touch_vm(id, |row| {
+            if let Some(agent) = &row.agent {
+                row.agent = Some(Arc::new(AgentView { last_seen: now(), addresses: found, ..AgentView::clone(agent) }));
+            }
+        });
+    }
+}
+
+/// `fe80::…` says nothing to a user: it needs the interface's name to be used.
+pub(super) fn is_link_local(address: &std::net::IpAddr) -> bool {
+    match address {
+        std::net::IpAddr::V4(address) => address.is_link_local(),
+        std::net::IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
+    let id = job.record.id;
+    let vmm = &shared.vmm;
+    let finished = match job.effect {
+        Effect::PrepareDisk => prepare_disk(shared, &job.record).await,
+        Effect::Launch => launch(shared, &job.record).await,
+        Effect::Release(machine) => match vmm.release(id, &machine).await {
+            Ok(()) => Finished::Released,
+            Err(error) => Finished::ReleaseFailed { detail: chain(&error) },
+        },
+        Effect::Inspect(machine) => return Some(inspect(shared, id, machine).await),
+        Effect::Pause(machine) => match vmm.pause(id, &machine).await {
+            Ok(()) => Finished::Paused,
+            Err(error) => Finished::PauseFailed { detail: chain(&error) },
+        },
+        Effect::Resume(machine) => match vmm.resume(id, &machine).await {
+            Ok(()) => {
+                set_clock(id, job.guest).await;
+                Finished::Resumed
+            }
+            Err(error) => Finished::ResumeFailed { detail: chain(&error) },
+        },
+        Effect::AskShutdown { deadline_ms, .. } => ask_shutdown(job.guest, deadline_ms).await,
+        Effect::Kill(machine) => match vmm.kill(id, &machine).await {
+            Ok(()) | Err(VmmError::Gone) => Finished::Killed,
+            Err(error) => Finished::KillFailed { detail: chain(&error) },
+        },
+        Effect::Clean => clean(shared, &job.record).await,
+        Effect::Remove => match vmm.remove(id).await {
+            Ok(()) => Finished::Removed,
+            Err(error) => Finished::RemoveFailed { detail: chain(&error) },
+        },
+        // Followed beside the queue.
+        Effect::AwaitGuest(_) | Effect::Watch(_) | Effect::StartTimer { .. } => return None,
+    };
+    Some(Outcome::Finished(finished))
+}
+
+fn disk_plan(shared: &Shared, record: &Vm) -> DiskPlan {
+    DiskPlan {
+        vm: record.id,
+        base: shared.images.path(record.boot.rootfs),
+        size_bytes: record.spec.disk_mib.map(|mib| mib * 1024 * 1024),
+    }
+}
+
+/// The stable code of a failure that users meet.
+fn code_of(error: &VmmError, otherwise: &str) -> String {
+    match error {
+        VmmError::DiskFull { .. } => "disk-full",
+        VmmError::DiskTooSmall { .. } => "disk-too-small",
+        VmmError::ProgramMissing { .. } => "vmm-missing",
+        VmmError::Network { .. } => "network-failed",
+        VmmError::Base { .. } => "image-unreadable",
+        _ => otherwise,
+    }
+    .to_owned()
+}
+
+async fn prepare_disk(shared: &Shared, record: &Vm) -> Finished {
+    match shared.vmm.prepare_disk(&disk_plan(shared, record)).await {
+        Ok(()) => Finished::DiskReady,
+        Err(error) => Finished::DiskFailed { code: code_of(&error, "disk-failed"), detail: chain(&error) },
+    }
+}
+
+async fn launch(shared: &Shared, record: &Vm) -> Finished {
+    if let (Some(nic), Some(network)) = (&record.nic, &shared.network)
+        && let Err(error) = plug_in(network.as_ref(), record.id, nic).await
+    {
+        return Finished::LaunchFailed { code: "network-failed".to_owned(), detail: chain(&error) };
+    }
+    let plan = machine_plan(shared, record);
+    match shared.vmm.launch(&plan, record.attempt).await {
+        Ok(machine) => Finished::Launched { machine },
+        Err(error) => Finished::LaunchFailed { code: code_of(&error, "launch-failed"), detail: chain(&error) },
+    }
+}
+
+/// The interface is there, and only its VM's address and MAC pass it.
+async fn plug_in(network: &dyn Network, id: VmId, nic: &Nic) -> Result<(), NetError> {
+    network.attach(id, &nic.tap).await?;
+    network.bind(&nic.tap, nic.address, nic.mac).await
+}
+
+fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
+    let kernel = record.boot.kernel;
+    let has_initrd = shared.view.image(kernel).is_some_and(|image| match &image.state {
+        ImageState::Ready(files) => files.initrd_digest.is_some(),
+        _ => false,
+    });
+    // The record keeps its interface when the machine can't give it one this time: the VM then runs without.
+    let nic = record.nic.as_ref().filter(|_| shared.network.is_some()).map(|nic| NicPlan {
+        tap: nic.tap.clone(),
+        mac: nic.mac,
+        address: nic.address,
+        prefix: nic.prefix,
+        gateway: nic.gateway,
+        dns: shared.dns.clone(),
+    });
+    MachinePlan {
+        vm: record.id,
+        hostname: record.name.to_string(),
+        vcpus: record.spec.vcpus,
+        mem_mib: record.spec.mem_mib,
+        kernel: shared.images.path(kernel),
+        initrd: has_initrd.then(|| shared.images.initrd_path(kernel)),
+        disk: disk_plan(shared, record),
+        nic,
+        cmdline: record.spec.cmdline.clone(),
+    }
+}
+
+async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
+    let launch = machine.launch;
+    let mut detail = String::new();
+    for _ in 0..INSPECT_TRIES {
+        match shared.vmm.inspect(id, &machine).await {
+            Ok(found) => return Outcome::Inspected { launch, found },
+            Err(error) => detail = chain(&error),
+        }
+    }
+    // Cleaning, which follows, ends the process whatever it does.
+    Outcome::Inspected { launch, found: Inspection::Gone { exit: Exit::Failed { code: -1, detail } } }
+}
+
+async fn set_clock(id: VmId, guest: Option<Arc<dyn GuestSession>>) {
+    let Some(guest) = guest else { return };
+    if let Err(fault) = guest.set_clock(SystemTime::now()).await {
+        tracing::warn!(vm = %id, %fault, "the guest's clock was not set after the pause");
+    }
+}
+
+async fn ask_shutdown(guest: Option<Arc<dyn GuestSession>>, deadline_ms: u64) -> Finished {
+    let Some(guest) = guest else {
+        return Finished::ShutdownFailed { detail: "the guest's agent is not connected".to_owned() };
+    };
+    match guest.shutdown(ShutdownKind::Poweroff, Duration::from_millis(deadline_ms)).await {
+        Ok(()) => Finished::ShutdownAsked,
+        Err(fault) => Finished::ShutdownFailed { detail: fault.to_string() },
+    }
+}
+
+async fn clean(shared: &Shared, record: &Vm) -> Finished {
+    if let Err(error) = shared.vmm.clean(record.id).await {
+        return Finished::CleanFailed { detail: chain(&error) };
+    }
+    if let (Some(nic), Some(network)) = (&record.nic, &shared.network)
+        && let Err(error) = network.detach(&nic.tap).await
+    {
+        return Finished::CleanFailed { detail: chain(&error) };
+    }
+    Finished::Cleaned
+}

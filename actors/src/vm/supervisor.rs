@@ -1,0 +1,334 @@
+//! The supervisor of all VMs' actors: who exists, under which name and address; starts them, starts them again when they fail, within a
+//! budget, and sets aside the one that keeps failing.
+
+use super::{
+    actor::{Args, VmActor},
+    messages::{Reply, VmMsg, VmRef, VmsMsg},
+};
+use crate::{
+    commit::{Commit, Subject},
+    error::{CommandError, chain},
+    node::{Accepted, NewVm, Who},
+    operation::OperationsRef,
+    shared::{Shared, new_id, now},
+    supervise::{Children, Progress, STALL_CHECK, Verdict},
+    view::VmView,
+};
+use domain::{
+    Name, OperationId, VmId,
+    event::Kind,
+    ipam::{Pool, Subnet, mac_of},
+    vm::{self, BootImages, Draft, Nic, Vm, spec::SpecProblem},
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+use storage::schema;
+
+/// Where each VM's actor is now. Written by the supervisor alone.
+#[derive(Default, Clone)]
+pub struct Directory(Arc<RwLock<HashMap<VmId, VmRef>>>);
+
+impl Directory {
+    pub fn get(&self, id: VmId) -> Option<VmRef> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn set(&self, id: VmId, actor: Option<VmRef>) {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match actor {
+            Some(actor) => map.insert(id, actor),
+            None => map.remove(&id),
+        };
+    }
+
+    fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+pub(crate) struct Vms;
+
+pub(crate) struct Args0 {
+    pub shared: Arc<Shared>,
+    pub operations: OperationsRef,
+    pub directory: Directory,
+    pub subnet: Subnet,
+    /// The records as the journal has them.
+    pub records: Vec<Arc<Vm>>,
+}
+
+pub(crate) struct State {
+    shared: Arc<Shared>,
+    operations: OperationsRef,
+    directory: Directory,
+    children: Children<VmId>,
+    names: HashMap<(Name, Name), VmId>,
+    pool: Pool,
+    /// What a VM that is going gives back.
+    given: HashMap<VmId, Given>,
+}
+
+struct Given {
+    boot: BootImages,
+    address: Option<std::net::Ipv4Addr>,
+}
+
+impl Actor for Vms {
+    type Msg = VmsMsg;
+    type State = State;
+    type Arguments = Args0;
+
+    async fn pre_start(&self, myself: ActorRef<VmsMsg>, args: Args0) -> Result<State, ActorProcessingErr> {
+        args.directory.clear();
+        let mut state = State {
+            shared: args.shared,
+            operations: args.operations,
+            directory: args.directory,
+            children: Children::new(),
+            names: HashMap::new(),
+            pool: Pool::new(args.subnet),
+            given: HashMap::new(),
+        };
+        for record in args.records {
+            enter(&mut state, &record);
+            state.shared.view.put_vm(VmView { record: Arc::clone(&record), agent: None, started_at: None });
+            spawn(&mut state, &myself, record.id, Some(record)).await?;
+        }
+        myself.send_interval(STALL_CHECK, || VmsMsg::LookForStalls);
+        Ok(state)
+    }
+
+    async fn handle(&self, myself: ActorRef<VmsMsg>, message: VmsMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            VmsMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await?,
+            VmsMsg::HoldName { id, name, reply_to } => {
+                let _ = reply_to.send(hold_name(state, id, name));
+            }
+            VmsMsg::NameSettled { id } => name_settled(state, id),
+            VmsMsg::Gone { id } => gone(state, id),
+            VmsMsg::Respawn { id } => {
+                if let Some(row) = state.shared.view.vm(id) {
+                    spawn(state, &myself, id, Some(row.record)).await?;
+                }
+            }
+            VmsMsg::LookForStalls => {
+                for (id, actor, busy) in state.children.stalled() {
+                    tracing::error!(vm = %id, busy_s = busy.as_secs(), "the VM's actor is stuck in a handler; it is loaded again");
+                    actor.kill();
+                }
+            }
+            VmsMsg::Inspect { reply_to } => {
+                let _ = reply_to.send(state.children.list());
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<VmsMsg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let (actor, error) = match event {
+            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
+            SupervisionEvent::ActorTerminated(cell, _, reason) => (cell, reason.unwrap_or_default()),
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ProcessGroupChanged(_)
+            | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
+        };
+        let Some(id) = state.children.ended(actor.get_id()) else { return Ok(()) };
+        // A VM that is no more ends its actor in order.
+        if state.shared.view.vm(id).is_none() {
+            gone(state, id);
+            return Ok(());
+        }
+        match state.children.failed(id, error.clone()) {
+            Verdict::RestartAfter(wait) => {
+                tracing::error!(vm = %id, error, wait_ms = wait.as_millis(), "the VM's actor failed; it is loaded again");
+                myself.send_after(wait, move || VmsMsg::Respawn { id });
+            }
+            Verdict::Quarantine => quarantine(state, &myself, id, error).await?,
+        }
+        Ok(())
+    }
+}
+
+/// A record that exists: its name, address and images are taken.
+fn enter(state: &mut State, record: &Vm) {
+    state.names.insert((record.project.clone(), record.name.clone()), record.id);
+    if let Some(nic) = &record.nic {
+        state.pool.hold(nic.address);
+    }
+    let mut images = state.shared.image_use();
+    images.enter(record.boot.kernel, record.id);
+    images.enter(record.boot.rootfs, record.id);
+    let given = Given { boot: record.boot, address: record.nic.as_ref().map(|nic| nic.address) };
+    state.given.insert(record.id, given);
+}
+
+fn gone(state: &mut State, id: VmId) {
+    state.directory.set(id, None);
+    state.children.forget(id);
+    state.names.retain(|_, holder| *holder != id);
+    let Some(given) = state.given.remove(&id) else { return };
+    if let Some(address) = given.address {
+        state.pool.take_back(address);
+    }
+    let mut images = state.shared.image_use();
+    images.leave(given.boot.kernel, id);
+    images.leave(given.boot.rootfs, id);
+}
+
+async fn spawn(
+    state: &mut State,
+    myself: &ActorRef<VmsMsg>,
+    id: VmId,
+    record: Option<Arc<Vm>>,
+) -> Result<VmRef, ActorProcessingErr> {
+    let progress: Arc<Progress> = Arc::default();
+    let args = Args {
+        id,
+        shared: Arc::clone(&state.shared),
+        operations: state.operations.clone(),
+        parent: myself.clone(),
+        progress: Arc::clone(&progress),
+        record,
+    };
+    let (actor, _) = Actor::spawn_linked(None, VmActor, args, myself.get_cell()).await?;
+    state.children.started(id, actor.get_cell(), progress);
+    state.directory.set(id, Some(actor.clone()));
+    Ok(actor)
+}
+
+async fn create(
+    state: &mut State,
+    myself: &ActorRef<VmsMsg>,
+    new: NewVm,
+    who: Who,
+    reply_to: Reply<Accepted<Arc<Vm>>>,
+) -> Result<(), ActorProcessingErr> {
+    match draft(state, new) {
+        Err(error) => {
+            let _ = reply_to.send(Err(error));
+        }
+        Ok(draft) => {
+            let id = draft.id;
+            let actor = spawn(state, myself, id, None).await?;
+            let operation = OperationId::from_bits(new_id());
+            // The actor makes it durable, answers, and tells `Gone` when it could not.
+            let _ = actor.cast(VmMsg::Create { draft: Box::new(draft), who, operation, reply_to });
+        }
+    }
+    Ok(())
+}
+
+/// All that must be known before a VM can be: refused here, nothing was taken.
+fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
+    let shared = Arc::clone(&state.shared);
+    let id = VmId::from_bits(new_id());
+    let host = crate::node::place(&shared, &new.spec)?;
+    let boot = crate::node::resolve_boot(&shared, &new.project, &new.spec)?;
+    let name = match new.name {
+        Some(name) => name,
+        None => format!("vm-{}", id.short()).parse().map_err(|_| CommandError::Restarting)?,
+    };
+    if state.names.contains_key(&(new.project.clone(), name.clone())) {
+        return Err(CommandError::NameTaken { kind: Kind::Vm, name: name.to_string() });
+    }
+    let wants_network = !new.spec.networks.is_empty();
+    let (nic, network_note) = match (wants_network, &shared.network_problem) {
+        (false, _) => (None, None),
+        (true, Some(problem)) => (None, Some(problem.clone())),
+        (true, None) => (Some(give_nic(&mut state.pool, id)?), None),
+    };
+    let entered = {
+        let mut images = shared.image_use();
+        images.enter(boot.kernel, id) && images.enter(boot.rootfs, id)
+    };
+    state.names.insert((new.project.clone(), name.clone()), id);
+    state.given.insert(id, Given { boot, address: nic.as_ref().map(|nic| nic.address) });
+    if !entered {
+        gone(state, id);
+        return Err(CommandError::ImageNotReady { field: "spec.image", reference: new.spec.image, state: "being deleted" });
+    }
+    Ok(Draft {
+        id,
+        name,
+        project: new.project,
+        labels: new.labels,
+        spec: new.spec,
+        boot,
+        host,
+        nic,
+        network_note,
+        start: new.start,
+    })
+}
+
+fn give_nic(pool: &mut Pool, id: VmId) -> Result<Nic, CommandError> {
+    let address = pool.give().map_err(|full| CommandError::AddressesExhausted { room: full.0 })?;
+    let subnet = pool.subnet();
+    Ok(Nic {
+        address,
+        prefix: subnet.prefix(),
+        gateway: subnet.gateway(),
+        mac: mac_of(address),
+        tap: format!("hrt{}", id.short()),
+    })
+}
+
+fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<(), CommandError> {
+    let Some(row) = state.shared.view.vm(id) else {
+        return Err(CommandError::NotFound { kind: Kind::Vm, reference: id.to_string() });
+    };
+    let key = (row.record.project.clone(), name);
+    match state.names.get(&key) {
+        Some(holder) if *holder != id => Err(CommandError::NameTaken { kind: Kind::Vm, name: key.1.to_string() }),
+        _ => {
+            state.names.insert(key, id);
+            Ok(())
+        }
+    }
+}
+
+fn name_settled(state: &mut State, id: VmId) {
+    let Some(row) = state.shared.view.vm(id) else { return };
+    let current = (row.record.project.clone(), row.record.name.clone());
+    state.names.retain(|key, holder| *holder != id || *key == current);
+}
+
+/// The budget is spent: the VM is failed with the reason, and stays so until someone acts. The supervisor is the owner of a VM without
+/// an actor. What runs goes on; the next start or delete ends it first.
+async fn quarantine(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, error: String) -> Result<(), ActorProcessingErr> {
+    let Some(row) = state.shared.view.vm(id) else { return Ok(()) };
+    tracing::error!(vm = %id, error, "the VM's actor keeps failing; the VM is set aside as failed");
+    let step = vm::quarantine(&row.record, &error, now());
+    let Some(next) = step.next.map(Arc::new) else { return Ok(()) };
+    let subject =
+        Subject { kind: Kind::Vm, id: id.to_string(), name: &next.name, project: &next.project, generation: next.generation };
+    let mut commit = Commit::new();
+    let shared = Arc::clone(&state.shared);
+    let written = async {
+        commit.put(schema::VMS, id.to_string(), next.as_ref())?;
+        commit.events(&subject, step.events)?;
+        commit.operations(&shared, &subject, step.operations)?;
+        let show = || shared.view.put_vm(VmView { record: Arc::clone(&next), agent: None, started_at: None });
+        commit.write_with(&shared, &state.operations.clone(), show).await
+    };
+    if let Err(error) = written.await {
+        tracing::error!(vm = %id, error = %chain(&error), "the failed VM could not be recorded");
+    }
+    state.shared.ledger().release(id);
+    // A failed VM does nothing by itself: its actor is there for those who start or delete it.
+    spawn(state, myself, id, Some(next)).await?;
+    Ok(())
+}
+
+/// Names a specification that can't be met, with the field.
+pub(crate) fn impossible(field: &'static str, detail: String) -> CommandError {
+    CommandError::Invalid(vec![SpecProblem { field, detail }])
+}

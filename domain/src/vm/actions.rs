@@ -1,0 +1,253 @@
+//! What may be asked of a VM now, and why not the rest. One table: commands are admitted by it and the API shows it.
+
+use super::{
+    input::{Command, StopMode},
+    state::{Starting, State, StopStage, Vm},
+};
+
+/// Everything that can be asked of a VM, by its name in the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    Start,
+    Stop,
+    Pause,
+    Resume,
+    Reboot,
+    Delete,
+    Update,
+    Shell,
+    Exec,
+    Console,
+    Logs,
+}
+
+impl Action {
+    pub const ALL: [Action; 11] = [
+        Action::Start,
+        Action::Stop,
+        Action::Pause,
+        Action::Resume,
+        Action::Reboot,
+        Action::Delete,
+        Action::Update,
+        Action::Shell,
+        Action::Exec,
+        Action::Console,
+        Action::Logs,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Start => "start",
+            Action::Stop => "stop",
+            Action::Pause => "pause",
+            Action::Resume => "resume",
+            Action::Reboot => "reboot",
+            Action::Delete => "delete",
+            Action::Update => "update",
+            Action::Shell => "shell",
+            Action::Exec => "exec",
+            Action::Console => "console",
+            Action::Logs => "logs",
+        }
+    }
+}
+
+/// Why not. The sentence is what users read; the code is stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the VM is still being created")]
+    StillCreating,
+    #[error("the VM is already starting")]
+    AlreadyStarting,
+    #[error("the VM is already running")]
+    AlreadyRunning,
+    #[error("the VM is already paused")]
+    AlreadyPaused,
+    #[error("the VM is paused")]
+    Paused,
+    #[error("the VM is not paused")]
+    NotPaused,
+    #[error("the VM is not running")]
+    NotRunning,
+    #[error("the VM is already stopping")]
+    AlreadyStopping,
+    #[error("the VM is being deleted")]
+    Deleting,
+    #[error("the VM is busy with another operation")]
+    Busy,
+    #[error("the VM is running")]
+    RunningNeedsForce,
+    #[error("a paused guest can't shut down")]
+    PausedNeedsForce,
+    #[error("vCPUs, memory and command line can't be changed while the VM runs")]
+    OnlyWhenStopped,
+}
+
+impl Refused {
+    pub fn code(self) -> &'static str {
+        match self {
+            Refused::StillCreating => "vm-creating",
+            Refused::AlreadyStarting => "vm-already-starting",
+            Refused::AlreadyRunning => "vm-already-running",
+            Refused::AlreadyPaused => "vm-already-paused",
+            Refused::Paused => "vm-paused",
+            Refused::NotPaused => "vm-not-paused",
+            Refused::NotRunning => "vm-not-running",
+            Refused::AlreadyStopping => "vm-already-stopping",
+            Refused::Deleting => "vm-deleting",
+            Refused::Busy => "vm-busy",
+            Refused::RunningNeedsForce => "vm-running",
+            Refused::PausedNeedsForce => "vm-paused-needs-force",
+            Refused::OnlyWhenStopped => "only-when-stopped",
+        }
+    }
+
+    /// What would make it legal.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Refused::StillCreating | Refused::AlreadyStarting | Refused::Busy => "wait for the operation in flight, or use force",
+            Refused::AlreadyRunning | Refused::AlreadyPaused => "nothing needs to be done",
+            Refused::Paused => "resume it first",
+            Refused::NotPaused => "pause it first",
+            Refused::NotRunning => "start it first",
+            Refused::AlreadyStopping => "wait until it has stopped, or stop it with force",
+            Refused::Deleting => "wait until it is gone",
+            Refused::RunningNeedsForce => "stop it first, or delete it with force",
+            Refused::PausedNeedsForce => "resume it first, or stop it with force",
+            Refused::OnlyWhenStopped => "stop it first",
+        }
+    }
+}
+
+/// Whether `command` may be carried out now.
+pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
+    match command {
+        Command::Start => start(&vm.state),
+        Command::Stop(mode) => stop(&vm.state, *mode),
+        Command::Pause => pause(&vm.state),
+        Command::Resume => resume(&vm.state),
+        Command::Reboot(_) => reboot(&vm.state),
+        Command::Delete { force } => delete(&vm.state, *force),
+        Command::Update(change) => {
+            let machine = change.vcpus.is_some() || change.mem_mib.is_some() || change.cmdline.is_some();
+            match &vm.state {
+                State::Deleting => Err(Refused::Deleting),
+                State::Created | State::Stopped | State::Failed => Ok(()),
+                _ if machine => Err(Refused::OnlyWhenStopped),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// Every action and, where it is refused, why. `stop` and `delete` are judged without force.
+pub fn table(vm: &Vm) -> Vec<(Action, Option<Refused>)> {
+    let judge = |action| match action {
+        Action::Start => start(&vm.state).err(),
+        Action::Stop => {
+            stop(&vm.state, StopMode::Graceful { deadline_ms: 1 }).or_else(|_| stop(&vm.state, StopMode::Force)).err()
+        }
+        Action::Pause => pause(&vm.state).err(),
+        Action::Resume => resume(&vm.state).err(),
+        Action::Reboot => reboot(&vm.state).err(),
+        Action::Delete => delete(&vm.state, false).err(),
+        Action::Update => (vm.state == State::Deleting).then_some(Refused::Deleting),
+        Action::Shell | Action::Exec => guest(&vm.state).err(),
+        Action::Console => vm.state.machine().is_none().then_some(Refused::NotRunning),
+        Action::Logs => None,
+    };
+    Action::ALL.into_iter().map(|action| (action, judge(action))).collect()
+}
+
+fn start(state: &State) -> Result<(), Refused> {
+    match state {
+        State::Created | State::Stopped | State::Failed => Ok(()),
+        State::Creating { .. } => Err(Refused::StillCreating),
+        State::Starting(_) => Err(Refused::AlreadyStarting),
+        State::Running(_) => Err(Refused::AlreadyRunning),
+        State::Paused(_) => Err(Refused::Paused),
+        State::Stopping(_) => Err(Refused::AlreadyStopping),
+        State::Deleting => Err(Refused::Deleting),
+        State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring => Err(Refused::Busy),
+    }
+}
+
+fn stop(state: &State, mode: StopMode) -> Result<(), Refused> {
+    match (state, mode) {
+        (State::Running(_) | State::Starting(_), _) => Ok(()),
+        (State::Paused(_) | State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_), StopMode::Force) => Ok(()),
+        (State::Paused(_), StopMode::Graceful { .. }) => Err(Refused::PausedNeedsForce),
+        (State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_), StopMode::Graceful { .. }) => Err(Refused::Busy),
+        // Who waits for a guest that does not shut down may lose patience.
+        (State::Stopping(stopping), StopMode::Force) if matches!(stopping.stage, StopStage::Asking(_)) => Ok(()),
+        (State::Stopping(_), _) => Err(Refused::AlreadyStopping),
+        (State::Creating { .. }, _) => Err(Refused::StillCreating),
+        (State::Created | State::Stopped | State::Failed, _) => Err(Refused::NotRunning),
+        (State::Restoring, _) => Err(Refused::Busy),
+        (State::Deleting, _) => Err(Refused::Deleting),
+    }
+}
+
+fn pause(state: &State) -> Result<(), Refused> {
+    match state {
+        State::Running(_) => Ok(()),
+        State::Paused(_) => Err(Refused::AlreadyPaused),
+        State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring => Err(Refused::Busy),
+        other => guest(other),
+    }
+}
+
+fn resume(state: &State) -> Result<(), Refused> {
+    match state {
+        State::Paused(_) => Ok(()),
+        State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring => Err(Refused::Busy),
+        State::Deleting => Err(Refused::Deleting),
+        State::Creating { .. }
+        | State::Created
+        | State::Starting(_)
+        | State::Running(_)
+        | State::Stopping(_)
+        | State::Stopped
+        | State::Failed => Err(Refused::NotPaused),
+    }
+}
+
+fn reboot(state: &State) -> Result<(), Refused> {
+    match state {
+        State::Paused(_) => Err(Refused::Paused),
+        other => guest(other),
+    }
+}
+
+/// What needs a guest that runs.
+fn guest(state: &State) -> Result<(), Refused> {
+    match state {
+        State::Running(_) => Ok(()),
+        State::Paused(_) => Err(Refused::Paused),
+        State::Creating { .. } => Err(Refused::StillCreating),
+        State::Deleting => Err(Refused::Deleting),
+        State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring => Err(Refused::Busy),
+        State::Stopping(_) => Err(Refused::AlreadyStopping),
+        State::Created | State::Starting(_) | State::Stopped | State::Failed => Err(Refused::NotRunning),
+    }
+}
+
+fn delete(state: &State, force: bool) -> Result<(), Refused> {
+    match state {
+        State::Created | State::Stopped | State::Failed => Ok(()),
+        State::Deleting => Err(Refused::Deleting),
+        // Its machine is being given back already; deleting waits for that in any case.
+        State::Stopping(stopping) if stopping.then == super::state::Then::Delete => Err(Refused::Deleting),
+        _ if force => Ok(()),
+        State::Creating { .. } => Err(Refused::StillCreating),
+        State::Stopping(_) => Err(Refused::AlreadyStopping),
+        State::Starting(Starting::Launching | Starting::Releasing(_) | Starting::Booting(_) | Starting::BackingOff)
+        | State::Running(_)
+        | State::Pausing(_)
+        | State::Paused(_)
+        | State::Resuming(_)
+        | State::Snapshotting(_)
+        | State::Restoring => Err(Refused::RunningNeedsForce),
+    }
+}

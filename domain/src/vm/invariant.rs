@@ -1,0 +1,61 @@
+//! What is true of every VM's record at any time. Used by `debug_assert!`, the property tests and the simulator alike.
+
+use super::{
+    state::{State, StopStage, Vm},
+    step::RESTARTS_MAX,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    #[error("a VM at rest has an operation in flight")]
+    OperationAtRest,
+    #[error("a machine comes from an attempt that was never issued")]
+    MachineFromTheFuture,
+    #[error("more restarts than the budget allows")]
+    Restarts,
+    #[error("a network interface, and a note why there is none")]
+    Network,
+    #[error("a failed VM does not say why")]
+    FailedWithoutReason,
+    #[error("an effect was tried more often than its limit")]
+    Tries,
+}
+
+pub fn check(vm: &Vm) -> Result<(), Broken> {
+    let at_rest = match &vm.state {
+        State::Created | State::Running(_) | State::Paused(_) | State::Stopped | State::Failed => true,
+        State::Creating { .. }
+        | State::Starting(_)
+        | State::Pausing(_)
+        | State::Resuming(_)
+        | State::Stopping(_)
+        | State::Snapshotting(_)
+        | State::Restoring
+        | State::Deleting => false,
+    };
+    if at_rest && vm.operation.is_some() {
+        return Err(Broken::OperationAtRest);
+    }
+    if vm.state.machine().is_some_and(|machine| machine.launch > vm.attempt) {
+        return Err(Broken::MachineFromTheFuture);
+    }
+    if vm.restarts.in_window > RESTARTS_MAX {
+        return Err(Broken::Restarts);
+    }
+    if vm.nic.is_some() && vm.network_note.is_some() {
+        return Err(Broken::Network);
+    }
+    if vm.state == State::Failed && vm.reason.is_none() {
+        return Err(Broken::FailedWithoutReason);
+    }
+    if let State::Stopping(stopping) = &vm.state {
+        let limit = match stopping.stage {
+            StopStage::Asking(_) => 0,
+            StopStage::Killing(_) | StopStage::Cleaning => super::step::TRIES_MAX,
+        };
+        if stopping.tries > limit {
+            return Err(Broken::Tries);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What an admitted command sets in motion.
+
+use super::{build::Next, effect_of};
+use crate::{
+    operation::OperationKind,
+    vm::{
+        effect::{Effect, Step},
+        input::{Change, Command, StopMode, Ticket, Timer},
+        state::{Restarts, Starting, State, StopStage, Stopping, Then},
+    },
+};
+
+/// `command` was admitted by the table; a state that it does not fit is left as it is.
+pub(super) fn carry_out(next: Next, command: Command, ticket: Ticket) -> Step {
+    match command {
+        Command::Start => start(next, ticket),
+        Command::Stop(mode) => stop(next, mode, OperationKind::VmStop, Then::Stopped, ticket),
+        Command::Reboot(mode) => stop(next, mode, OperationKind::VmReboot, Then::Relaunch, ticket),
+        Command::Pause => pause(next, ticket),
+        Command::Resume => resume(next, ticket),
+        Command::Delete { .. } => delete(next, ticket),
+        Command::Update(change) => update(next, change, ticket),
+    }
+}
+
+fn start(mut next: Next, ticket: Ticket) -> Step {
+    next.vm.state = State::Starting(Starting::Launching);
+    next.vm.reason = None;
+    // A user's start is a new beginning: the budget of the policy is whole again.
+    next.vm.restarts = Restarts { in_window: 0, window_start: next.now, total: next.vm.restarts.total };
+    next.begin(OperationKind::VmStart, &ticket, "launch");
+    next.event_by("vm-starting", &ticket);
+    next.issue(Effect::Launch);
+    next.done()
+}
+
+fn stop(mut next: Next, mode: StopMode, kind: OperationKind, then: Then, ticket: Ticket) -> Step {
+    let state = next.vm.state.clone();
+    next.vm.reason = None;
+    match (state, mode) {
+        (State::Running(machine), StopMode::Graceful { deadline_ms }) => {
+            let stage = StopStage::Asking(machine.clone());
+            next.vm.state = State::Stopping(Stopping { stage, then, tries: 0 });
+            next.begin(kind, &ticket, "ask the guest");
+            next.event_by("vm-stopping", &ticket);
+            next.issue(Effect::AskShutdown { machine, deadline_ms });
+            next.timer(Timer::Stop, deadline_ms);
+        }
+        (state, _) => {
+            next.begin(kind, &ticket, "end the machine");
+            end(&mut next, &state, then);
+            next.event_by("vm-stopping", &ticket);
+        }
+    }
+    next.done()
+}
+
+/// Ends whatever runs, at once.
+fn end(next: &mut Next, state: &State, then: Then) {
+    match state.machine() {
+        Some(machine) => next.kill(machine.clone(), then),
+        // A process may just be in the making; cleaning ends it too.
+        None => next.clean(then),
+    }
+}
+
+fn pause(mut next: Next, ticket: Ticket) -> Step {
+    if let State::Running(machine) = next.vm.state.clone() {
+        next.vm.state = State::Pausing(machine.clone());
+        next.begin(OperationKind::VmPause, &ticket, "pause");
+        next.event_by("vm-pausing", &ticket);
+        next.issue(Effect::Pause(machine));
+    }
+    next.done()
+}
+
+fn resume(mut next: Next, ticket: Ticket) -> Step {
+    if let State::Paused(machine) = next.vm.state.clone() {
+        next.vm.state = State::Resuming(machine.clone());
+        next.begin(OperationKind::VmResume, &ticket, "resume");
+        next.event_by("vm-resuming", &ticket);
+        next.issue(Effect::Resume(machine));
+    }
+    next.done()
+}
+
+fn delete(mut next: Next, ticket: Ticket) -> Step {
+    let state = next.vm.state.clone();
+    next.vm.reason = None;
+    next.begin(OperationKind::VmDelete, &ticket, "end the machine");
+    match state {
+        // Cleaning goes on as it is, with another end.
+        State::Stopping(Stopping { stage: StopStage::Cleaning, .. }) => {
+            let stopping = Stopping { stage: StopStage::Cleaning, then: Then::Delete, tries: 0 };
+            next.issue(effect_of(&stopping.stage));
+            next.vm.state = State::Stopping(stopping);
+        }
+        state => end(&mut next, &state, Then::Delete),
+    }
+    next.event_by("vm-deleting", &ticket);
+    next.done()
+}
+
+fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
+    let vm = &mut next.vm;
+    if let Some(name) = change.name {
+        vm.name = name;
+    }
+    if let Some(labels) = change.labels {
+        vm.labels = labels;
+    }
+    if let Some(restart) = change.restart {
+        vm.spec.restart = restart;
+    }
+    if let Some(vcpus) = change.vcpus {
+        vm.spec.vcpus = vcpus;
+    }
+    if let Some(mem_mib) = change.mem_mib {
+        vm.spec.mem_mib = mem_mib;
+    }
+    if let Some(cmdline) = change.cmdline {
+        vm.spec.cmdline = cmdline;
+    }
+    next.event_by("vm-updated", &ticket);
+    if let Some(event) = next.events.last_mut() {
+        // The change is made with this step; no operation belongs to it.
+        event.operation = None;
+    }
+    next.done()
+}

@@ -1,0 +1,173 @@
+//! What follows when an effect ended.
+
+use super::{BOOT_DEADLINE_MS, RETRY_MS, TRIES_MAX, build::Next, ended};
+use crate::vm::{
+    effect::{Effect, Step},
+    input::{Finished, Timer},
+    state::{Machine, ReasonCode, Starting, State, StopStage, Stopping, Then},
+};
+
+pub(super) fn disk_ready(mut next: Next, start: bool) -> Step {
+    next.vm.state = State::Created;
+    next.event("vm-created");
+    if start {
+        next.vm.state = State::Starting(Starting::Launching);
+        next.event("vm-starting");
+        return launch(next);
+    }
+    next.succeed();
+    next.done()
+}
+
+/// A VM that never came to be leaves nothing behind: its operation tells why, the rest is removed.
+pub(super) fn disk_failed(mut next: Next, code: String, detail: String) -> Step {
+    next.fail(&code, detail, "mend the cause and create the VM again; nothing of it was kept");
+    next.event("vm-create-failed");
+    next.clean(Then::Delete);
+    next.done()
+}
+
+/// Makes the process (again).
+pub(super) fn launch(mut next: Next) -> Step {
+    next.vm.state = State::Starting(Starting::Launching);
+    next.advance("launch", 20);
+    next.issue(Effect::Launch);
+    next.done()
+}
+
+/// The machine's identity becomes durable with this step; only then may it run.
+pub(super) fn launched(mut next: Next, machine: Machine) -> Step {
+    next.vm.state = State::Starting(Starting::Releasing(machine.clone()));
+    next.advance("boot", 40);
+    next.issue(Effect::Release(machine));
+    next.done()
+}
+
+pub(super) fn released(mut next: Next, machine: Machine) -> Step {
+    next.advance("wait for the agent", 60);
+    boot(next, machine)
+}
+
+/// The machine runs; its guest has so long to say hello.
+pub(super) fn boot(mut next: Next, machine: Machine) -> Step {
+    next.vm.attempt = next.vm.attempt.next();
+    next.follow(&machine);
+    next.vm.state = State::Starting(Starting::Booting(machine));
+    next.timer(Timer::Boot, BOOT_DEADLINE_MS);
+    next.done()
+}
+
+pub(super) fn paused(mut next: Next, machine: Machine) -> Step {
+    next.vm.state = State::Paused(machine);
+    next.event("vm-paused");
+    next.succeed();
+    next.done()
+}
+
+pub(super) fn pause_failed(mut next: Next, machine: Machine, detail: String) -> Step {
+    next.vm.state = State::Running(machine);
+    next.event("vm-pause-failed");
+    next.fail("pause-failed", detail, "the VM goes on running; look at its console log");
+    next.done()
+}
+
+pub(super) fn resumed(mut next: Next, machine: Machine) -> Step {
+    next.vm.state = State::Running(machine);
+    next.event("vm-resumed");
+    next.succeed();
+    next.done()
+}
+
+pub(super) fn resume_failed(mut next: Next, machine: Machine, detail: String) -> Step {
+    next.vm.state = State::Paused(machine);
+    next.event("vm-resume-failed");
+    next.fail("resume-failed", detail, "the VM stays paused; try again, or stop it with force");
+    next.done()
+}
+
+/// The ways out of a run.
+pub(super) fn stopping(mut next: Next, stopping: Stopping, result: Finished) -> Step {
+    match (stopping.stage, result) {
+        // From here the guest's end is awaited, or the deadline.
+        (StopStage::Asking(machine), Finished::ShutdownAsked) => {
+            next.vm.state = State::Stopping(Stopping { stage: StopStage::Asking(machine), ..stopping });
+            next.advance("wait for the guest", 30);
+            next.done()
+        }
+        // A guest that can't be asked is ended.
+        (StopStage::Asking(machine), Finished::ShutdownFailed { .. }) => {
+            next.kill(machine, stopping.then);
+            next.done()
+        }
+        (StopStage::Killing(_), Finished::Killed) => {
+            next.clean(stopping.then);
+            next.done()
+        }
+        (StopStage::Killing(machine), Finished::KillFailed { detail }) => {
+            again(next, StopStage::Killing(machine), stopping.then, stopping.tries, detail)
+        }
+        (StopStage::Cleaning, Finished::Cleaned) => cleaned(next, stopping.then),
+        (StopStage::Cleaning, Finished::CleanFailed { detail }) => {
+            again(next, StopStage::Cleaning, stopping.then, stopping.tries, detail)
+        }
+        // An answer that belongs to no effect of this stage.
+        (stage, _) => {
+            next.vm.state = State::Stopping(Stopping { stage, then: stopping.then, tries: stopping.tries });
+            next.done()
+        }
+    }
+}
+
+/// Tried again after a while; past the limit the VM is failed and says what is left.
+fn again(mut next: Next, stage: StopStage, then: Then, tries: u8, detail: String) -> Step {
+    if tries >= TRIES_MAX {
+        next.vm.state = State::Failed;
+        next.because(ReasonCode::CleanFailed, detail.clone());
+        next.event("vm-failed");
+        next.fail("clean-failed", detail, "mend the cause, then delete the VM or start it again: both clean up first");
+        return next.done();
+    }
+    next.vm.state = State::Stopping(Stopping { stage, then, tries: tries + 1 });
+    next.vm.attempt = next.vm.attempt.next();
+    next.timer(Timer::Retry, RETRY_MS);
+    next.done()
+}
+
+/// Nothing of the run is left.
+fn cleaned(mut next: Next, then: Then) -> Step {
+    match then {
+        Then::Stopped => {
+            next.vm.state = State::Stopped;
+            next.event("vm-stopped");
+            next.succeed();
+            next.done()
+        }
+        Then::Relaunch => launch(next),
+        Then::Restart => ended::back_off(next),
+        Then::Failed => {
+            next.vm.state = State::Failed;
+            next.event("vm-failed");
+            next.done()
+        }
+        Then::Delete => {
+            next.vm.state = State::Deleting;
+            next.advance("remove the disk", 90);
+            next.issue(Effect::Remove);
+            next.done()
+        }
+    }
+}
+
+pub(super) fn removed(mut next: Next) -> Step {
+    next.event("vm-deleted");
+    next.succeed();
+    next.gone()
+}
+
+pub(super) fn remove_failed(mut next: Next, detail: String) -> Step {
+    next.vm.state = State::Failed;
+    next.because(ReasonCode::CleanFailed, detail.clone());
+    next.event("vm-failed");
+    next.fail("remove-failed", detail, "mend the cause and delete the VM again");
+    next.done()
+}

@@ -1,0 +1,119 @@
+//! What follows from a report about the machine that the VM has now.
+
+use super::build::Next;
+use super::{ended, finished};
+use crate::vm::{
+    effect::{Effect, Step},
+    input::{Exit, Inspection, Timer},
+    state::{Machine, Starting, State, StopStage, Stopping},
+};
+
+/// The agent said hello: a VM that boots is running from here on. A later hello of the same launch is a reconnect and no news.
+pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
+    if !matches!(next.vm.state, State::Starting(Starting::Booting(_))) {
+        return unchanged(next);
+    }
+    next.vm.state = State::Running(machine);
+    next.vm.reason = None;
+    // The boot's timer no longer counts.
+    next.vm.attempt = next.vm.attempt.next();
+    next.event("vm-started");
+    next.succeed();
+    next.done()
+}
+
+/// The host was asked after a restart of ours: go on from what is true.
+pub(super) fn inspected(next: Next, machine: Machine, found: Inspection) -> Step {
+    match found {
+        Inspection::Gone { exit } => gone(next, exit),
+        Inspection::Held => held(next, machine),
+        Inspection::Running => alive(next, machine, true),
+        Inspection::Paused => alive(next, machine, false),
+    }
+}
+
+fn gone(next: Next, exit: Exit) -> Step {
+    match next.vm.state {
+        // It was never let run: it ended because hearth did, which is nobody's failure.
+        State::Starting(Starting::Releasing(_)) => finished::launch(next),
+        _ => ended::exited(next, exit),
+    }
+}
+
+fn held(mut next: Next, machine: Machine) -> Step {
+    match next.vm.state {
+        State::Starting(Starting::Releasing(_)) => {
+            next.issue(Effect::Release(machine));
+            next.done()
+        }
+        // Everything else presumes that it ran; a held process is no such machine.
+        _ => ended::exited(next, Exit::Unknown),
+    }
+}
+
+/// The process is there, with its vCPUs running or not.
+fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
+    match (next.vm.state.clone(), running) {
+        (State::Starting(Starting::Releasing(_) | Starting::Booting(_)), _) => {
+            return finished::boot(next, machine);
+        }
+        (State::Running(_), true) | (State::Paused(_), false) => {
+            next.follow(&machine);
+            next.event("vm-adopted");
+        }
+        // Somebody paused it behind our back; the VM is to run.
+        (State::Running(_), false) => {
+            next.follow(&machine);
+            next.vm.state = State::Resuming(machine.clone());
+            next.event("vm-adopted");
+            next.issue(Effect::Resume(machine));
+        }
+        (State::Paused(_) | State::Snapshotting(_), true) => {
+            next.follow(&machine);
+            next.vm.state = State::Pausing(machine.clone());
+            next.event("vm-adopted");
+            next.issue(Effect::Pause(machine));
+        }
+        (State::Snapshotting(_), false) | (State::Pausing(_), false) => {
+            next.follow(&machine);
+            return finished::paused(next, machine);
+        }
+        (State::Resuming(_), true) => {
+            next.follow(&machine);
+            return finished::resumed(next, machine);
+        }
+        (State::Pausing(_), true) => {
+            next.follow(&machine);
+            next.issue(Effect::Pause(machine));
+        }
+        (State::Resuming(_), false) => {
+            next.follow(&machine);
+            next.issue(Effect::Resume(machine));
+        }
+        (State::Stopping(Stopping { stage: StopStage::Asking(_), .. }), _) => {
+            next.follow(&machine);
+            let deadline_ms = super::STOP_DEADLINE_MS;
+            next.issue(Effect::AskShutdown { machine, deadline_ms });
+            next.timer(Timer::Stop, deadline_ms);
+        }
+        // Killing goes on by itself; the other states have no machine.
+        (
+            State::Stopping(_)
+            | State::Creating { .. }
+            | State::Created
+            | State::Starting(Starting::Launching | Starting::BackingOff)
+            | State::Stopped
+            | State::Restoring
+            | State::Failed
+            | State::Deleting,
+            _,
+        ) => return unchanged(next),
+    }
+    next.done()
+}
+
+/// No news: the record as it was, so that nothing is written.
+fn unchanged(mut next: Next) -> Step {
+    next.vm.generation = crate::Generation(next.vm.generation.0 - 1);
+    Step { next: Some(next.vm), events: Vec::new(), operations: Vec::new(), effects: Vec::new() }
+}

@@ -1,0 +1,60 @@
+//! What is left to do for a record that was just loaded. There is no other path of recovery.
+
+use super::{BACKOFF_FIRST_MS, build::Next, effect_of, finished};
+use crate::vm::{
+    effect::{Effect, Step},
+    input::Timer,
+    state::{ReasonCode, Starting, State, StopStage, Stopping, Then},
+};
+
+pub(super) fn recover(mut next: Next) -> Step {
+    match next.vm.state.clone() {
+        State::Created | State::Stopped | State::Failed => Next::nothing_of(next),
+        State::Creating { .. } => {
+            next.issue(Effect::PrepareDisk);
+            next.done()
+        }
+        // A process may have been made, but its identity did not become durable: launching ends it and makes another.
+        State::Starting(Starting::Launching) => finished::launch(next),
+        State::Starting(Starting::BackingOff) => {
+            next.vm.attempt = next.vm.attempt.next();
+            next.timer(Timer::Backoff, BACKOFF_FIRST_MS);
+            next.done()
+        }
+        State::Starting(Starting::Releasing(machine) | Starting::Booting(machine))
+        | State::Running(machine)
+        | State::Pausing(machine)
+        | State::Paused(machine)
+        | State::Resuming(machine)
+        | State::Snapshotting(machine)
+        | State::Stopping(Stopping { stage: StopStage::Asking(machine), .. }) => {
+            next.issue(Effect::Inspect(machine));
+            next.done()
+        }
+        State::Stopping(stopping) => {
+            next.issue(effect_of(&stopping.stage));
+            next.vm.state = State::Stopping(Stopping { tries: 0, ..stopping });
+            next.done()
+        }
+        // Half a restore is nothing that can be gone on with.
+        State::Restoring => {
+            let detail = "hearth ended in the middle of a restore";
+            next.because(ReasonCode::RestoreInterrupted, detail);
+            next.fail("restore-interrupted", detail.to_owned(), "restore again");
+            next.clean(Then::Failed);
+            next.done()
+        }
+        State::Deleting => {
+            next.issue(Effect::Remove);
+            next.done()
+        }
+    }
+}
+
+impl Next {
+    /// The record as it was: nothing is written, nothing is done.
+    fn nothing_of(mut next: Next) -> Step {
+        next.vm.generation = crate::Generation(next.vm.generation.0 - 1);
+        Step { next: Some(next.vm), events: Vec::new(), operations: Vec::new(), effects: Vec::new() }
+    }
+}

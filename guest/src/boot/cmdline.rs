@@ -1,0 +1,89 @@
+//! The kernel command line's words that concern us. A word that can't be read is passed over and said, so that the guest still boots.
+use api::guest::{InterfaceAddress, NetworkConfig};
+
+/// Pairs in their order; a word without `=` has no value.
+#[derive(Debug)]
+pub struct Cmdline<'a>(Vec<(&'a str, Option<&'a str>)>);
+
+impl<'a> Cmdline<'a> {
+    pub fn parse(text: &'a str) -> Self {
+        let pair = |word: &'a str| match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        Self(text.split_ascii_whitespace().map(pair).collect())
+    }
+
+    /// The last one wins, as in the kernel.
+    fn value(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().rev().find(|(word, value)| *word == name && value.is_some())?.1.filter(|value| !value.is_empty())
+    }
+
+    pub fn root(&self) -> Option<&'a str> {
+        self.value("root")
+    }
+
+    pub fn init(&self) -> Option<&'a str> {
+        self.value("init")
+    }
+
+    pub fn filesystem(&self) -> &'a str {
+        self.value("rootfstype").unwrap_or("ext4")
+    }
+
+    pub fn root_flags(&self) -> Option<&'a str> {
+        self.value("rootflags")
+    }
+
+    pub fn read_only(&self) -> bool {
+        self.0.iter().rev().find_map(|(word, _)| match *word {
+            "ro" => Some(true),
+            "rw" => Some(false),
+            _ => None,
+        }) == Some(true)
+    }
+
+    /// `None` when no word asks for anything.
+    pub fn network(&self) -> Option<NetworkConfig> {
+        let config = NetworkConfig {
+            mtu: self.value("hearth.mtu").and_then(|value| value.parse().ok()),
+            addresses: self.list("hearth.ip", InterfaceAddress::parse),
+            gateways: self.list("hearth.gw", |word| word.parse().ok()),
+            dns: self.list("hearth.dns", |word| word.parse().ok()),
+            hostname: self.value("hearth.hostname").map(str::to_owned),
+            ..NetworkConfig::default()
+        };
+        (config != NetworkConfig::default()).then_some(config)
+    }
+
+    fn list<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let words = self.value(name).unwrap_or_default().split(',').filter(|word| !word.is_empty());
+        words
+            .filter_map(|word| {
+                let value = read(word);
+                if value.is_none() {
+                    crate::kmsg::log(&format!("{name}: {word} can't be read"));
+                }
+                value
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_concerns_us() {
+        let text = "console=ttyS0 root=/dev/vdb ro root=/dev/vda rw hearth.ip=10.77.0.5/16,fd00::5/64 hearth.gw=10.77.0.1 hearth.dns=x,9.9.9.9 hearth.hostname=web\n";
+        let cmdline = Cmdline::parse(text);
+        assert_eq!((cmdline.root(), cmdline.init(), cmdline.filesystem()), (Some("/dev/vda"), None, "ext4"));
+        assert!(!cmdline.read_only());
+        let network = cmdline.network().unwrap();
+        assert_eq!((network.addresses.len(), network.gateways.len(), network.dns.len()), (2, 1, 1));
+        assert_eq!(network.hostname.as_deref(), Some("web"));
+        assert_eq!(Cmdline::parse("quiet root= ").network(), None);
+        assert_eq!(Cmdline::parse("quiet root= ").root(), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! The execs of one session by their ids. Dropping it ends them all, each by the grace that the protocol promises.
+use super::Outbox;
+use crate::exec::{self, Process};
+use api::guest::{
+    AgentMessage, ErrorCode, ExecRequest, GuestError, MAX_STREAMS, OUTPUT_WINDOW, STDIN_WINDOW, Stdin, TtySize, credit_cost,
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+thread_local! {
+    /// Running execs of all sessions: those of a lost one count until they are gone.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
+}
+
+pub struct Streams {
+    outbox: Outbox,
+    open: Rc<RefCell<HashMap<u32, Stream>>>,
+}
+
+struct Stream {
+    stdin: mpsc::UnboundedSender<Vec<u8>>,
+    /// What the host may still send; kept by both ends.
+    window: Rc<Cell<u32>>,
+    output: Rc<Semaphore>,
+    process: Process,
+    /// Dropped with the stream, which the exec's task notices.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Streams {
+    pub fn new(outbox: Outbox) -> Self {
+        Self { outbox, open: Rc::default() }
+    }
+
+    /// Starts the process; its output begins when the sender that is given back is used.
+    pub fn open(&mut self, id: u32, request: &ExecRequest) -> Result<(AgentMessage, oneshot::Sender<()>), GuestError> {
+        if id == 0 || self.open.borrow().contains_key(&id) {
+            return Err(GuestError::new(ErrorCode::InvalidRequest, "an exec needs an id of its own"));
+        }
+        if RUNNING.get() >= MAX_STREAMS {
+            return Err(GuestError::new(
+                ErrorCode::Busy,
+                format!("the agent runs {MAX_STREAMS} processes already; end one first"),
+            ));
+        }
+        let started = exec::start(request)?;
+        let process = started.process.clone();
+        let (stdin, input) = mpsc::unbounded_channel();
+        let (alive, lost) = oneshot::channel();
+        let (go, begin) = oneshot::channel();
+        let window = Rc::new(Cell::new(STDIN_WINDOW));
+        let output = Rc::new(Semaphore::new(OUTPUT_WINDOW as usize));
+        let job = exec::Job {
+            id,
+            started,
+            outbox: self.outbox.clone(),
+            credit: Rc::clone(&output),
+            input,
+            input_window: Rc::clone(&window),
+            begin,
+            lost,
+        };
+        let stdin_credit = if request.stdin == Stdin::Stream || request.tty.is_some() { STDIN_WINDOW } else { 0 };
+        let message = AgentMessage::Started { pid: process.pid(), stdin_credit };
+        self.open.borrow_mut().insert(id, Stream { stdin, window, output, process, _alive: alive });
+        let open = Rc::downgrade(&self.open);
+        RUNNING.set(RUNNING.get() + 1);
+        tokio::task::spawn_local(async move {
+            exec::run(job).await;
+            RUNNING.set(RUNNING.get() - 1);
+            if let Some(open) = open.upgrade() {
+                open.borrow_mut().remove(&id);
+            }
+        });
+        Ok((message, go))
+    }
+
+    /// A host that sends beyond its credit loses the stream.
+    pub fn stdin(&mut self, id: u32, bytes: Vec<u8>) {
+        let within =
+            self.open.borrow().get(&id).is_none_or(|stream| match stream.window.get().checked_sub(credit_cost(bytes.len())) {
+                Some(left) => {
+                    stream.window.set(left);
+                    // A process that no longer reads is no error of the host's.
+                    let _ = stream.stdin.send(bytes);
+                    true
+                }
+                None => false,
+            });
+        if !within {
+            self.close(id);
+        }
+    }
+
+    pub fn credit(&mut self, id: u32, amount: Option<u32>) {
+        if let (Some(stream), Some(amount)) = (self.open.borrow().get(&id), amount) {
+            // Never more than the window: a host that miscounts must not make us hold more.
+            let room = (OUTPUT_WINDOW as usize).saturating_sub(stream.output.available_permits());
+            stream.output.add_permits(room.min(amount as usize));
+        }
+    }
+
+    pub fn resize(&mut self, id: u32, size: TtySize) -> Result<(), GuestError> {
+        self.with(id, |stream| stream.process.resize(size))
+    }
+
+    pub fn signal(&mut self, id: u32, signal: i32) -> Result<(), GuestError> {
+        self.with(id, |stream| stream.process.signal(signal))
+    }
+
+    pub fn close(&mut self, id: u32) {
+        self.open.borrow_mut().remove(&id);
+    }
+
+    /// A stream that has just ended by itself is no error: the host could not know.
+    fn with(&self, id: u32, act: impl FnOnce(&Stream) -> Result<(), GuestError>) -> Result<(), GuestError> {
+        self.open.borrow().get(&id).map_or(Ok(()), act)
+    }
+}

@@ -1,0 +1,15 @@
+//! How bytes come from and go to the host. Owns nothing of their meaning. A vsock listener would be one more file here.
+pub mod socket;
+pub mod virtio;
+
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Gives one connection after another. The earlier connection's halves are dropped before the next is asked for.
+pub trait Transport {
+    type Reader: AsyncRead + Unpin;
+    type Writer: AsyncWrite + Unpin;
+
+    /// Waits until the host is there. An error ends the agent, and its keeper starts it anew.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Reader, Self::Writer)>>;
+}

@@ -1,0 +1,4 @@
+//! The binary `hearth` as a library: server edge and command line. The only crate that knows HTTP.
+
+pub mod assemble;
+pub mod cli;

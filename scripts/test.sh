@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Everything that CI runs, in order; what `make test` is. A failing check does not hide the later ones; only where nothing later could work
+# (set-up, build) are the rest counted as skipped. The last line is `N passed, N failed, N skipped`: one for each check and for each test.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+cd "$ROOT"
+export CARGO_TARGET_DIR=$ROOT/target
+export CARGO_TERM_COLOR=never
+export HEARTH_EMBED_DIR=$ROOT/target/embed
+LOGS=$ROOT/target/test-logs
+# A test that cannot run on this machine appends "NAME: REASON" here and returns; libtest itself would count it as passed in silence.
+export HEARTH_SKIP_LOG=$LOGS/skipped
+export HEARTH_BIN=$ROOT/target/release/hearth
+export HEARTH_IMAGES=$IMAGES
+# What no machine of ours took: a stuck test must end the run and name itself in the log, rather than hang a CI for hours.
+STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-2400}
+mkdir -p "$LOGS"
+rm -f -- "$LOGS"/*.log "$LOGS/summary"
+: >"$HEARTH_SKIP_LOG"
+
+passed=0 failed=0 skipped=0
+failures=()
+
+summary() {
+  local silent
+  silent=$(wc -l <"$HEARTH_SKIP_LOG")
+  # Those returned early and were counted as passed by libtest.
+  passed=$((passed - silent)) skipped=$((skipped + silent))
+  [ "$silent" = 0 ] || { printf '\nskipped on this machine:\n'; sed 's/^/   /' "$HEARTH_SKIP_LOG"; }
+  if [ ${#failures[@]} != 0 ]; then
+    printf '\nfailed:\n'
+    printf '   %s\n' "${failures[@]}"
+  fi
+  printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped" | tee "$LOGS/summary"
+  [ "$failed" = 0 ]
+}
+
+# The names of all checks, so that those that were never reached can be counted.
+PLAN=(setup fmt clippy tidy wasm deny guest console build unit e2e)
+# Of these, that not one test ran is a failure: a suite that nobody finds passes for ever.
+WITH_TESTS='guest console unit e2e'
+reached=0
+
+# check NAME TITLE CMD...: runs it with its output shown and kept; counts its tests if it has any, and itself.
+check() {
+  local name=$1 title=$2 log=$LOGS/$1.log begun=$SECONDS code=0
+  shift 2
+  reached=$((reached + 1))
+  printf '\n==> [%s/%s] %s\n' "$reached" "${#PLAN[@]}" "$title"
+  # With its own session timeout(1) ends grandchildren too; the pipe keeps the exit code of the command.
+  set +e
+  timeout --kill-after=10 "$STEP_LIMIT_S" "$@" </dev/null 2>&1 | tee "$log"
+  code=${PIPESTATUS[0]}
+  set -e
+  count_tests "$log"
+  case " $WITH_TESTS " in
+    *" $name "*)
+      if [ "$code" = 0 ] && ! grep -q '^test result: .* [1-9][0-9]* passed' "$log"; then
+        printf 'not one test ran\n' | tee -a "$log"
+        code=1
+      fi
+      ;;
+  esac
+  if [ "$code" = 0 ]; then
+    passed=$((passed + 1))
+    printf '    ok: %s (%s s)\n' "$name" "$((SECONDS - begun))"
+    return 0
+  fi
+  [ "$code" != 124 ] || printf 'no end after %s s\n' "$STEP_LIMIT_S" | tee -a "$log"
+  failed=$((failed + 1))
+  failures+=("$name: $title (log: target/test-logs/$name.log)")
+  printf '    FAILED: %s (%s s)\n' "$name" "$((SECONDS - begun))"
+  return 1
+}
+
+# libtest's own lines: "test result: ok. 12 passed; 0 failed; 1 ignored; ..."
+count_tests() {
+  local p f i
+  read -r p f i < <(awk '/^test result:/ {for (n = 1; n < NF; n++) {if ($(n+1) ~ /^passed/) p += $n; if ($(n+1) ~ /^failed/) f += $n; if ($(n+1) ~ /^ignored/) i += $n}}
+    END {print p + 0, f + 0, i + 0}' "$1")
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + i))
+  if [ "$f" != 0 ]; then
+    local name
+    while read -r name; do failures+=("   test $name"); done < <(awk '/^test .* \.\.\. FAILED$/ {print $2}' "$1")
+  fi
+}
+
+skip() {
+  reached=$((reached + 1))
+  printf '\n==> [%s/%s] %s: SKIPPED: %s\n' "$reached" "${#PLAN[@]}" "$1" "$2"
+  printf 'check %s: %s\n' "$1" "$2" >>"$LOGS/skipped-checks"
+  skipped=$((skipped + 1))
+}
+
+# Nothing later can work: the rest is skipped, and said to be.
+give_up() {
+  local left=$((${#PLAN[@]} - reached))
+  skipped=$((skipped + left))
+  printf '\n%s checks were not reached: %s\n' "$left" "${PLAN[*]:$reached}"
+  summary || true
+  exit 1
+}
+
+# The tools of the wasm32 target may be others than those in PATH (scripts/rust-targets.sh).
+with_wasm_path() { PATH=${WASM_TOOLCHAIN_PATH:+$WASM_TOOLCHAIN_PATH:}$PATH "$@"; }
+
+in_each_workspace() {
+  local dir code=0
+  for dir in . guest web-yew; do
+    [ -f "$dir/Cargo.toml" ] || continue
+    printf -- '-- %s\n' "$dir"
+    (cd "$dir" && "$@") || code=1
+  done
+  return "$code"
+}
+
+# Names the files; `cargo fmt` mends them. `cargo fmt --all` would wander into path dependencies of the other workspaces.
+fmt_check() { in_each_workspace cargo fmt --check -- -l; }
+
+lint() {
+  local code=0
+  cargo clippy --locked --workspace --all-targets --keep-going -- -D warnings || code=1
+  (cd guest && cargo clippy --locked --all-targets -- -D warnings) || code=1
+  (cd web-yew && with_wasm_path cargo clippy --locked --workspace --target wasm32-unknown-unknown -- -D warnings) || code=1
+  return "$code"
+}
+
+wasm_check() {
+  with_wasm_path cargo check --locked -p hearth-domain -p hearth-api --features hearth-api/client --target wasm32-unknown-unknown
+}
+
+# The advisories need their database from GitHub, which a CI machine without a network to it cannot reach.
+deny_check() {
+  say 'advisories: SKIPPED, their database is not part of this run (cargo deny check advisories does it where it can be fetched)'
+  cargo deny --offline check bans licenses sources
+}
+
+# Both phases select the whole workspace, and then targets of it: another selection of packages would unify other features and compile every
+# dependency a second time. Compiled outside, where crates can be fetched; run inside, where nothing can be reached but the loopback.
+# --no-fail-fast: all failures at once.
+test_targets() {
+  local file
+  for file in "$@"; do
+    [ ! -e "$file" ] || printf -- '--test=%s\n' "$(basename "$file" .rs)"
+  done
+}
+
+unit_tests() {
+  local targets file files=()
+  for file in */tests/*.rs; do
+    case $file in tests/* | guest/* | web-yew/*) ;; *) files+=("$file") ;; esac
+  done
+  mapfile -t targets < <(test_targets "${files[@]}")
+  cargo test --locked --workspace --no-run &&
+    scripts/in-netns.sh cargo test --offline --locked --workspace --lib --bins "${targets[@]}" --no-fail-fast
+}
+
+e2e_tests() {
+  local targets
+  mapfile -t targets < <(test_targets tests/tests/*.rs)
+  [ ${#targets[@]} != 0 ] || fail 'there is no suite in tests/tests/*.rs'
+  # One at a time: they measure times, and a machine of CI has two cores for hearth, QEMU and a browser.
+  scripts/in-netns.sh cargo test --offline --locked --workspace "${targets[@]}" --no-fail-fast -- --test-threads="${HEARTH_E2E_THREADS:-1}"
+}
+
+export -f in_each_workspace fmt_check lint with_wasm_path wasm_check deny_check test_targets unit_tests e2e_tests say fail
+
+# A function runs under timeout(1) only through a shell of its own.
+run() { local name=$1 title=$2; shift 2; check "$name" "$title" bash -c "set -eu; $*"; }
+
+begun=$SECONDS
+: >"$LOGS/skipped-checks"
+check setup 'set-up, with what the tests need' scripts/setup.sh test || give_up
+# shellcheck disable=SC1091
+. "$HEARTH_TOOLS/targets.env"
+export WASM_TOOLCHAIN_PATH
+run fmt 'formatting (cargo fmt)' fmt_check || true
+run clippy 'lints (clippy, warnings denied)' lint || true
+check tidy 'tidy (docs, words, edges, links)' cargo xtask tidy || true
+run wasm 'domain and api compile to WebAssembly' wasm_check || true
+if command -v cargo-deny >/dev/null; then
+  run deny 'licences, bans and sources (cargo deny)' deny_check || true
+else
+  skip deny 'cargo-deny is not installed (cargo install --locked cargo-deny takes minutes; then this check runs)'
+fi
+check guest 'tests of the guest agent' bash -c 'cd guest && cargo test --locked --no-fail-fast' || true
+# What the console decides lives in crates without a browser; hearth-console itself compiles for wasm32 only and is built below.
+check console 'tests of the web console (native)' bash -c 'cd web-yew && cargo test --locked --workspace --exclude hearth-console --no-fail-fast' || true
+check build 'build of everything (release)' scripts/build.sh || give_up
+run unit 'unit, property, actor and crash tests' unit_tests || true
+run e2e 'end to end: the built binary in a network of its own' e2e_tests || true
+
+# With sudo some of what was built in the namespace belongs to root now.
+if [ "$(id -u)" != 0 ]; then as_root chown -R "$(id -u):$(id -g)" target; fi
+printf '\n%s minutes in all\n' "$(((SECONDS - begun + 59) / 60))"
+# The trap would add lines after the last one.
+trap - ERR
+summary

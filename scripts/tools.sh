@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Puts the tools that build the web console into $HEARTH_TOOLS: trunk, wasm-bindgen and wasm-opt, each at the version that is known to work.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# 0.22 wants rustc 1.96.1.
+TRUNK=0.21.14
+# Must equal the version of wasm-bindgen in web-yew/Cargo.lock: the two speak a private format.
+WASM_BINDGEN=0.2.130
+# Debian 12's wasm-opt (108) builds a module that no browser starts; the one from npm is current.
+BINARYEN=132.0.0
+BIN=$HEARTH_TOOLS/bin
+# The tools work for seconds and compile for minutes: little optimisation, no link-time optimisation, many units.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
+# One folder for both: they share most of their dependencies.
+export CARGO_TARGET_DIR=$HEARTH_TOOLS/build
+
+have() { [ "$("$BIN/$1" --version 2>/dev/null | awk '{print $2}')" = "$2" ]; }
+
+mkdir -p "$BIN"
+one_at_a_time tools
+
+step "set-up: wasm-bindgen $WASM_BINDGEN" 'remove the folder build of the tool cache and try again; needs the crates.io registry'
+if have wasm-bindgen "$WASM_BINDGEN"; then
+  say 'there'
+else
+  say 'compiling it, once for every clone on this machine (2 to 4 minutes)'
+  # Without --locked: its lock file names a version that has been withdrawn.
+  cargo install wasm-bindgen-cli --version "$WASM_BINDGEN" --root "$HEARTH_TOOLS" --force
+fi
+
+step "set-up: trunk $TRUNK" 'remove the folder build of the tool cache and try again; needs the crates.io registry'
+if have trunk "$TRUNK"; then
+  say 'there'
+else
+  say 'compiling it, once for every clone on this machine (3 to 8 minutes)'
+  cargo install --locked trunk --version "$TRUNK" --root "$HEARTH_TOOLS" --force
+fi
+
+step "set-up: wasm-opt (binaryen $BINARYEN)" 'install Node.js 18 or newer with npm; needs the npm registry'
+if [ -x "$HEARTH_TOOLS/node_modules/.bin/wasm-opt" ]; then
+  say 'there'
+else
+  command -v npm >/dev/null || install_packages nodejs npm
+  npm install --prefix "$HEARTH_TOOLS" --no-fund --no-audit --loglevel=error "binaryen@$BINARYEN"
+fi
+"$HEARTH_TOOLS/node_modules/.bin/wasm-opt" --version >/dev/null
+
+# A gigabyte that nobody needs once the tools are there.
+rm -rf -- "$HEARTH_TOOLS/build"

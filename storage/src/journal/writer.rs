@@ -1,0 +1,365 @@
+//! The one writer: takes what waits, makes it one batch of the store, syncs, and only then answers.
+//!
+//! Owns every number (of batches, of events), the order of batches, retention and the end of the directory's use.
+//! Retention rides on groups: each prunes a few events more than it adds, and an idle writer prunes alone, so that a
+//! commit never waits for more than one small step. It does not own admission (`handle`).
+
+use std::{
+    sync::{
+        Arc, OnceLock, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Counters, Shared,
+    aside::{SET_ASIDE, SetAside},
+    directory::{self, Acknowledged, Directory, Found},
+    handle::{Committed, Options, QUEUE_BATCHES},
+    layout::{self, Head},
+    ring::{RING_EVENTS, Ring},
+    store::Store,
+    watch::Watch,
+};
+use crate::{
+    batch::{Batch, Change},
+    envelope,
+    error::{CommitError, OpenError, ReadError, StoreFault},
+};
+
+/// One group: what shares a sync. More would make the first of them wait longer than the sync saves.
+const GROUP_BATCHES: usize = 1024;
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Events pruned beside a group at least; it may prune twice what it adds. A removal costs a few microseconds.
+const PRUNE_STEP: u64 = 64;
+/// How long the writer waits for work before it prunes alone, while there is something to prune.
+const PRUNE_IDLE: Duration = Duration::from_millis(20);
+
+/// What a caller wants done.
+pub(super) enum Work {
+    Batch(Batch),
+    SetAside { table: String, key: String, why: String },
+}
+
+impl Work {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Work::Batch(batch) => batch.bytes(),
+            // Its record is not yet read; it weighs what it may.
+            Work::SetAside { .. } => crate::MAX_VALUE_BYTES,
+        }
+    }
+}
+
+pub(super) enum Reply {
+    Async(oneshot::Sender<Result<Committed, CommitError>>),
+    Blocking(SyncSender<Result<Committed, CommitError>>),
+}
+
+impl Reply {
+    /// A caller that has gone away does not hear it.
+    fn send(self, result: Result<Committed, CommitError>) {
+        match self {
+            Reply::Async(sender) => drop(sender.send(result)),
+            Reply::Blocking(sender) => drop(sender.send(result)),
+        }
+    }
+}
+
+pub(super) struct Request {
+    pub work: Work,
+    pub bytes: usize,
+    pub reply: Reply,
+}
+
+/// What `open` hands to the first handle.
+pub(super) struct Opened {
+    pub shared: Arc<Shared>,
+    pub queue: SyncSender<Request>,
+    pub latest: watch::Receiver<u64>,
+    pub ended: watch::Receiver<bool>,
+    pub writer: JoinHandle<()>,
+}
+
+pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
+    let path = options.path;
+    let (directory, found) = Directory::claim(&path)?;
+    let damaged = |source| OpenError::Damaged { path: path.clone(), source };
+    if found == Found::Ready && !directory::has_data(&path) {
+        return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
+    }
+    let mut store = Store::open(&path, options.cache_mib).map_err(damaged)?;
+    let head = match (found, store.head().map_err(damaged)?) {
+        (_, Some(head)) => head,
+        (Found::Ready, None) => {
+            return Err(damaged(StoreFault::Inconsistent { detail: "it has no head".into() }));
+        }
+        (Found::Fresh, None) => begin(&mut store).map_err(|source| OpenError::Prepare { path: path.clone(), source })?,
+    };
+    if found == Found::Fresh {
+        directory.mark_ready()?;
+    }
+    let (acknowledged, number) = Acknowledged::open(&path)
+        .map_err(|source| damaged(StoreFault::File { step: "read the last acknowledged number", source }))?;
+    if head.number < number {
+        let detail = format!("batch {number} was acknowledged, the store ends at batch {}", head.number);
+        return Err(damaged(StoreFault::Inconsistent { detail }));
+    }
+    let ring = Ring::default();
+    ring.push(check(&store, head).map_err(damaged)?);
+    let shared = Arc::new(Shared {
+        path,
+        store: RwLock::new(Some(store)),
+        ring,
+        latest: AtomicU64::new(head.latest),
+        oldest: AtomicU64::new(head.oldest),
+        poison: OnceLock::new(),
+        waiting: AtomicUsize::new(0),
+        waiting_bytes: AtomicUsize::new(0),
+        counters: Counters::default(),
+    });
+    let (watch, latest) = Watch::start(head.latest).map_err(|source| OpenError::Thread { name: "journal-watch", source })?;
+    let (queue, requests) = sync_channel(QUEUE_BATCHES);
+    let (ended_sender, ended) = watch::channel(false);
+    let writer = Writer { shared: shared.clone(), next: None, acknowledged, head, keep: options.keep_events.max(1), watch };
+    let thread = std::thread::Builder::new()
+        .name("journal-writer".into())
+        .spawn(move || {
+            writer.run(&requests, directory);
+            ended_sender.send_replace(true);
+        })
+        .map_err(|source| OpenError::Thread { name: "journal-writer", source })?;
+    Ok(Opened { shared, queue, latest, ended, writer: thread })
+}
+
+/// The first batch of a new journal is its head, so that a later loss of it is noticed.
+fn begin(store: &mut Store) -> Result<Head, StoreFault> {
+    let mut batch = sled::Batch::default();
+    Store::stage_head(&mut batch, Head::default());
+    store.apply(batch)?;
+    Ok(Head::default())
+}
+
+/// Compares the head with the events and returns the newest. The whole log is not read: at 500,000 events
+/// that would take seconds of every start.
+fn check(store: &Store, head: Head) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
+    let bounds = store.event_bounds()?.unwrap_or((0, 0));
+    if bounds != (head.oldest, head.latest) {
+        let detail = format!("the head says events {} to {}, there are {} to {}", head.oldest, head.latest, bounds.0, bounds.1);
+        return Err(StoreFault::Inconsistent { detail });
+    }
+    if head.latest == 0 {
+        return Ok(Vec::new());
+    }
+    store.events(head.oldest.max((head.latest + 1).saturating_sub(RING_EVENTS as u64)), head.latest)
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    /// A request that was taken from the queue but must begin the next group.
+    next: Option<Request>,
+    acknowledged: Acknowledged,
+    head: Head,
+    keep: u64,
+    watch: Watch,
+}
+
+/// A group as it becomes one batch of the store.
+#[derive(Default)]
+struct Group {
+    batch: sled::Batch,
+    events: Vec<(u64, Vec<u8>)>,
+    answers: Vec<(Reply, Committed)>,
+}
+
+impl Writer {
+    fn run(mut self, requests: &Receiver<Request>, directory: Directory) {
+        loop {
+            let first = match self.next.take() {
+                Some(next) => Ok(next),
+                None if self.excess() == 0 || self.poison().is_some() => {
+                    requests.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                }
+                None => requests.recv_timeout(PRUNE_IDLE),
+            };
+            match first {
+                Ok(first) => {
+                    let group = self.drain(first, requests);
+                    self.commit(group);
+                }
+                Err(RecvTimeoutError::Timeout) => self.commit(Vec::new()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let store = self.shared.writable().take();
+        if let Some(Err(error)) = store.map(Store::close) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the journal's store did not end well");
+        }
+        drop(self.watch);
+        directory.release();
+    }
+
+    fn poison(&self) -> Option<&Arc<StoreFault>> {
+        self.shared.poison.get()
+    }
+
+    /// Events above what is kept.
+    fn excess(&self) -> u64 {
+        self.head.kept().saturating_sub(self.keep)
+    }
+
+    fn commit(&mut self, requests: Vec<Request>) {
+        let bytes: usize = requests.iter().map(|request| request.bytes).sum();
+        let count = requests.len();
+        if let Some(source) = self.poison().cloned() {
+            self.shared.left(count, bytes);
+            for request in requests {
+                request.reply.send(Err(CommitError::Poisoned { source: source.clone() }));
+            }
+            return;
+        }
+        let shared = self.shared.clone();
+        let mut slot = shared.writable();
+        let Some(store) = slot.as_mut() else { return };
+        let mut head = self.head;
+        let mut group = Group::default();
+        for request in requests {
+            stage(store, &mut group, &mut head, request);
+        }
+        self.prune(store, &mut group, &mut head);
+        let written = if head == self.head {
+            Ok(()) // Every request was refused while staging and nothing was pruned.
+        } else {
+            Store::stage_head(&mut group.batch, head);
+            store.apply(std::mem::take(&mut group.batch)).map(|synced| self.shared.counters.wrote(synced))
+        };
+        if let Err(fault) = written {
+            // Before the lock goes: nobody may read what is not on disk.
+            self.fail(fault, group.answers);
+        } else {
+            self.publish(head, group);
+        }
+        drop(slot);
+        self.shared.left(count, bytes);
+    }
+}
+
+impl Writer {
+    /// What waits already; nobody is waited for. A set-aside reads the store, so it may not come after a change that
+    /// is only staged: it begins a group.
+    fn drain(&mut self, first: Request, requests: &Receiver<Request>) -> Vec<Request> {
+        let mut bytes = first.bytes;
+        let mut group = vec![first];
+        while group.len() < GROUP_BATCHES && bytes < GROUP_BYTES {
+            let Ok(request) = requests.try_recv() else {
+                break;
+            };
+            if matches!(request.work, Work::SetAside { .. }) {
+                self.next = Some(request);
+                break;
+            }
+            bytes += request.bytes;
+            group.push(request);
+        }
+        group
+    }
+
+    fn prune(&self, store: &mut Store, group: &mut Group, head: &mut Head) {
+        let excess = head.kept().saturating_sub(self.keep);
+        // Only what is on disk already: an event of this very group stays until the next.
+        let stored = (self.head.latest + 1).saturating_sub(head.oldest);
+        let step = excess.min(stored).min(PRUNE_STEP.max(2 * group.events.len() as u64));
+        for cursor in head.oldest..head.oldest + step {
+            store.stage_delete(&mut group.batch, &layout::event_key(cursor));
+        }
+        head.oldest += step;
+    }
+
+    fn publish(&mut self, head: Head, group: Group) {
+        let shared = &self.shared;
+        shared.counters.pruned.fetch_add(head.oldest.saturating_sub(self.head.oldest.max(1)), Ordering::Relaxed);
+        shared.counters.commits.fetch_add(group.answers.len() as u64, Ordering::Relaxed);
+        let moved = head.latest != self.head.latest;
+        self.head = head;
+        shared.ring.push(group.events);
+        shared.oldest.store(head.oldest, Ordering::Release);
+        shared.latest.store(head.latest, Ordering::Release);
+        if let Err(error) = self.acknowledged.record(head.number) {
+            // It only guards against damage later; what is committed stays so.
+            tracing::warn!(%error, "cannot note the last acknowledged batch");
+        }
+        for (reply, committed) in group.answers {
+            reply.send(Ok(committed));
+        }
+        if moved {
+            self.watch.moved(head.latest);
+        }
+    }
+
+    fn fail(&self, fault: StoreFault, answers: Vec<(Reply, Committed)>) {
+        let fault = Arc::new(fault);
+        tracing::error!(error = &*fault as &dyn std::error::Error, "the journal could not write and takes nothing more");
+        let source = self.shared.poison.get_or_init(|| fault);
+        for (reply, _) in answers {
+            reply.send(Err(CommitError::Disk { source: source.clone() }));
+        }
+    }
+}
+
+impl Counters {
+    fn wrote(&self, synced: Duration) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.last_sync_us.store(u64::try_from(synced.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// Adds a request to the group, or answers at once that it cannot be done. A sled batch keeps the last change of a
+/// key, so the order of staging is the order of the batches.
+fn stage(store: &mut Store, group: &mut Group, head: &mut Head, request: Request) {
+    let batch = match request.work {
+        Work::Batch(batch) => batch,
+        Work::SetAside { table, key, why } => match move_aside(store, head.number + 1, &table, &key, &why) {
+            Ok(batch) => batch,
+            Err(error) => return request.reply.send(Err(error)),
+        },
+    };
+    for change in batch.changes {
+        match change {
+            Change::Put { table, key, value } => {
+                store.stage_put(&mut group.batch, layout::record_key(&table, &key), &value);
+            }
+            Change::Delete { table, key } => store.stage_delete(&mut group.batch, &layout::record_key(&table, &key)),
+        }
+    }
+    head.number += 1;
+    let first_cursor = (!batch.events.is_empty()).then_some(head.latest + 1);
+    for event in batch.events {
+        head.latest += 1;
+        head.oldest = head.oldest.max(1);
+        store.stage_put(&mut group.batch, layout::event_key(head.latest), &event);
+        group.events.push((head.latest, event));
+    }
+    let committed = Committed { number: head.number, first_cursor, last_cursor: head.latest };
+    group.answers.push((request.reply, committed));
+}
+
+/// The key begins with the batch's number: in order of time, and the same record can be set aside twice.
+fn move_aside(store: &Store, number: u64, table: &str, key: &str, why: &str) -> Result<Batch, CommitError> {
+    let bytes = store
+        .get(&layout::record_key(table, key))
+        .map_err(|fault| CommitError::Record {
+            table: table.into(),
+            key: key.into(),
+            source: ReadError::Store { source: Arc::new(fault) },
+        })?
+        .ok_or_else(|| CommitError::NoRecord { table: table.into(), key: key.into() })?;
+    let record = envelope::encode(&SetAside::new(table, key, bytes, why))
+        .map_err(|source| CommitError::Encode { source: Arc::new(source) })?;
+    Ok(Batch::default().delete(table.to_owned(), key).put(SET_ASIDE, format!("{number:020}"), record))
+}

@@ -1,0 +1,35 @@
+//! Which record of `domain` lies under which table, and with which schema number. A changed shape gets the next number here and an
+//! `upgrade` from the old one; the bytes of every earlier number stay readable.
+
+use crate::envelope::Stored;
+use domain::{event::Event, host::Host, image::Image, operation::Operation, vm::Vm};
+
+pub const VMS: &str = "vms";
+pub const IMAGES: &str = "images";
+pub const HOSTS: &str = "hosts";
+pub const OPERATIONS: &str = "operations";
+
+impl Stored for Vm {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "vm";
+}
+
+impl Stored for Image {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "image";
+}
+
+impl Stored for Host {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "host";
+}
+
+impl Stored for Operation {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "operation";
+}
+
+impl Stored for Event {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "event";
+}
