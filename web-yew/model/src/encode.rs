@@ -40,9 +40,50 @@ pub fn segment(text: &str) -> String {
     out
 }
 
+/// Bytes that arrive in pieces, as text: a character that is cut in two waits for its other half.
+#[derive(Debug, Default)]
+pub struct Utf8 {
+    /// At most three bytes.
+    pending: Vec<u8>,
+}
+
+impl Utf8 {
+    pub fn push(&mut self, bytes: &[u8]) -> String {
+        self.pending.extend_from_slice(bytes);
+        let complete = match std::str::from_utf8(&self.pending) {
+            Ok(_) => self.pending.len(),
+            // Only an end that may still become a character is kept back.
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => self.pending.len() - tail(&self.pending),
+        };
+        let rest = self.pending.split_off(complete);
+        let text = String::from_utf8_lossy(&self.pending).into_owned();
+        self.pending = rest;
+        text
+    }
+}
+
+/// How many bytes at the end begin a character and do not end it.
+fn tail(bytes: &[u8]) -> usize {
+    let last = bytes.len().saturating_sub(3);
+    (last..bytes.len())
+        .find(|&at| std::str::from_utf8(&bytes[at..]).is_err_and(|e| e.error_len().is_none() && e.valid_up_to() == 0))
+        .map_or(0, |at| bytes.len() - at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn characters_may_arrive_in_halves() {
+        let mut text = Utf8::default();
+        assert_eq!(text.push(b"a\xe2\x82"), "a");
+        assert_eq!(text.push(b"\xacb"), "€b");
+        assert_eq!(text.push(b"\xff\xe2\x82"), "\u{fffd}");
+        assert_eq!(text.push(b"\xac"), "€");
+        assert_eq!(text.push(b"\xff"), "\u{fffd}");
+    }
 
     #[test]
     fn base64url_of_rfc_4648() {
