@@ -2,7 +2,7 @@
 
 use crate::hearth::{Hearth, VmAction, use_hearth};
 use crate::route::Route;
-use crate::ui::{Dialog, Glyph, Icon};
+use crate::ui::{Dialog, Glyph, icon};
 use model::action::Availability;
 use model::palette::score;
 use wasm_bindgen::JsCast;
@@ -156,7 +156,7 @@ pub fn Palette(props: &Props) -> Html {
                         html! {
                             <li id={format!("palette-{index}")} role="option" aria-selected={(index == chosen).to_string()}
                                 onclick={move |_: MouseEvent| run.emit(does.clone())}>
-                                <Icon glyph={entry.glyph} /><span>{ &entry.text }</span><small>{ &entry.note }</small>
+                                { icon(entry.glyph) }<span>{ &entry.text }</span><small>{ &entry.note }</small>
                             </li>
                         }
                     }) }

@@ -5,7 +5,7 @@ use crate::palette::Palette;
 use crate::route::Route;
 use crate::session::Theme;
 use crate::shortcuts::{Help, Shortcut, use_shortcuts};
-use crate::ui::{Button, Glyph, Icon, Tone};
+use crate::ui::{Button, Glyph, Tone, icon};
 use model::store::Connection;
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -64,7 +64,7 @@ pub fn Shell(props: &Props) -> Html {
             <aside class={classes!("side", drawer.then_some("open"))}>
                 <Brand />
                 <button type="button" class="jump" onclick={let show = show(Overlay::Palette); move |_: MouseEvent| show.emit(())}>
-                    <Icon glyph={Glyph::Search} /><span>{ "Search or run…" }</span><kbd>{ "Ctrl K" }</kbd>
+                    { icon(Glyph::Search) }<span>{ "Search or run…" }</span><kbd>{ "Ctrl K" }</kbd>
                 </button>
                 <Navigation />
                 <footer>
@@ -118,7 +118,7 @@ fn Navigation() -> Html {
                 let here = current.as_ref().is_some_and(|current| section(current) == key);
                 html! {
                     <span class={classes!("nav", here.then_some("current"))} data-testid={format!("nav-{key}")}>
-                        <Link<Route> to={route}><Icon {glyph} /><span>{ label }</span>{ count }</Link<Route>>
+                        <Link<Route> to={route}>{ icon(glyph) }<span>{ label }</span>{ count }</Link<Route>>
                     </span>
                 }
             }) }
@@ -168,7 +168,7 @@ fn Banner(props: &ConnectionProps) -> Html {
     };
     html! {
         <div class="banner" role="status" data-testid="banner">
-            <Icon glyph={Glyph::Alert} />
+            { icon(Glyph::Alert) }
             <span>{ "Connection lost. What you see may be out of date; trying again" }
                 if attempt > 1 { { format!(" (attempt {attempt})") } }{ "." }</span>
             <Button label="Try now" onclick={retry} />

@@ -11,12 +11,12 @@ pub mod tabs;
 pub mod text;
 pub mod toast;
 
-pub use badge::Badge;
+pub use badge::{badge, badge_for};
 pub use button::{Button, Tone};
 pub use dialog::Dialog;
 pub use field::{Check, Field, Search};
-pub use icon::{Glyph, Icon};
+pub use icon::{Glyph, icon};
 pub use menu::{Choice, Menu};
 pub use notice::{Empty, Notice, ProblemNotice, Skeleton};
 pub use tabs::Tabs;
-pub use text::{Ago, Copyable, Facts, Labels, Meter};
+pub use text::{Ago, Copyable, Meter, facts_view, labels_view};

@@ -3,7 +3,7 @@
 use super::parts::{EventList, Head, OperationList};
 use crate::hearth::use_hearth;
 use crate::route::Route;
-use crate::ui::{Badge, Button, Empty, Glyph, Meter, Notice, ProblemNotice, Skeleton, Tone};
+use crate::ui::{Button, Empty, Glyph, Meter, Notice, ProblemNotice, Skeleton, Tone, badge};
 use api::v1::{HostState, VmState};
 use model::format::{count, mib, plural, sentence};
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ fn VmTile() -> Html {
             <h2 id="tile-vms"><Link<Route> to={Route::Vms}>{ "Virtual machines" }</Link<Route>></h2>
             <p class="big">{ count(vms.len() as u64) }</p>
             <p class="states">
-                { for by_state.iter().map(|(state, number)| html! { <span><Badge state={state.to_string()} />{ count(*number) }</span> }) }
+                { for by_state.iter().map(|(state, number)| html! { <span>{ badge(state) }{ count(*number) }</span> }) }
             </p>
         </section>
     }

@@ -6,7 +6,7 @@ use crate::hearth::{Telling, use_hearth};
 use crate::link::http::{Accepted, decode};
 use crate::link::samples::use_samples;
 use crate::route::Route;
-use crate::ui::{Badge, Button, Copyable, Empty, Facts, Glyph, Labels, Meter, Notice, Skeleton};
+use crate::ui::{Button, Copyable, Empty, Glyph, Meter, Notice, Skeleton, badge, facts_view, labels_view};
 use api::problem::Problem;
 use api::v1::{Host, HostMetrics};
 use model::action::Availability;
@@ -52,8 +52,8 @@ pub fn HostPage(props: &Props) -> Html {
         <>
             <p class="crumbs"><Link<Route> to={Route::Hosts}>{ "Hosts" }</Link<Route>></p>
             <Head title={host.name.clone()}>
-                <Badge state={status.state.as_str()} />
-                if host.spec.cordoned { <Badge state="cordoned" /> }
+                { badge(status.state.as_str()) }
+                if host.spec.cordoned { { badge("cordoned") } }
                 <Cordon host={host.clone()} />
             </Head>
             { for status.problems.iter().map(|problem| html! { <Notice tone="warn" title={sentence(problem)} /> }) }
@@ -61,14 +61,14 @@ pub fn HostPage(props: &Props) -> Html {
                 <Notice tone="warn" title="Machines here get no network"><p>{ sentence(problem) }</p></Notice>
             }
             <div class="columns">
-                <section class="card"><h2>{ "Facts" }</h2><Facts {facts} /></section>
+                <section class="card"><h2>{ "Facts" }</h2>{ facts_view(facts) }</section>
                 <section class="card"><h2>{ "Capacity for machines" }</h2>
                     <Meter label="vCPUs" used={status.held_vcpus as f64} total={f64::from(status.vm_vcpus)}
                         text={format!("{} of {} held", count(status.held_vcpus), count(u64::from(status.vm_vcpus)))} />
                     <Meter label="Memory" used={status.held_mem_mib as f64} total={status.vm_mem_mib as f64}
                         text={format!("{} of {} held", mib(status.held_mem_mib), mib(status.vm_mem_mib))} />
                     <p class="muted">{ format!("{} machines are placed here, running or not.", count(status.vms)) }</p>
-                    <Labels labels={host.labels.clone()} />
+                    { labels_view(&host.labels) }
                 </section>
             </div>
             <HostCharts id={host.id.clone()} />

@@ -3,7 +3,7 @@
 use super::parts::{Head, ListEnd};
 use crate::hearth::use_hearth;
 use crate::route::Route;
-use crate::ui::{Badge, Empty, Glyph, Labels, Meter, Skeleton};
+use crate::ui::{Empty, Glyph, Meter, Skeleton, badge, labels_view};
 use model::format::{count, mib, plural, sentence};
 use model::resource::Kind;
 use yew::prelude::*;
@@ -30,11 +30,11 @@ pub fn Hosts() -> Html {
                         <article class="card" key={host.id.clone()} data-testid={format!("host-{}", host.name)}>
                             <header class="card-head">
                                 <h2><Link<Route> to={Route::Host { id: host.id.clone() }}>{ &host.name }</Link<Route>></h2>
-                                <Badge state={status.state.as_str()} />
-                                if host.spec.cordoned { <Badge state="cordoned" /> }
+                                { badge(status.state.as_str()) }
+                                if host.spec.cordoned { { badge("cordoned") } }
                             </header>
                             <p class="muted">{ format!("{} {} · {} · {}", status.vmm, status.vmm_version, status.acceleration, plural(status.vms, "machine", "machines")) }</p>
-                            <Labels labels={host.labels.clone()} />
+                            { labels_view(&host.labels) }
                             <Meter label="vCPUs" used={status.held_vcpus as f64} total={f64::from(status.vm_vcpus)}
                                 text={format!("{} of {}", count(status.held_vcpus), count(u64::from(status.vm_vcpus)))} />
                             <Meter label="Memory" used={status.held_mem_mib as f64} total={status.vm_mem_mib as f64}

@@ -5,7 +5,7 @@ use super::parts::{Head, ListEnd};
 use crate::hearth::{Telling, use_hearth};
 use crate::link::http::Accepted;
 use crate::route::Route;
-use crate::ui::{Ago, Badge, Button, Copyable, Dialog, Empty, Glyph, Labels, ProblemNotice, Search, Skeleton, Tone};
+use crate::ui::{Ago, Button, Copyable, Dialog, Empty, Glyph, ProblemNotice, Search, Skeleton, Tone, badge_for, labels_view};
 use api::problem::Problem;
 use api::v1::Image;
 use model::action::Availability;
@@ -103,11 +103,11 @@ fn Row(props: &RowProps) -> Html {
         <tr data-testid={format!("image-row-{}", image.name)}>
             <th scope="row" data-label="Name"><span title={image.spec.path.clone()}>{ &image.name }</span>
                 if image.spec.default { <span class="label">{ "default" }</span> }
-                <Labels labels={image.labels.clone()} />
+                { labels_view(&image.labels) }
                 if let Some(description) = &image.spec.description { <small class="muted">{ description }</small> }
             </th>
             <td data-label="Kind">{ image.spec.kind.as_str() }</td>
-            <td data-label="State"><Badge state={status.state.as_str()} testid={format!("image-state-{}", image.name)} />
+            <td data-label="State">{ badge_for(status.state.as_str(), &format!("image-state-{}", image.name)) }
                 if let Some(reason) = &status.reason { <small class="bad-text">{ sentence(&reason.detail) }</small> }
             </td>
             <td data-label="Size" class="nowrap">{ bytes(status.size_bytes as f64) }</td>

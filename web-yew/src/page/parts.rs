@@ -2,7 +2,7 @@
 
 use crate::hearth::use_hearth;
 use crate::route::Route;
-use crate::ui::{Ago, Badge, Button, ProblemNotice};
+use crate::ui::{Ago, Button, ProblemNotice, badge};
 use api::problem::Problem;
 use api::v1::{Event, EventKind, Operation};
 use model::format::{event_words, sentence};
@@ -164,7 +164,7 @@ pub fn OperationList(props: &OperationListProps) -> Html {
                 html! {
                     <li key={operation.id.clone()}>
                         <div class="operation-line">
-                            <Badge state={operation.status.as_str()} />
+                            { badge(operation.status.as_str()) }
                             <p><b>{ target(&target_.kind, &target_.id, &target_.name, there(operation)) }</b>
                                 { " " }<span title={operation.id.clone()}>{ sentence(&operation.kind.replace('-', " ")) }</span>
                                 if let (true, Some(step)) = (running, step) { <span class="muted">{ format!(" · {step}") }</span> }

@@ -12,7 +12,7 @@ mod terminal;
 use super::parts::Head;
 use crate::hearth::use_hearth;
 use crate::route::Route;
-use crate::ui::{Badge, Empty, Glyph, ProblemNotice, Skeleton, Tabs};
+use crate::ui::{Empty, Glyph, ProblemNotice, Skeleton, Tabs, badge_for};
 use actions::Actions;
 use model::resource::Kind;
 use yew::prelude::*;
@@ -69,7 +69,7 @@ pub fn VmPage(props: &Props) -> Html {
         <>
             <p class="crumbs"><Link<Route> to={Route::Vms}>{ "Virtual machines" }</Link<Route>></p>
             <Head title={vm.name.clone()}>
-                <Badge state={vm.status.state.as_str()} testid="vm-state" />
+                { badge_for(vm.status.state.as_str(), "vm-state") }
                 <Actions vm={vm.clone()} />
             </Head>
             <Tabs label="Machine" {tabs} current={props.tab.clone()} />

@@ -4,7 +4,7 @@ use super::parts::{Head, ListEnd};
 use super::vm_create::VmCreate;
 use crate::hearth::{VmAction, use_hearth};
 use crate::route::Route;
-use crate::ui::{Ago, Badge, Button, Empty, Glyph, Labels, Search, Skeleton, Tone};
+use crate::ui::{Ago, Button, Empty, Glyph, Search, Skeleton, Tone, badge_for, icon, labels_view};
 use api::v1::Vm;
 use model::action::Availability;
 use model::filter::Filter;
@@ -125,10 +125,10 @@ fn Row(props: &RowProps) -> Html {
         <tr data-testid={format!("vm-row-{}", vm.name)}>
             <th scope="row" data-label="Name">
                 <Link<Route> to={Route::Vm { id: vm.id.clone() }}>{ &vm.name }</Link<Route>>
-                <Labels labels={vm.labels.clone()} />
+                { labels_view(&vm.labels) }
             </th>
             <td data-label="State">
-                <Badge state={vm.status.state.as_str()} testid={format!("vm-state-{}", vm.name)} />
+                { badge_for(vm.status.state.as_str(), &format!("vm-state-{}", vm.name)) }
                 if let Some(reason) = &vm.status.reason { <small class="reason" title={reason.detail.clone()}>{ reason.code.replace('-', " ") }</small> }
             </td>
             <td data-label="Size" class="nowrap">{ format!("{} vCPU · {}", vm.spec.vcpus, mib(u64::from(vm.spec.mem_mib))) }</td>
@@ -138,7 +138,7 @@ fn Row(props: &RowProps) -> Html {
             <td data-label="Created" class="nowrap muted"><Ago time={vm.created_at} /></td>
             <td class="row-tools">
                 if vm.status.actions.iter().any(|action| action == "shell") {
-                    <Link<Route> to={open("terminal")} classes="btn ghost"><crate::ui::Icon glyph={Glyph::Terminal} /><span class="sr-only">
+                    <Link<Route> to={open("terminal")} classes="btn ghost">{ icon(Glyph::Terminal) }<span class="sr-only">
                         { format!("Terminal of {}", vm.name) }</span></Link<Route>>
                 }
                 if let Some(action) = offered {

@@ -2,13 +2,6 @@
 
 use yew::prelude::*;
 
-#[derive(PartialEq, Properties)]
-pub struct Props {
-    pub state: AttrValue,
-    #[prop_or_default]
-    pub testid: Option<AttrValue>,
-}
-
 /// The colour only; what can be done in a state is the server's to say. An unknown word is neutral.
 fn tone(state: &str) -> &'static str {
     match state {
@@ -21,11 +14,19 @@ fn tone(state: &str) -> &'static str {
     }
 }
 
-#[component]
-pub fn Badge(props: &Props) -> Html {
+pub fn badge(state: &str) -> Html {
+    view(state, None)
+}
+
+/// One that tests look for.
+pub fn badge_for(state: &str, testid: &str) -> Html {
+    view(state, Some(testid.to_owned()))
+}
+
+fn view(state: &str, testid: Option<String>) -> Html {
     html! {
-        <span class={classes!("badge", tone(&props.state))} data-testid={props.testid.clone()} data-state={props.state.clone()}>
-            <i aria-hidden="true"></i>{ &props.state }
+        <span class={classes!("badge", tone(state))} data-testid={testid} data-state={state.to_owned()}>
+            <i aria-hidden="true"></i>{ state }
         </span>
     }
 }

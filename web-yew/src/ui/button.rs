@@ -1,6 +1,6 @@
 //! The button. One that may not be pressed stays in the tab order and says why: as a tooltip, and to screen readers.
 
-use super::icon::{Glyph, Icon};
+use super::icon::{Glyph, icon};
 use model::action::Availability;
 use yew::prelude::*;
 
@@ -68,7 +68,7 @@ pub fn Button(props: &Props) -> Html {
             if props.busy {
                 <span class="spinner" aria-hidden="true"></span>
             } else if let Some(glyph) = props.icon {
-                <Icon {glyph} />
+                { icon(glyph) }
             }
             if !props.icon_only {
                 <span>{ &props.label }</span>

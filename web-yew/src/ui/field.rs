@@ -1,6 +1,6 @@
 //! Fields of forms: a label, the control, and below it either help or what is wrong.
 
-use super::icon::{Glyph, Icon};
+use super::icon::{Glyph, icon};
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
@@ -24,7 +24,7 @@ pub fn Field(props: &FieldProps) -> Html {
             { props.children.clone() }
             <p id={format!("{}-help", props.id)} class="help">
                 if let Some(error) = &props.error {
-                    <Icon glyph={Glyph::Alert} />{ error }
+                    { icon(Glyph::Alert) }{ error }
                 } else {
                     { &props.help }
                 }
@@ -85,7 +85,7 @@ pub fn Search(props: &SearchProps) -> Html {
     };
     html! {
         <div class="search">
-            <Icon glyph={Glyph::Search} />
+            { icon(Glyph::Search) }
             <input type="search" data-search="" value={props.value.clone()} {oninput} {onkeydown} aria-label={props.label.clone()}
                 placeholder={props.label.clone()} autocomplete="off" spellcheck="false" />
             <kbd aria-hidden="true">{ "/" }</kbd>

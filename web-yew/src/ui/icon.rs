@@ -61,17 +61,12 @@ impl Glyph {
     }
 }
 
-#[derive(PartialEq, Properties)]
-pub struct Props {
-    pub glyph: Glyph,
-}
-
-#[component]
-pub fn Icon(props: &Props) -> Html {
+/// A function, not a component: a component costs kilobytes, and this is everywhere.
+pub fn icon(glyph: Glyph) -> Html {
     html! {
         <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor"
             stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round">
-            <path d={props.glyph.path()} />
+            <path d={glyph.path()} />
         </svg>
     }
 }

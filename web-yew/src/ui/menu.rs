@@ -1,6 +1,6 @@
 //! A button that opens a short list of choices. Arrow keys move, Esc and leaving close.
 
-use super::icon::{Glyph, Icon};
+use super::icon::{Glyph, icon};
 use model::action::Availability;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, Node};
@@ -65,7 +65,7 @@ pub fn Menu(props: &Props) -> Html {
         <div class="menu" ref={root} {onkeydown} {onfocusout}>
             <button type="button" class="btn plain caret" aria-haspopup="menu" aria-expanded={open.to_string()}
                 aria-label={props.label.clone()} title={props.label.clone()} onclick={toggle} data-testid={props.testid.clone()}>
-                <Icon glyph={Glyph::Down} />
+                { icon(Glyph::Down) }
             </button>
             if *open {
                 <div class="menu-list" role="menu">

@@ -1,6 +1,6 @@
 //! What a page says when it has no rows to show: still loading, nothing there yet, or something wrong.
 
-use super::icon::{Glyph, Icon};
+use super::icon::{Glyph, icon};
 use api::problem::Problem;
 use yew::prelude::*;
 
@@ -18,7 +18,7 @@ pub fn Notice(props: &NoticeProps) -> Html {
     let glyph = if props.tone == "info" { Glyph::Info } else { Glyph::Alert };
     html! {
         <div class={classes!("notice", props.tone)}>
-            <Icon {glyph} />
+            { icon(glyph) }
             <div><strong>{ &props.title }</strong>{ props.children.clone() }</div>
         </div>
     }
@@ -61,7 +61,7 @@ pub struct EmptyProps {
 pub fn Empty(props: &EmptyProps) -> Html {
     html! {
         <div class="empty">
-            <span class="empty-icon"><Icon glyph={props.glyph} /></span>
+            <span class="empty-icon">{ icon(props.glyph) }</span>
             <h2>{ &props.title }</h2>
             { props.children.clone() }
         </div>

@@ -31,30 +31,19 @@ pub fn Ago(props: &AgoProps) -> Html {
     }
 }
 
-#[derive(PartialEq, Properties)]
-pub struct FactsProps {
-    pub facts: Vec<(&'static str, Html)>,
-}
-
-#[component]
-pub fn Facts(props: &FactsProps) -> Html {
+/// Names and values.
+pub fn facts_view(facts: Vec<(&'static str, Html)>) -> Html {
     html! {
         <dl class="facts">
-            { for props.facts.iter().map(|(name, value)| html! { <div><dt>{ name }</dt><dd>{ value.clone() }</dd></div> }) }
+            { for facts.into_iter().map(|(name, value)| html! { <div><dt>{ name }</dt><dd>{ value }</dd></div> }) }
         </dl>
     }
 }
 
-#[derive(PartialEq, Properties)]
-pub struct LabelsProps {
-    pub labels: api::v1::Labels,
-}
-
-#[component]
-pub fn Labels(props: &LabelsProps) -> Html {
+pub fn labels_view(labels: &api::v1::Labels) -> Html {
     html! {
         <span class="labels">
-            { for props.labels.iter().map(|(key, value)| html! {
+            { for labels.iter().map(|(key, value)| html! {
                 <span class="label">{ key }if !value.is_empty() { <b>{ value }</b> }</span>
             }) }
         </span>

@@ -1,7 +1,7 @@
 //! Results of what the user did, at the edge of the page, read out by screen readers. Good news leaves by itself; errors wait.
 
 use super::button::{Button, Tone};
-use super::icon::{Glyph, Icon};
+use super::icon::{Glyph, icon};
 use api::problem::Problem;
 use gloo::timers::callback::Timeout;
 use std::rc::Rc;
@@ -83,7 +83,7 @@ fn ToastView(props: &ViewProps) -> Html {
     }
     html! {
         <div class={classes!("toast", if bad { "bad" } else { "ok" })} role={if bad { "alert" } else { "status" }}>
-            <Icon glyph={if bad { Glyph::Alert } else { Glyph::Check }} />
+            { icon(if bad { Glyph::Alert } else { Glyph::Check }) }
             <div>
                 <strong>{ &props.toast.title }</strong>
                 if let Some(problem) = &props.toast.problem {

@@ -3,7 +3,7 @@
 use crate::chart::{Chart, Line, Unit};
 use crate::link::samples::use_samples;
 use crate::link::stream::StreamState;
-use crate::ui::{Empty, Facts, Glyph, Notice, Skeleton};
+use crate::ui::{Empty, Glyph, Notice, Skeleton, facts_view};
 use api::v1::{Vm, VmMetrics};
 use model::encode::segment;
 use model::format::{bytes, count, duration, sentence};
@@ -46,7 +46,7 @@ pub fn Metrics(props: &Props) -> Html {
     html! {
         <>
             if let StreamState::Lost(_) = state { <Notice tone="warn" title="The stream of samples was cut off; connecting again." /> }
-            <div class="card facts-row"><Facts {facts} /></div>
+            <div class="card facts-row">{ facts_view(facts) }</div>
             <div class="charts" data-testid="charts">
                 <Chart title={format!("CPU, of {} vCPUs", vm.spec.vcpus)} {end_ms} top={100.0} unit={Unit::Percent}
                     lines={vec![Line { name: "used", points: window.gauge(|s| s.cpu_percent) }]} />

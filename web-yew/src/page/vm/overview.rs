@@ -3,7 +3,7 @@
 use super::edit::EditDialog;
 use crate::hearth::use_hearth;
 use crate::route::Route;
-use crate::ui::{Ago, Button, Copyable, Facts, Labels, Notice, Tone};
+use crate::ui::{Ago, Button, Copyable, Notice, Tone, facts_view, labels_view};
 use api::v1::{RestartPolicy, Vm, VmState};
 use model::action::Availability;
 use model::format::{mib, sentence};
@@ -44,7 +44,7 @@ pub fn Overview(props: &Props) -> Html {
                         <Button label="Edit" tone={Tone::Ghost} availability={update} onclick={let editing = editing.clone(); move |()| editing.set(true)}
                             testid="vm-edit" />
                     </header>
-                    <Facts facts={spec_facts(vm)} />
+                    { facts_view(spec_facts(vm)) }
                 </section>
                 <section class="card">
                     <header class="card-head"><h2>{ "Now" }</h2></header>
@@ -76,7 +76,7 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         facts.push(("Kernel arguments", html! { <code>{ cmdline }</code> }));
     }
     if !vm.labels.is_empty() {
-        facts.push(("Labels", html! { <Labels labels={vm.labels.clone()} /> }));
+        facts.push(("Labels", html! { { labels_view(&vm.labels) } }));
     }
     facts.push(("Created", html! { <Ago time={vm.created_at} /> }));
     facts.push(("Id", html! { <Copyable text={vm.id.clone()} /> }));
@@ -115,7 +115,7 @@ fn StatusFacts(props: &Props) -> Html {
     };
     facts.push(("Guest agent", agent));
     facts.push(("Restarts by policy", text(status.restarts.to_string())));
-    html! { <Facts {facts} /> }
+    html! { { facts_view(facts) } }
 }
 
 /// The operation in flight, while there is one.

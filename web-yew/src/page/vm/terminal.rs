@@ -1,7 +1,7 @@
 //! Terminals in the guest, several side by side. They last as long as this tab is shown.
 
 use crate::term::Term;
-use crate::ui::{Button, Empty, Glyph, Icon, Tone};
+use crate::ui::{Button, Empty, Glyph, Tone, icon};
 use api::v1::Vm;
 use model::action::Availability;
 use model::encode::segment;
@@ -62,7 +62,7 @@ pub fn Terminals(props: &Props) -> Html {
                         <button type="button" onclick={show(number)} aria-pressed={(number == shown).to_string()}
                             data-terminal-exit={(number == shown).then_some("")}>{ format!("Shell {}", at + 1) }</button>
                         if open.len() > 1 {
-                            <button type="button" class="x" onclick={close(number)} aria-label={format!("Close shell {}", at + 1)}><Icon glyph={Glyph::Close} /></button>
+                            <button type="button" class="x" onclick={close(number)} aria-label={format!("Close shell {}", at + 1)}>{ icon(Glyph::Close) }</button>
                         }
                     </span>
                 }) }
