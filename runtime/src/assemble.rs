@@ -8,7 +8,7 @@ use domain::{
     ipam::{Subnet, SubnetError},
 };
 use host::{
-    image::{ImageStore, store::FileStore},
+    image::{FileStore, ImageStore},
     net::{NetError, Network, NetworkPlan},
     vmm::{
         Vmm, VmmError,
@@ -59,7 +59,11 @@ pub enum AssembleError {
     #[error("--subnet {subnet}: {source}")]
     Subnet { subnet: String, source: SubnetError },
     #[error("the file {path} can't be used")]
-    File { path: PathBuf, #[source] source: std::io::Error },
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the VMM can't be used")]
     Vmm(#[source] VmmError),
 }
@@ -87,12 +91,7 @@ pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, Assemb
         tracing::warn!(problem, "VMs run without a network");
     }
     // A simulated VM has an address on paper, so that what depends on it can be tried.
-    let probe = Probe {
-        vmm: vmm.facts(),
-        network_problem: network_problem.clone(),
-        problems: vmm.problems(),
-        simulated,
-    };
+    let probe = Probe { vmm: vmm.facts(), network_problem: network_problem.clone(), problems: vmm.problems(), simulated };
     Ok(Parts {
         journal,
         ports: Ports { vmm, network, network_problem, dns: nameservers(), images, probe: Arc::new(probe) },
@@ -178,12 +177,7 @@ fn remember(path: &Path, verdict: &KvmVerdict) {
     }
 }
 
-async fn network(
-    wanted: &Wanted,
-    subnet: Subnet,
-    owner: &str,
-    simulated: bool,
-) -> Result<Option<Arc<dyn Network>>, String> {
+async fn network(wanted: &Wanted, subnet: Subnet, owner: &str, simulated: bool) -> Result<Option<Arc<dyn Network>>, String> {
     if wanted.no_network {
         return Err("hearth was started with --no-network".to_owned());
     }
@@ -237,7 +231,8 @@ fn is_owner(text: &str) -> bool {
 fn nameservers() -> Vec<Ipv4Addr> {
     let usable = |path: &str| -> Vec<Ipv4Addr> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver ")).filter_map(|rest| rest.trim().parse().ok());
+        let servers =
+            text.lines().filter_map(|line| line.strip_prefix("nameserver ")).filter_map(|rest| rest.trim().parse().ok());
         servers.filter(|address: &Ipv4Addr| !address.is_loopback()).take(3).collect()
     };
     let found = usable("/etc/resolv.conf");

@@ -1,5 +1,6 @@
 //! The binary `hearth` as a library: server edge and command line. The only crate that knows HTTP.
 
+pub mod assemble;
 pub mod auth;
 pub mod cli;
 pub mod embed;
