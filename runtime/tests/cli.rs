@@ -1,0 +1,12 @@
+//! The command line as a process against a small server that keeps to the contract: what is printed where, and the exit codes.
+
+#[path = "cli/double.rs"]
+mod double;
+#[path = "cli/guest.rs"]
+mod guest;
+#[path = "cli/plain.rs"]
+mod plain;
+#[path = "cli/pty.rs"]
+mod pty;
+#[path = "cli/streams.rs"]
+mod streams;
