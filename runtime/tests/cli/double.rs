@@ -218,7 +218,7 @@ async fn events(Query(query): Query<HashMap<String, String>>, _headers: HeaderMa
         Some("2") => &[2, 3],
         _ => &[],
     };
-    let orderly = query.get("kind").is_some();
+    let orderly = query.contains_key("kind");
     upgrade.on_upgrade(move |mut socket| async move {
         for cursor in cursors {
             let event = json!({
