@@ -1,6 +1,8 @@
 //! The words that hearth's parts speak to one another: REST requests, responses and events by version, and the frames between host and
 //! guest. Data only; behind the feature `client` the one typed client.
 
+#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
+pub mod client;
 pub mod guest;
 #[cfg(feature = "rest")]
 pub mod problem;

@@ -1,5 +1,11 @@
 //! The image store: files under their digest, imported by copy, removed when no image names them.
 
+mod copy;
+mod kind;
+mod store;
+
+pub use store::FileStore;
+
 use async_trait::async_trait;
 use domain::{
     ImageId,

@@ -3,6 +3,9 @@
 //! A VMM process belongs to the machine, not to hearth: own session, own cgroup, recorded before its first instruction. Every call is
 //! idempotent and may be repeated after a crash. Cancel: a dropped call may have taken effect; the caller finds out by `inspect`.
 
+pub mod qemu;
+pub mod simulated;
+
 use crate::guest::GuestSession;
 use async_trait::async_trait;
 use domain::{
@@ -111,6 +114,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Console for T {}
 pub trait Vmm: Send + Sync + 'static {
     fn facts(&self) -> VmmFacts;
     fn capabilities(&self) -> Capabilities;
+    /// What of this driver does not work as it should on this machine, one sentence each; VMs run all the same.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Makes the VM's folder and its root disk (overlay). A disk that is there already is left as it is.
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError>;
@@ -146,7 +153,7 @@ pub trait Vmm: Send + Sync + 'static {
     /// Attaches to the serial console. `history_bytes`: how much of what was printed comes first (at most what is kept).
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError>;
 
-    /// The serial console's log as kept: its last `bytes`; empty when there is none. With it the offset at which it ends, to read on from.
+    /// The serial console's log as kept: its last `bytes`; empty when there is none.
     async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError>;
 
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError>;

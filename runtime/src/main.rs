@@ -1,2 +1,5 @@
-//! hearth: runtime.
-fn main() {}
+//! The binary `hearth`. All of it is in the library.
+
+fn main() -> std::process::ExitCode {
+    runtime::cli::main()
+}

@@ -46,12 +46,7 @@ impl Run {
 }
 
 fn by_hand(path: &Path, group: u64, time: Duration, run: &mut Run) {
-    let db = sled::Config::new()
-        .path(path)
-        .cache_capacity(64 << 20)
-        .flush_every_ms(None)
-        .open()
-        .expect("sled opens");
+    let db = sled::Config::new().path(path).cache_capacity(64 << 20).flush_every_ms(None).open().expect("sled opens");
     let file = File::open(path.join("db")).expect("the data file opens");
     let (mut step, mut latencies, start) = (0u64, Vec::new(), Instant::now());
     while start.elapsed() < time {
@@ -59,14 +54,8 @@ fn by_hand(path: &Path, group: u64, time: Duration, run: &mut Run) {
         let mut batch = sled::Batch::default();
         for _ in 0..group {
             step += 1;
-            batch.insert(
-                format!("s/vm\0{:06}", step % KEYS).into_bytes(),
-                vec![1; RECORD_BYTES],
-            );
-            batch.insert(
-                [b"e/", &step.to_be_bytes()[..]].concat(),
-                vec![2; EVENT_BYTES],
-            );
+            batch.insert(format!("s/vm\0{:06}", step % KEYS).into_bytes(), vec![1; RECORD_BYTES]);
+            batch.insert([b"e/", &step.to_be_bytes()[..]].concat(), vec![2; EVENT_BYTES]);
         }
         db.apply_batch(batch).expect("sled applies");
         db.flush().expect("sled flushes");
@@ -77,18 +66,10 @@ fn by_hand(path: &Path, group: u64, time: Duration, run: &mut Run) {
 }
 
 fn batch(step: u64) -> Batch {
-    Batch::default()
-        .put("vm", format!("{:06}", step % KEYS), vec![1; RECORD_BYTES])
-        .event(vec![2; EVENT_BYTES])
+    Batch::default().put("vm", format!("{:06}", step % KEYS), vec![1; RECORD_BYTES]).event(vec![2; EVENT_BYTES])
 }
 
-fn journal(
-    runtime: &tokio::runtime::Runtime,
-    path: &Path,
-    callers: u64,
-    time: Duration,
-    run: &mut Run,
-) {
+fn journal(runtime: &tokio::runtime::Runtime, path: &Path, callers: u64, time: Duration, run: &mut Run) {
     let journal = Arc::new(Journal::open(Options::new(path)).expect("the journal opens"));
     let start = Instant::now();
     let all = runtime.block_on(async {
@@ -99,22 +80,14 @@ fn journal(
                 let (mut step, mut latencies) = (caller, Vec::new());
                 while start.elapsed() < time {
                     let before = Instant::now();
-                    journal
-                        .commit(batch(step))
-                        .await
-                        .expect("the journal commits");
+                    journal.commit(batch(step)).await.expect("the journal commits");
                     latencies.push(before.elapsed());
                     step += callers;
                 }
                 latencies
             });
         }
-        tasks
-            .join_all()
-            .await
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
+        tasks.join_all().await.into_iter().flatten().collect::<Vec<_>>()
     });
     let took = start.elapsed();
     let stats = journal.stats();
@@ -126,16 +99,9 @@ fn journal(
 
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let time = Duration::from_secs(
-        arguments
-            .next()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(3),
-    );
+    let time = Duration::from_secs(arguments.next().and_then(|text| text.parse().ok()).unwrap_or(3));
     let base = arguments.next().unwrap_or_else(|| ".".into());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
     let mut runs: [Run; 4] = Default::default();
     for _ in 0..ROUNDS {
         let dir = tempfile::tempdir_in(&base)?;
@@ -145,42 +111,18 @@ fn main() -> io::Result<()> {
         by_hand(&path("hand-64"), CALLERS, time, &mut runs[2]);
         journal(&runtime, &path("journal-64"), CALLERS, time, &mut runs[3]);
     }
-    let names = [
-        "by hand, 1 at a time",
-        "journal, 1 caller",
-        "by hand, batches of 64",
-        "journal, 64 callers",
-    ];
+    let names = ["by hand, 1 at a time", "journal, 1 caller", "by hand, batches of 64", "journal, 64 callers"];
     let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{:<24} {:>9} {:>10} {:>9} {:>9}",
-        "", "n", "commits/s", "p50 us", "p99 us"
-    )?;
+    writeln!(out, "{:<24} {:>9} {:>10} {:>9} {:>9}", "", "n", "commits/s", "p50 us", "p99 us")?;
     let mut rows = Vec::new();
     for (name, run) in names.iter().zip(&mut runs) {
         let row = (run.rate(), run.us(50), run.us(99));
-        writeln!(
-            out,
-            "{name:<24} {:>9} {:>10.0} {:>9.0} {:>9.0}",
-            run.latencies.len(),
-            row.0,
-            row.1,
-            row.2
-        )?;
+        writeln!(out, "{name:<24} {:>9} {:>10.0} {:>9.0} {:>9.0}", run.latencies.len(), row.0, row.1, row.2)?;
         rows.push(row);
     }
     for (ours, hand) in [(1, 0), (3, 2)] {
         let (a, b) = (rows[ours], rows[hand]);
-        writeln!(
-            out,
-            "{} / {}: rate {:.2}, p50 {:.2}, p99 {:.2}",
-            names[ours],
-            names[hand],
-            a.0 / b.0,
-            a.1 / b.1,
-            a.2 / b.2
-        )?;
+        writeln!(out, "{} / {}: rate {:.2}, p50 {:.2}, p99 {:.2}", names[ours], names[hand], a.0 / b.0, a.1 / b.1, a.2 / b.2)?;
     }
     Ok(())
 }

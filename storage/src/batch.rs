@@ -22,15 +22,8 @@ pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    Put {
-        table: Table,
-        key: Key,
-        value: Vec<u8>,
-    },
-    Delete {
-        table: Table,
-        key: Key,
-    },
+    Put { table: Table, key: Key, value: Vec<u8> },
+    Delete { table: Table, key: Key },
 }
 
 /// Records to put and delete, in the order given (a later change of the same key wins), and events to append.
@@ -43,20 +36,13 @@ pub struct Batch {
 
 impl Batch {
     pub fn put(mut self, table: impl Into<Table>, key: impl Into<Key>, value: Vec<u8>) -> Self {
-        self.changes.push(Change::Put {
-            table: table.into(),
-            key: key.into(),
-            value,
-        });
+        self.changes.push(Change::Put { table: table.into(), key: key.into(), value });
         self
     }
 
     /// Deleting what is not there is no error.
     pub fn delete(mut self, table: impl Into<Table>, key: impl Into<Key>) -> Self {
-        self.changes.push(Change::Delete {
-            table: table.into(),
-            key: key.into(),
-        });
+        self.changes.push(Change::Delete { table: table.into(), key: key.into() });
         self
     }
 
@@ -94,9 +80,7 @@ impl Batch {
             check_name(table, key)?;
             // Its records carry the bytes of others up to the limit, so only `set_aside` writes there.
             if table == SET_ASIDE && matches!(change, Change::Put { .. }) {
-                return Err(CommitError::Reserved {
-                    table: table.to_string(),
-                });
+                return Err(CommitError::Reserved { table: table.to_string() });
             }
             check_value(table, value)?;
         }
@@ -104,11 +88,9 @@ impl Batch {
             check_value("events", event.len())?;
         }
         match self.bytes() {
-            bytes if bytes > MAX_BATCH_BYTES => Err(CommitError::TooLarge {
-                what: "batch".into(),
-                bytes,
-                limit: MAX_BATCH_BYTES,
-            }),
+            bytes if bytes > MAX_BATCH_BYTES => {
+                Err(CommitError::TooLarge { what: "batch".into(), bytes, limit: MAX_BATCH_BYTES })
+            }
             _ => Ok(()),
         }
     }
@@ -120,19 +102,12 @@ pub(crate) fn check_name(table: &str, key: &str) -> Result<(), CommitError> {
     if table_fits && (1..=MAX_KEY_BYTES).contains(&key.len()) {
         return Ok(());
     }
-    Err(CommitError::Name {
-        table: table.into(),
-        key: key.into(),
-    })
+    Err(CommitError::Name { table: table.into(), key: key.into() })
 }
 
 fn check_value(table: &str, bytes: usize) -> Result<(), CommitError> {
     if bytes <= MAX_VALUE_BYTES {
         return Ok(());
     }
-    Err(CommitError::TooLarge {
-        what: format!("a value of {table}"),
-        bytes,
-        limit: MAX_VALUE_BYTES,
-    })
+    Err(CommitError::TooLarge { what: format!("a value of {table}"), bytes, limit: MAX_VALUE_BYTES })
 }

@@ -33,11 +33,7 @@ pub trait Stored: Serialize + DeserializeOwned {
     /// The default knows no older shape and refuses them all.
     fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
         let _ = payload;
-        Err(DecodeError::NoUpgrade {
-            name: Self::NAME,
-            found: schema,
-            known: Self::SCHEMA,
-        })
+        Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA })
     }
 }
 
@@ -61,17 +57,9 @@ pub enum DecodeError {
     #[error(
         "this {name} was written by a newer hearth (schema {found}, this one knows up to {known}), start that version or a later one"
     )]
-    Newer {
-        name: &'static str,
-        found: u16,
-        known: u16,
-    },
+    Newer { name: &'static str, found: u16, known: u16 },
     #[error("a {name} of schema {found} is older than this hearth can read (it knows {known})")]
-    NoUpgrade {
-        name: &'static str,
-        found: u16,
-        known: u16,
-    },
+    NoUpgrade { name: &'static str, found: u16, known: u16 },
     #[error("the payload of a {name} of schema {schema} does not decode")]
     Payload {
         name: &'static str,
@@ -80,22 +68,17 @@ pub enum DecodeError {
         source: bincode::error::DecodeError,
     },
     #[error("a {name} of schema {schema} is followed by {extra} bytes that do not belong to it")]
-    Trailing {
-        name: &'static str,
-        schema: u16,
-        extra: usize,
-    },
+    Trailing { name: &'static str, schema: u16, extra: usize },
 }
 
 /// # Errors
 /// The type has a shape that bincode refuses.
 pub fn encode<T: Stored>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    let payload =
-        bincode::serde::encode_to_vec(value, FORMAT).map_err(|source| EncodeError::Payload {
-            name: T::NAME,
-            schema: T::SCHEMA,
-            source,
-        })?;
+    let payload = bincode::serde::encode_to_vec(value, FORMAT).map_err(|source| EncodeError::Payload {
+        name: T::NAME,
+        schema: T::SCHEMA,
+        source,
+    })?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
     bytes.extend_from_slice(&T::SCHEMA.to_le_bytes());
     bytes.extend_from_slice(&payload);
@@ -106,18 +89,11 @@ pub fn encode<T: Stored>(value: &T) -> Result<Vec<u8>, EncodeError> {
 /// See [`DecodeError`]; nothing is read half.
 pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, DecodeError> {
     let Some((header, payload)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(DecodeError::Short {
-            name: T::NAME,
-            bytes: bytes.len(),
-        });
+        return Err(DecodeError::Short { name: T::NAME, bytes: bytes.len() });
     };
     let schema = u16::from_le_bytes(*header);
     if schema > T::SCHEMA {
-        return Err(DecodeError::Newer {
-            name: T::NAME,
-            found: schema,
-            known: T::SCHEMA,
-        });
+        return Err(DecodeError::Newer { name: T::NAME, found: schema, known: T::SCHEMA });
     }
     if schema < T::SCHEMA {
         return T::upgrade(schema, payload);
@@ -129,25 +105,12 @@ pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T, DecodeError> {
 ///
 /// # Errors
 /// `Payload` when bytes are missing or wrong, `Trailing` when some are left.
-pub fn exact<T: DeserializeOwned>(
-    name: &'static str,
-    schema: u16,
-    payload: &[u8],
-) -> Result<T, DecodeError> {
-    let (value, used) = bincode::serde::decode_from_slice(payload, FORMAT).map_err(|source| {
-        DecodeError::Payload {
-            name,
-            schema,
-            source,
-        }
-    })?;
+pub fn exact<T: DeserializeOwned>(name: &'static str, schema: u16, payload: &[u8]) -> Result<T, DecodeError> {
+    let (value, used) =
+        bincode::serde::decode_from_slice(payload, FORMAT).map_err(|source| DecodeError::Payload { name, schema, source })?;
     match payload.len() - used {
         0 => Ok(value),
-        extra => Err(DecodeError::Trailing {
-            name,
-            schema,
-            extra,
-        }),
+        extra => Err(DecodeError::Trailing { name, schema, extra }),
     }
 }
 

@@ -19,18 +19,10 @@ pub enum OpenError {
     },
     #[error("another hearth uses {path} ({})", holder(*pid))]
     InUse { path: PathBuf, pid: Option<u32> },
-    #[error(
-        "{path} is no journal of hearth (it holds {found}), choose an empty or a new directory"
-    )]
+    #[error("{path} is no journal of hearth (it holds {found}), choose an empty or a new directory")]
     Foreign { path: PathBuf, found: String },
-    #[error(
-        "{path} was written in the format {found:?}, this hearth knows {known:?}, start the version that wrote it"
-    )]
-    Format {
-        path: PathBuf,
-        found: String,
-        known: &'static str,
-    },
+    #[error("{path} was written in the format {found:?}, this hearth knows {known:?}, start the version that wrote it")]
+    Format { path: PathBuf, found: String, known: &'static str },
     #[error("cannot read the format marker {path}")]
     ReadMarker {
         path: PathBuf,
@@ -49,9 +41,7 @@ pub enum OpenError {
         #[source]
         source: StoreFault,
     },
-    #[error(
-        "the journal {path} cannot be read, restore it from a backup or move it away to start empty"
-    )]
+    #[error("the journal {path} cannot be read, restore it from a backup or move it away to start empty")]
     Damaged {
         path: PathBuf,
         #[source]
@@ -77,11 +67,7 @@ pub enum CommitError {
     #[error("the journal is busy ({waiting} batches wait), try again")]
     Busy { waiting: usize },
     #[error("{what} has {bytes} bytes, the journal takes at most {limit}")]
-    TooLarge {
-        what: String,
-        bytes: usize,
-        limit: usize,
-    },
+    TooLarge { what: String, bytes: usize, limit: usize },
     #[error("table {table:?} with key {key:?} is no valid name in the journal")]
     Name { table: String, key: String },
     #[error("only set_aside writes to the table {table}")]
@@ -101,17 +87,13 @@ pub enum CommitError {
         source: Arc<crate::envelope::EncodeError>,
     },
     /// The write that carried this batch failed.
-    #[error(
-        "the journal could not write to disk and takes nothing more, make room or repair the disk and restart hearth"
-    )]
+    #[error("the journal could not write to disk and takes nothing more, make room or repair the disk and restart hearth")]
     Disk {
         #[source]
         source: Arc<StoreFault>,
     },
     /// An earlier write failed; see the module documentation of `journal`.
-    #[error(
-        "the journal takes nothing since an earlier write failed, make room or repair the disk and restart hearth"
-    )]
+    #[error("the journal takes nothing since an earlier write failed, make room or repair the disk and restart hearth")]
     Poisoned {
         #[source]
         source: Arc<StoreFault>,
@@ -135,9 +117,7 @@ pub enum ReadError {
         source: Arc<StoreFault>,
     },
     /// What memory holds may not be on disk; only events near the head are still answered.
-    #[error(
-        "the journal is not read since a write failed, make room or repair the disk and restart hearth"
-    )]
+    #[error("the journal is not read since a write failed, make room or repair the disk and restart hearth")]
     Poisoned {
         #[source]
         source: Arc<StoreFault>,

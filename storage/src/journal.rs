@@ -70,21 +70,13 @@ struct Counters {
 
 impl Shared {
     /// The store for reading, which is refused once it may differ from the disk.
-    fn readable<T>(
-        &self,
-        read: impl FnOnce(&Store) -> Result<T, StoreFault>,
-    ) -> Result<T, ReadError> {
-        let store: RwLockReadGuard<'_, Option<Store>> =
-            self.store.read().unwrap_or_else(PoisonError::into_inner);
+    fn readable<T>(&self, read: impl FnOnce(&Store) -> Result<T, StoreFault>) -> Result<T, ReadError> {
+        let store: RwLockReadGuard<'_, Option<Store>> = self.store.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = self.poison.get() {
-            return Err(ReadError::Poisoned {
-                source: source.clone(),
-            });
+            return Err(ReadError::Poisoned { source: source.clone() });
         }
         match store.as_ref() {
-            Some(store) => read(store).map_err(|fault| ReadError::Store {
-                source: Arc::new(fault),
-            }),
+            Some(store) => read(store).map_err(|fault| ReadError::Store { source: Arc::new(fault) }),
             None => Err(ReadError::Closed),
         }
     }

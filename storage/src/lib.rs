@@ -12,10 +12,6 @@ mod batch;
 mod error;
 mod journal;
 
-pub use batch::{
-    Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table,
-};
+pub use batch::{Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
 pub use error::{CommitError, OpenError, ReadError, StoreFault};
-pub use journal::{
-    Committed, Event, Journal, Loaded, Options, READ_LIMIT, SET_ASIDE, SetAside, Split, Stats,
-};
+pub use journal::{Committed, Event, Journal, Loaded, Options, READ_LIMIT, SET_ASIDE, SetAside, Split, Stats};

@@ -14,10 +14,7 @@ const FILE_LIMIT_BYTES: u64 = 6 << 20;
 
 fn batch(step: u64) -> Batch {
     let value = [&step.to_be_bytes()[..], &[7; 3000]].concat();
-    Batch::default()
-        .put("steps", format!("{step:08}"), value.clone())
-        .put("last", "one", value.clone())
-        .event(value)
+    Batch::default().put("steps", format!("{step:08}"), value.clone()).put("last", "one", value.clone()).event(value)
 }
 
 fn step(bytes: &[u8]) -> u64 {
@@ -37,41 +34,21 @@ fn child() {
         }
     };
     assert!(matches!(error, CommitError::Disk { .. }), "{error:?}");
-    assert!(matches!(
-        journal.commit_blocking(Batch::default()),
-        Err(CommitError::Poisoned { .. })
-    ));
-    assert!(matches!(
-        journal.set_aside("last", "one", "x"),
-        Err(CommitError::Poisoned { .. })
-    ));
-    assert!(matches!(
-        journal.get("last", "one"),
-        Err(ReadError::Poisoned { .. })
-    ));
-    assert!(matches!(
-        journal.load("last"),
-        Err(ReadError::Poisoned { .. })
-    ));
+    assert!(matches!(journal.commit_blocking(Batch::default()), Err(CommitError::Poisoned { .. })));
+    assert!(matches!(journal.set_aside("last", "one", "x"), Err(CommitError::Poisoned { .. })));
+    assert!(matches!(journal.get("last", "one"), Err(ReadError::Poisoned { .. })));
+    assert!(matches!(journal.load("last"), Err(ReadError::Poisoned { .. })));
     assert!(journal.stats().poisoned);
     assert_eq!(journal.latest(), done, "what failed is not announced");
     // The watch is paced, so it may come a moment later; it must not pass what is durable.
     let (watch, start) = (journal.watch(), std::time::Instant::now());
     while *watch.borrow() < done {
-        assert!(
-            start.elapsed() < DEADLINE,
-            "the watch stays at {}",
-            *watch.borrow()
-        );
+        assert!(start.elapsed() < DEADLINE, "the watch stays at {}", *watch.borrow());
         std::thread::yield_now();
     }
     assert_eq!(*watch.borrow(), done);
     let events = journal.read(done - 1, 10).unwrap();
-    assert_eq!(
-        events.len(),
-        1,
-        "followers still get what is durable, and nothing else"
-    );
+    assert_eq!(events.len(), 1, "followers still get what is durable, and nothing else");
     drop(journal);
     writeln!(std::io::stdout(), "\ndone {done}").unwrap();
 }
@@ -89,39 +66,16 @@ fn a_failed_write_acknowledges_nothing_and_reopening_has_all_that_was() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let done: u64 = text
-        .lines()
-        .find_map(|line| line.strip_prefix("done "))
-        .unwrap()
-        .parse()
-        .unwrap();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let done: u64 = text.lines().find_map(|line| line.strip_prefix("done ")).unwrap().parse().unwrap();
     assert!(done > 10, "only {done} commits before the limit");
 
     let journal = Journal::open(Options::new(&path)).unwrap();
     let latest = journal.latest();
     // The batch that failed may be there, whole, or not at all.
-    assert!(
-        latest == done || latest == done + 1,
-        "{done} were acknowledged, {latest} are there"
-    );
+    assert!(latest == done || latest == done + 1, "{done} were acknowledged, {latest} are there");
     assert_eq!(step(&journal.get("last", "one").unwrap().unwrap()), latest);
-    let steps: Vec<u64> = journal
-        .load("steps")
-        .unwrap()
-        .into_iter()
-        .map(|(_, bytes)| step(&bytes))
-        .collect();
+    let steps: Vec<u64> = journal.load("steps").unwrap().into_iter().map(|(_, bytes)| step(&bytes)).collect();
     assert_eq!(steps, (1..=latest).collect::<Vec<u64>>());
-    assert_eq!(
-        journal
-            .commit_blocking(batch(latest + 1))
-            .unwrap()
-            .last_cursor,
-        latest + 1
-    );
+    assert_eq!(journal.commit_blocking(batch(latest + 1)).unwrap().last_cursor, latest + 1);
 }

@@ -3,9 +3,7 @@
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
-use storage::{
-    Batch, CommitError, Journal, MAX_VALUE_BYTES, OpenError, Options, ReadError, SET_ASIDE,
-};
+use storage::{Batch, CommitError, Journal, MAX_VALUE_BYTES, OpenError, Options, ReadError, SET_ASIDE};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -22,35 +20,14 @@ fn a_batch_is_numbered_and_comes_back_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
     assert_eq!((journal.latest(), journal.oldest()), (0, 0));
-    let first = journal
-        .commit_blocking(
-            Batch::default()
-                .put("vm", "a", vec![1])
-                .put("vm", "b", vec![2]),
-        )
-        .unwrap();
-    assert_eq!(
-        (first.number, first.first_cursor, first.last_cursor),
-        (1, None, 0)
-    );
-    let second = journal
-        .commit_blocking(event(1).event(b"2".to_vec()).delete("vm", "a"))
-        .unwrap();
-    assert_eq!(
-        (second.number, second.first_cursor, second.last_cursor),
-        (2, Some(1), 2)
-    );
+    let first = journal.commit_blocking(Batch::default().put("vm", "a", vec![1]).put("vm", "b", vec![2])).unwrap();
+    assert_eq!((first.number, first.first_cursor, first.last_cursor), (1, None, 0));
+    let second = journal.commit_blocking(event(1).event(b"2".to_vec()).delete("vm", "a")).unwrap();
+    assert_eq!((second.number, second.first_cursor, second.last_cursor), (2, Some(1), 2));
     drop(journal);
     let journal = open(dir.path());
-    assert_eq!(
-        journal.load("vm").unwrap().records,
-        [("b".to_owned(), vec![2])]
-    );
-    assert_eq!(
-        journal.load("v").unwrap().records,
-        [],
-        "a table is not the prefix of another"
-    );
+    assert_eq!(journal.load("vm").unwrap().records, [("b".to_owned(), vec![2])]);
+    assert_eq!(journal.load("v").unwrap().records, [], "a table is not the prefix of another");
     assert_eq!((journal.latest(), journal.oldest()), (2, 1));
     assert_eq!(journal.commit_blocking(Batch::default()).unwrap().number, 3);
 }
@@ -66,22 +43,13 @@ async fn sixty_four_callers_get_gapless_numbers_and_their_own_events() {
             let mut mine = Vec::new();
             for step in 0..20u64 {
                 let text = format!("{caller} {step}").into_bytes();
-                let batch = Batch::default()
-                    .put("last", "one", text.clone())
-                    .event(text.clone())
-                    .event(text.clone());
+                let batch = Batch::default().put("last", "one", text.clone()).event(text.clone()).event(text.clone());
                 let committed = journal.commit(batch).await.unwrap();
                 let first = committed.first_cursor.unwrap();
                 assert_eq!(committed.last_cursor, first + 1);
-                assert!(
-                    journal.latest() >= committed.last_cursor,
-                    "what is answered can be read"
-                );
+                assert!(journal.latest() >= committed.last_cursor, "what is answered can be read");
                 let read = journal.read(first - 1, 2).unwrap();
-                assert!(
-                    read.iter().all(|(_, bytes)| **bytes == *text),
-                    "the cursors are of these events"
-                );
+                assert!(read.iter().all(|(_, bytes)| **bytes == *text), "the cursors are of these events");
                 mine.push((committed.number, first, text));
             }
             assert!(mine.is_sorted(), "a caller's own batches are in its order");
@@ -93,28 +61,13 @@ async fn sixty_four_callers_get_gapless_numbers_and_their_own_events() {
     let numbers: Vec<u64> = all.iter().map(|(number, ..)| *number).collect();
     assert_eq!(numbers, (1..=1280).collect::<Vec<u64>>());
     let cursors: Vec<u64> = all.iter().map(|(_, first, _)| *first).collect();
-    assert_eq!(
-        cursors,
-        (1..=2560).step_by(2).collect::<Vec<u64>>(),
-        "numbers and cursors have one order"
-    );
-    assert_eq!(
-        journal.get("last", "one").unwrap(),
-        Some(all.last().unwrap().2.clone()),
-        "the last batch wins"
-    );
+    assert_eq!(cursors, (1..=2560).step_by(2).collect::<Vec<u64>>(), "numbers and cursors have one order");
+    assert_eq!(journal.get("last", "one").unwrap(), Some(all.last().unwrap().2.clone()), "the last batch wins");
     let stats = journal.stats();
     assert_eq!(stats.commits, 1280);
-    assert!(
-        stats.syncs < 1280,
-        "{} syncs for 1280 commits: nothing was grouped",
-        stats.syncs
-    );
+    assert!(stats.syncs < 1280, "{} syncs for 1280 commits: nothing was grouped", stats.syncs);
     journal.close().await;
-    assert!(matches!(
-        journal.commit(event(1)).await,
-        Err(CommitError::Closed)
-    ));
+    assert!(matches!(journal.commit(event(1)).await, Err(CommitError::Closed)));
     assert!(matches!(journal.get("last", "one"), Err(ReadError::Closed)));
     open(dir.path());
 }
@@ -126,9 +79,7 @@ fn events_are_read_from_the_ring_and_from_the_store() {
     // More than the ring holds.
     let total: u64 = 20_000;
     for start in (1..=total).step_by(500) {
-        let batch = (start..start + 500).fold(Batch::default(), |batch, number| {
-            batch.event(number.to_string().into_bytes())
-        });
+        let batch = (start..start + 500).fold(Batch::default(), |batch, number| batch.event(number.to_string().into_bytes()));
         journal.commit_blocking(batch).unwrap();
     }
     read_all(&journal, total);
@@ -140,10 +91,7 @@ fn read_all(journal: &Journal, total: u64) {
     let mut after = 0;
     while after < total {
         for (cursor, bytes) in journal.read(after, 777).unwrap() {
-            assert_eq!(
-                (cursor, &*bytes),
-                (after + 1, cursor.to_string().as_bytes())
-            );
+            assert_eq!((cursor, &*bytes), (after + 1, cursor.to_string().as_bytes()));
             after = cursor;
         }
     }
@@ -154,47 +102,26 @@ fn read_all(journal: &Journal, total: u64) {
 #[test]
 fn old_events_expire_and_the_newest_stay() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        keep_events: 100,
-        ..Options::new(dir.path())
-    };
+    let options = Options { keep_events: 100, ..Options::new(dir.path()) };
     let journal = Journal::open(options.clone()).unwrap();
     for number in 1..=1000 {
         journal.commit_blocking(event(number)).unwrap();
     }
     let start = std::time::Instant::now();
     while journal.oldest() != 901 {
-        assert!(
-            start.elapsed() < DEADLINE,
-            "the oldest is {}",
-            journal.oldest()
-        );
+        assert!(start.elapsed() < DEADLINE, "the oldest is {}", journal.oldest());
         std::thread::yield_now();
     }
-    assert!(matches!(
-        journal.read(0, 10),
-        Err(ReadError::Expired { oldest: 901 })
-    ));
-    assert!(matches!(
-        journal.read(899, 10),
-        Err(ReadError::Expired { oldest: 901 })
-    ));
+    assert!(matches!(journal.read(0, 10), Err(ReadError::Expired { oldest: 901 })));
+    assert!(matches!(journal.read(899, 10), Err(ReadError::Expired { oldest: 901 })));
     assert_eq!(journal.read(900, 1000).unwrap().len(), 100);
     assert_eq!(journal.stats().pruned, 900);
     drop(journal);
     // A smaller retention is reached without any commit.
-    let journal = Journal::open(Options {
-        keep_events: 1,
-        ..options
-    })
-    .unwrap();
+    let journal = Journal::open(Options { keep_events: 1, ..options }).unwrap();
     let start = std::time::Instant::now();
     while journal.oldest() != 1000 {
-        assert!(
-            start.elapsed() < DEADLINE,
-            "the oldest is {}",
-            journal.oldest()
-        );
+        assert!(start.elapsed() < DEADLINE, "the oldest is {}", journal.oldest());
         std::thread::yield_now();
     }
     assert_eq!(journal.read(999, 10).unwrap().len(), 1);
@@ -204,42 +131,27 @@ fn old_events_expire_and_the_newest_stay() {
 fn large_values_come_back_and_leave_no_blob() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
-    let value = |seed: usize, bytes: usize| {
-        (0..bytes)
-            .map(|at| (at * 7 + seed) as u8)
-            .collect::<Vec<u8>>()
-    };
+    let value = |seed: usize, bytes: usize| (0..bytes).map(|at| (at * 7 + seed) as u8).collect::<Vec<u8>>();
     let sizes = [0, 1, 4095, 4096, 4097, 8192, 60_000, MAX_VALUE_BYTES];
     for round in 0..20 {
         for key in 0..40usize {
             let size = sizes[(key + round) % sizes.len()];
-            let batch = Batch::default()
-                .put("vm", format!("{key:03}"), value(key, size))
-                .event(value(key, size));
+            let batch = Batch::default().put("vm", format!("{key:03}"), value(key, size)).event(value(key, size));
             journal.commit_blocking(batch).unwrap();
         }
     }
     drop(journal);
     let journal = open(dir.path());
     for (at, (key, bytes)) in journal.load("vm").unwrap().into_iter().enumerate() {
-        assert_eq!(
-            bytes,
-            value(at, sizes[(at + 19) % sizes.len()]),
-            "record {key}"
-        );
+        assert_eq!(bytes, value(at, sizes[(at + 19) % sizes.len()]), "record {key}");
     }
     assert_eq!(*journal.read(6, 1).unwrap()[0].1, *value(6, sizes[6]));
     for key in 0..40 {
-        journal
-            .commit_blocking(Batch::default().delete("vm", format!("{key:03}")))
-            .unwrap();
+        journal.commit_blocking(Batch::default().delete("vm", format!("{key:03}"))).unwrap();
     }
     assert!(journal.load("vm").unwrap().is_empty());
     let blobs = std::fs::read_dir(dir.path().join("blobs")).unwrap().count();
-    assert_eq!(
-        blobs, 0,
-        "blob files are never synced, so none may come to be"
-    );
+    assert_eq!(blobs, 0, "blob files are never synced, so none may come to be");
 }
 
 #[test]
@@ -248,47 +160,25 @@ fn an_unreadable_record_is_set_aside_and_the_rest_starts() {
     let journal = open(dir.path());
     let bytes = vec![0xff; MAX_VALUE_BYTES];
     for key in ["bad", "good"] {
-        journal
-            .commit_blocking(Batch::default().put("vm", key, bytes.clone()))
-            .unwrap();
+        journal.commit_blocking(Batch::default().put("vm", key, bytes.clone())).unwrap();
     }
-    journal
-        .set_aside("vm", "bad", "it does not decode")
-        .unwrap();
-    assert!(matches!(
-        journal.set_aside("vm", "bad", "again"),
-        Err(CommitError::NoRecord { .. })
-    ));
-    assert!(matches!(
-        journal.set_aside(SET_ASIDE, "x", "y"),
-        Err(CommitError::Reserved { .. })
-    ));
-    journal
-        .commit_blocking(Batch::default().put("vm", "bad", vec![2]))
-        .unwrap();
+    journal.set_aside("vm", "bad", "it does not decode").unwrap();
+    assert!(matches!(journal.set_aside("vm", "bad", "again"), Err(CommitError::NoRecord { .. })));
+    assert!(matches!(journal.set_aside(SET_ASIDE, "x", "y"), Err(CommitError::Reserved { .. })));
+    journal.commit_blocking(Batch::default().put("vm", "bad", vec![2])).unwrap();
     journal.set_aside("vm", "bad", &"é".repeat(1000)).unwrap();
     drop(journal);
     let journal = open(dir.path());
-    let keys: Vec<String> = journal
-        .load("vm")
-        .unwrap()
-        .into_iter()
-        .map(|(key, _)| key)
-        .collect();
+    let keys: Vec<String> = journal.load("vm").unwrap().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["good"]);
     let aside = journal.load_set_aside().unwrap();
     assert_eq!(aside.len(), 2, "the second does not replace the first");
     let (_, first) = &aside[0];
-    assert_eq!(
-        (first.table.as_str(), first.key.as_str(), first.why.as_str()),
-        ("vm", "bad", "it does not decode")
-    );
+    assert_eq!((first.table.as_str(), first.key.as_str(), first.why.as_str()), ("vm", "bad", "it does not decode"));
     assert_eq!(first.bytes, bytes);
     assert!(first.at_ms > 0);
     assert_eq!(aside[1].1.bytes, [2]);
-    journal
-        .commit_blocking(Batch::default().delete(SET_ASIDE, aside[0].0.clone()))
-        .unwrap();
+    journal.commit_blocking(Batch::default().delete(SET_ASIDE, aside[0].0.clone())).unwrap();
     assert_eq!(journal.load_set_aside().unwrap().len(), 1);
 }
 
@@ -297,33 +187,16 @@ fn what_does_not_fit_is_refused_before_it_is_queued() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
     let put = |table: &'static str, key: &str, bytes| {
-        journal
-            .commit_blocking(Batch::default().put(table, key, vec![0; bytes]))
-            .unwrap_err()
+        journal.commit_blocking(Batch::default().put(table, key, vec![0; bytes])).unwrap_err()
     };
-    assert!(matches!(
-        put("vm", "a", MAX_VALUE_BYTES + 1),
-        CommitError::TooLarge { .. }
-    ));
+    assert!(matches!(put("vm", "a", MAX_VALUE_BYTES + 1), CommitError::TooLarge { .. }));
     assert!(matches!(put("", "a", 1), CommitError::Name { .. }));
     assert!(matches!(put("v\0m", "a", 1), CommitError::Name { .. }));
     assert!(matches!(put("vm", "", 1), CommitError::Name { .. }));
-    assert!(matches!(
-        put(SET_ASIDE, "a", 1),
-        CommitError::Reserved { .. }
-    ));
-    let large = (0..17).fold(Batch::default(), |batch, _| {
-        batch.event(vec![0; MAX_VALUE_BYTES])
-    });
-    assert!(matches!(
-        journal.commit_blocking(large),
-        Err(CommitError::TooLarge { .. })
-    ));
-    assert_eq!(
-        journal.commit_blocking(Batch::default()).unwrap().number,
-        1,
-        "a refusal takes no number"
-    );
+    assert!(matches!(put(SET_ASIDE, "a", 1), CommitError::Reserved { .. }));
+    let large = (0..17).fold(Batch::default(), |batch, _| batch.event(vec![0; MAX_VALUE_BYTES]));
+    assert!(matches!(journal.commit_blocking(large), Err(CommitError::TooLarge { .. })));
+    assert_eq!(journal.commit_blocking(Batch::default()).unwrap().number, 1, "a refusal takes no number");
 }
 
 #[tokio::test]
@@ -358,35 +231,20 @@ async fn a_full_queue_answers_busy_and_loses_nothing_it_took() {
 async fn a_set_aside_sees_what_was_queued_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
-    journal
-        .commit(Batch::default().put("vm", "a", vec![1]))
-        .await
-        .unwrap();
+    journal.commit(Batch::default().put("vm", "a", vec![1])).await.unwrap();
     let mut queued = Vec::new();
     // The first keep the writer busy, so that the last waits in the queue beside the set-aside.
     for number in 0..200u64 {
-        let value = if number == 199 {
-            vec![2]
-        } else {
-            vec![0; 30_000]
-        };
-        let key = if number == 199 {
-            "a".to_owned()
-        } else {
-            format!("busy {number}")
-        };
+        let value = if number == 199 { vec![2] } else { vec![0; 30_000] };
+        let key = if number == 199 { "a".to_owned() } else { format!("busy {number}") };
         let journal = journal.clone();
-        let mut commit =
-            Box::pin(async move { journal.commit(Batch::default().put("vm", key, value)).await });
+        let mut commit = Box::pin(async move { journal.commit(Batch::default().put("vm", key, value)).await });
         if futures_poll_once(&mut commit).await.is_none() {
             queued.push(commit);
         }
     }
     let aside = journal.clone();
-    tokio::task::spawn_blocking(move || aside.set_aside("vm", "a", "why"))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::task::spawn_blocking(move || aside.set_aside("vm", "a", "why")).await.unwrap().unwrap();
     assert_eq!(journal.load_set_aside().unwrap()[0].1.bytes, [2]);
     assert_eq!(journal.get("vm", "a").unwrap(), None);
     for commit in queued {
@@ -395,12 +253,10 @@ async fn a_set_aside_sees_what_was_queued_before_it() {
 }
 
 async fn futures_poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    std::future::poll_fn(
-        |context| match std::pin::Pin::new(&mut *future).poll(context) {
-            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-            std::task::Poll::Pending => std::task::Poll::Ready(None),
-        },
-    )
+    std::future::poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
     .await
 }
 
@@ -409,23 +265,14 @@ async fn the_watch_follows_and_ends() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
     let mut watch = journal.watch();
-    journal
-        .commit(Batch::default().put("vm", "a", vec![1]))
-        .await
-        .unwrap();
+    journal.commit(Batch::default().put("vm", "a", vec![1])).await.unwrap();
     for number in 1..=50 {
         journal.commit(event(number)).await.unwrap();
     }
-    let seen = tokio::time::timeout(DEADLINE, watch.wait_for(|cursor| *cursor == 50))
-        .await
-        .unwrap()
-        .map(|seen| *seen);
+    let seen = tokio::time::timeout(DEADLINE, watch.wait_for(|cursor| *cursor == 50)).await.unwrap().map(|seen| *seen);
     assert_eq!(seen.unwrap(), 50);
     journal.close().await;
-    tokio::time::timeout(DEADLINE, watch.changed())
-        .await
-        .unwrap()
-        .unwrap_err();
+    tokio::time::timeout(DEADLINE, watch.changed()).await.unwrap().unwrap_err();
 }
 
 #[test]
@@ -434,12 +281,7 @@ fn a_second_open_is_refused_with_the_pid() {
     let first = open(dir.path());
     let error = Journal::open(Options::new(dir.path())).unwrap_err();
     assert!(matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()));
-    assert!(
-        error
-            .to_string()
-            .ends_with(&format!("(pid {})", std::process::id())),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with(&format!("(pid {})", std::process::id())), "{error}");
     first.commit_blocking(event(1)).unwrap();
     drop(first);
     assert_eq!(open(dir.path()).latest(), 1);
@@ -450,10 +292,7 @@ fn a_foreign_directory_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("photo.jpg"), "x").unwrap();
     let error = Journal::open(Options::new(dir.path())).unwrap_err();
-    assert!(
-        matches!(&error, OpenError::Foreign { found, .. } if found == "photo.jpg"),
-        "{error:?}"
-    );
+    assert!(matches!(&error, OpenError::Foreign { found, .. } if found == "photo.jpg"), "{error:?}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
@@ -463,10 +302,7 @@ fn a_later_format_is_refused() {
     drop(open(dir.path()));
     std::fs::write(dir.path().join("format"), "hearth journal 2\n").unwrap();
     let error = Journal::open(Options::new(dir.path())).unwrap_err();
-    assert!(
-        matches!(&error, OpenError::Format { found, .. } if found == "hearth journal 2"),
-        "{error:?}"
-    );
+    assert!(matches!(&error, OpenError::Format { found, .. } if found == "hearth journal 2"), "{error:?}");
 }
 
 #[test]
@@ -475,9 +311,7 @@ fn a_damaged_store_is_an_error_and_never_a_panic_or_an_empty_journal() {
     let damage: [Damage; 4] = [
         ("removed", |db| std::fs::remove_file(db).unwrap()),
         ("emptied", |db| std::fs::write(db, "").unwrap()),
-        ("overwritten", |db| {
-            std::fs::write(db, vec![0xa5; 1 << 20]).unwrap()
-        }),
+        ("overwritten", |db| std::fs::write(db, vec![0xa5; 1 << 20]).unwrap()),
         ("cut to a fifth", |db| {
             let file = std::fs::File::options().write(true).open(db).unwrap();
             file.set_len(file.metadata().unwrap().len() / 5).unwrap();
@@ -487,20 +321,14 @@ fn a_damaged_store_is_an_error_and_never_a_panic_or_an_empty_journal() {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path());
         for number in 0..2000 {
-            journal
-                .commit_blocking(event(number).put("vm", number.to_string(), vec![7; 500]))
-                .unwrap();
+            journal.commit_blocking(event(number).put("vm", number.to_string(), vec![7; 500])).unwrap();
         }
         drop(journal);
         damage(&dir.path().join("db"));
         match Journal::open(Options::new(dir.path())) {
             Err(OpenError::Damaged { .. }) => {}
             Err(error) => panic!("{what}: {error:?}"),
-            Ok(journal) => panic!(
-                "{what}: opened with events {} to {}",
-                journal.oldest(),
-                journal.latest()
-            ),
+            Ok(journal) => panic!("{what}: opened with events {} to {}", journal.oldest(), journal.latest()),
         }
     }
 }
@@ -536,8 +364,5 @@ fn a_store_behind_what_was_acknowledged_is_refused() {
     }
     let error = Journal::open(Options::new(dir.path())).unwrap_err();
     assert!(matches!(&error, OpenError::Damaged { .. }), "{error:?}");
-    assert!(
-        format!("{error:?}").contains("batch 2 was acknowledged"),
-        "{error:?}"
-    );
+    assert!(format!("{error:?}").contains("batch 2 was acknowledged"), "{error:?}");
 }

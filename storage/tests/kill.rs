@@ -32,10 +32,7 @@ const LARGE_BYTES: usize = 9000;
 const FIRST_ACK: Duration = Duration::from_secs(30);
 
 fn options(path: &Path) -> Options {
-    Options {
-        keep_events: u64::MAX,
-        ..Options::new(path)
-    }
+    Options { keep_events: u64::MAX, ..Options::new(path) }
 }
 
 /// The value of every record and event of batch `step` of `thread`.
@@ -49,17 +46,14 @@ fn value(thread: u64, step: u64) -> Vec<u8> {
 
 fn parse(bytes: &[u8]) -> (u64, u64) {
     let text = std::str::from_utf8(bytes).unwrap();
-    let mut numbers = text
-        .split_whitespace()
-        .map(|number| number.parse().unwrap());
+    let mut numbers = text.split_whitespace().map(|number| number.parse().unwrap());
     let pair = (numbers.next().unwrap(), numbers.next().unwrap());
     assert_eq!(bytes, value(pair.0, pair.1), "a value is damaged");
     pair
 }
 
 fn batch(thread: u64, step: u64) -> Batch {
-    let mut batch =
-        Batch::default().put("steps", format!("{thread}-{step:08}"), value(thread, step));
+    let mut batch = Batch::default().put("steps", format!("{thread}-{step:08}"), value(thread, step));
     for record in 0..RECORDS {
         batch = batch.put("records", format!("{thread}-{record}"), value(thread, step));
     }
@@ -67,9 +61,7 @@ fn batch(thread: u64, step: u64) -> Batch {
         batch = batch.event(value(thread, step));
     }
     // A deletion is part of the same promise: at any time exactly one of these exists.
-    batch
-        .put("moving", format!("{thread}-{step}"), value(thread, step))
-        .delete("moving", format!("{thread}-{}", step - 1))
+    batch.put("moving", format!("{thread}-{step}"), value(thread, step)).delete("moving", format!("{thread}-{}", step - 1))
 }
 
 /// Not a test of its own: the process that is killed. Does nothing when run with the others.
@@ -93,11 +85,7 @@ fn child() {
                     } else {
                         let committed = journal.commit_blocking(batch(thread, step)).unwrap();
                         let first = committed.first_cursor.unwrap();
-                        say(format!(
-                            "ack {thread} {step} {first} {}\n",
-                            committed.last_cursor
-                        ))
-                        .unwrap();
+                        say(format!("ack {thread} {step} {first} {}\n", committed.last_cursor)).unwrap();
                     }
                 }
             });
@@ -114,9 +102,7 @@ struct Ack {
 /// Runs a child, kills it and returns its acknowledgements.
 fn round(dir: &Path, early: bool) -> Vec<Ack> {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-        .env(DIR, dir);
+    command.args(["--exact", "child", "--nocapture", "--test-threads=1"]).env(DIR, dir);
     if early {
         command.env(EARLY, "1");
     }
@@ -131,30 +117,17 @@ fn round(dir: &Path, early: bool) -> Vec<Ack> {
             let Some((_, numbers)) = line.split_once("ack ") else {
                 continue;
             };
-            let numbers: Vec<u64> = numbers
-                .split(' ')
-                .filter_map(|number| number.parse().ok())
-                .collect();
+            let numbers: Vec<u64> = numbers.split(' ').filter_map(|number| number.parse().ok()).collect();
             match numbers[..] {
-                [thread, step] if early => acks.push(Ack {
-                    thread,
-                    step,
-                    cursors: None,
-                }),
-                [thread, step, first, last] => acks.push(Ack {
-                    thread,
-                    step,
-                    cursors: Some((first, last)),
-                }),
+                [thread, step] if early => acks.push(Ack { thread, step, cursors: None }),
+                [thread, step, first, last] => acks.push(Ack { thread, step, cursors: Some((first, last)) }),
                 _ => continue,
             }
             let _ = started.send(());
         }
         acks
     });
-    first_ack
-        .recv_timeout(FIRST_ACK)
-        .expect("the child commits something");
+    first_ack.recv_timeout(FIRST_ACK).expect("the child commits something");
     // The moment is random on purpose; it is no wait for a condition.
     std::thread::sleep(Duration::from_micros(rand::rng().random_range(0..120_000)));
     child.kill().unwrap();
@@ -176,10 +149,7 @@ fn check(dir: &Path, acks: &[Ack], seen: &mut Seen) -> Result<(), String> {
     let mut events = BTreeMap::new();
     let before = seen.cursor;
     while seen.cursor < journal.latest() {
-        for (cursor, bytes) in journal
-            .read(seen.cursor, usize::MAX)
-            .map_err(|error| format!("{error:?}"))?
-        {
+        for (cursor, bytes) in journal.read(seen.cursor, usize::MAX).map_err(|error| format!("{error:?}"))? {
             if cursor != seen.cursor + 1 {
                 return Err(format!("event {cursor} follows {}", seen.cursor));
             }
@@ -192,9 +162,7 @@ fn check(dir: &Path, acks: &[Ack], seen: &mut Seen) -> Result<(), String> {
         let (thread, step) = events[&cursor];
         for part in 1..EVENTS {
             if events.get(&(cursor + part)) != Some(&(thread, step)) {
-                return Err(format!(
-                    "batch {thread}-{step} has only {part} of its events"
-                ));
+                return Err(format!("batch {thread}-{step} has only {part} of its events"));
             }
         }
         let last = seen.steps.entry(thread).or_default();
@@ -205,19 +173,12 @@ fn check(dir: &Path, acks: &[Ack], seen: &mut Seen) -> Result<(), String> {
     }
     for ack in acks {
         if seen.steps.get(&ack.thread).copied().unwrap_or(0) < ack.step {
-            return Err(format!(
-                "batch {}-{} was acknowledged and is not there",
-                ack.thread, ack.step
-            ));
+            return Err(format!("batch {}-{} was acknowledged and is not there", ack.thread, ack.step));
         }
         if let Some((first, last)) = ack.cursors {
             let pair = Some(&(ack.thread, ack.step));
-            if last + 1 - first != EVENTS || events.get(&first) != pair || events.get(&last) != pair
-            {
-                return Err(format!(
-                    "batch {}-{} is not at {first}..={last}",
-                    ack.thread, ack.step
-                ));
+            if last + 1 - first != EVENTS || events.get(&first) != pair || events.get(&last) != pair {
+                return Err(format!("batch {}-{} is not at {first}..={last}", ack.thread, ack.step));
             }
         }
     }
@@ -229,39 +190,22 @@ fn check_records(journal: &Journal, steps: &BTreeMap<u64, u64>) -> Result<(), St
     let load = |table| journal.load(table).map_err(|error| format!("{error:?}"));
     let records = load("records")?;
     if records.len() as u64 != steps.len() as u64 * RECORDS {
-        return Err(format!(
-            "{} records of {} threads",
-            records.len(),
-            steps.len()
-        ));
+        return Err(format!("{} records of {} threads", records.len(), steps.len()));
     }
     for (key, bytes) in records {
         let (thread, step) = parse(&bytes);
         if steps.get(&thread) != Some(&step) {
-            return Err(format!(
-                "record {key} is of step {step}, the events end at {:?}",
-                steps.get(&thread)
-            ));
+            return Err(format!("record {key} is of step {step}, the events end at {:?}", steps.get(&thread)));
         }
     }
     let written = load("steps")?.len() as u64;
     if written != steps.values().sum::<u64>() {
-        return Err(format!(
-            "{written} steps are recorded, the events tell of {steps:?}"
-        ));
+        return Err(format!("{written} steps are recorded, the events tell of {steps:?}"));
     }
-    let moving: Vec<(u64, u64)> = load("moving")?
-        .into_iter()
-        .map(|(_, bytes)| parse(&bytes))
-        .collect();
-    let expected: Vec<(u64, u64)> = steps
-        .iter()
-        .map(|(thread, step)| (*thread, *step))
-        .collect();
+    let moving: Vec<(u64, u64)> = load("moving")?.into_iter().map(|(_, bytes)| parse(&bytes)).collect();
+    let expected: Vec<(u64, u64)> = steps.iter().map(|(thread, step)| (*thread, *step)).collect();
     if moving != expected {
-        return Err(format!(
-            "the moving records are {moving:?}, the events tell of {expected:?}"
-        ));
+        return Err(format!("the moving records are {moving:?}, the events tell of {expected:?}"));
     }
     Ok(())
 }
@@ -278,16 +222,8 @@ fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
             panic!("round {number}: {error}");
         }
     }
-    assert!(
-        acks > ROUNDS,
-        "{acks} acknowledgements are too few to show anything"
-    );
-    writeln!(
-        std::io::stderr(),
-        "{ROUNDS} kills, {acks} acknowledged batches, {} events",
-        seen.cursor
-    )
-    .unwrap();
+    assert!(acks > ROUNDS, "{acks} acknowledgements are too few to show anything");
+    writeln!(std::io::stderr(), "{ROUNDS} kills, {acks} acknowledged batches, {} events", seen.cursor).unwrap();
 }
 
 /// The check above can fail: a child that speaks before it commits is found out.
@@ -299,10 +235,7 @@ fn acknowledging_early_is_caught() {
     for _ in 0..ROUNDS {
         let round = round(&path, true);
         if let Err(error) = check(&path, &round, &mut seen) {
-            assert!(
-                error.contains("was acknowledged and is not there"),
-                "caught for another reason: {error}"
-            );
+            assert!(error.contains("was acknowledged and is not there"), "caught for another reason: {error}");
             return;
         }
     }

@@ -27,11 +27,7 @@ enum Step {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "[a-c]{1,2}",
-        Just("a\0b".to_owned()),
-        Just("é/\u{1}".to_owned())
-    ]
+    prop_oneof!["[a-c]{1,2}", Just("a\0b".to_owned()), Just("é/\u{1}".to_owned())]
 }
 
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -67,20 +63,11 @@ struct Model {
 }
 
 fn open(dir: &std::path::Path) -> Journal {
-    Journal::open(Options {
-        keep_events: KEEP_EVENTS,
-        ..Options::new(dir)
-    })
-    .unwrap()
+    Journal::open(Options { keep_events: KEEP_EVENTS, ..Options::new(dir) }).unwrap()
 }
 
 /// Sends all at once and waits then; the queue is first in, first out, so the model knows the order.
-fn commit(
-    runtime: &tokio::runtime::Runtime,
-    journal: &Journal,
-    model: &mut Model,
-    batches: Vec<(Vec<Change>, usize)>,
-) {
+fn commit(runtime: &tokio::runtime::Runtime, journal: &Journal, model: &mut Model, batches: Vec<(Vec<Change>, usize)>) {
     let mut sent = Vec::new();
     for (changes, events) in batches {
         let mut batch = Batch::default();
@@ -98,10 +85,7 @@ fn commit(
         }
         let first = (events > 0).then_some(model.events.len() as u64 + 1);
         for _ in 0..events {
-            let event = vec![
-                model.events.len() as u8;
-                3 + 5000 * usize::from(model.events.len().is_multiple_of(9))
-            ];
+            let event = vec![model.events.len() as u8; 3 + 5000 * usize::from(model.events.len().is_multiple_of(9))];
             batch = batch.event(event.clone());
             model.events.push(event);
         }
@@ -113,21 +97,11 @@ fn commit(
         for (batch, expected) in sent {
             let journal = journal.clone();
             // On one thread the tasks are first polled in the order of their spawning.
-            waiting.push((
-                tokio::spawn(async move { journal.commit(batch).await }),
-                expected,
-            ));
+            waiting.push((tokio::spawn(async move { journal.commit(batch).await }), expected));
         }
         for (task, expected) in waiting {
             let committed = task.await.unwrap().unwrap();
-            assert_eq!(
-                (
-                    committed.number,
-                    committed.first_cursor,
-                    committed.last_cursor
-                ),
-                expected
-            );
+            assert_eq!((committed.number, committed.first_cursor, committed.last_cursor), expected);
         }
     });
 }
@@ -143,14 +117,9 @@ fn compare(journal: &Journal, model: &Model) {
         assert_eq!(journal.load(table).unwrap().records, expected);
     }
     let aside = journal.load_set_aside().unwrap().into_iter();
-    let aside: Vec<_> = aside
-        .map(|(_, record)| (record.table, record.key, record.bytes))
-        .collect();
-    let expected: Vec<_> = model
-        .aside
-        .iter()
-        .map(|(table, key, bytes)| (TABLES[*table].to_owned(), key.clone(), bytes.clone()))
-        .collect();
+    let aside: Vec<_> = aside.map(|(_, record)| (record.table, record.key, record.bytes)).collect();
+    let expected: Vec<_> =
+        model.aside.iter().map(|(table, key, bytes)| (TABLES[*table].to_owned(), key.clone(), bytes.clone())).collect();
     assert_eq!(aside, expected);
     assert_eq!(journal.latest(), model.events.len() as u64);
 }
@@ -160,36 +129,16 @@ fn read(journal: &Journal, model: &Model, after: u64, limit: usize) {
     let before = journal.oldest();
     match journal.read(after, limit) {
         Ok(events) => {
-            assert!(
-                after + 1 >= before || events.is_empty(),
-                "event {} is older than {before}",
-                after + 1
-            );
-            let expected = model
-                .events
-                .iter()
-                .enumerate()
-                .skip(after as usize)
-                .take(limit);
-            let expected: Vec<_> = expected
-                .map(|(at, bytes)| (at as u64 + 1, bytes.clone()))
-                .collect();
-            let events: Vec<_> = events
-                .into_iter()
-                .map(|(cursor, bytes)| (cursor, bytes.to_vec()))
-                .collect();
+            assert!(after + 1 >= before || events.is_empty(), "event {} is older than {before}", after + 1);
+            let expected = model.events.iter().enumerate().skip(after as usize).take(limit);
+            let expected: Vec<_> = expected.map(|(at, bytes)| (at as u64 + 1, bytes.clone())).collect();
+            let events: Vec<_> = events.into_iter().map(|(cursor, bytes)| (cursor, bytes.to_vec())).collect();
             assert_eq!(events, expected);
         }
         Err(ReadError::Expired { oldest }) => {
-            assert!(
-                after + 1 < oldest && oldest <= journal.oldest(),
-                "{after} is expired, the oldest is {oldest}"
-            );
+            assert!(after + 1 < oldest && oldest <= journal.oldest(), "{after} is expired, the oldest is {oldest}");
             let kept = journal.latest() - oldest + 1;
-            assert!(
-                kept >= KEEP_EVENTS.min(journal.latest()),
-                "only {kept} events are kept"
-            );
+            assert!(kept >= KEEP_EVENTS.min(journal.latest()), "only {kept} events are kept");
         }
         Err(error) => panic!("{error:?}"),
     }

@@ -37,15 +37,7 @@ impl SetAside {
         while !why.is_char_boundary(end) {
             end -= 1;
         }
-        let at_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |now| now.as_millis() as u64);
-        SetAside {
-            table: table.into(),
-            key: key.into(),
-            bytes,
-            why: why[..end].into(),
-            at_ms,
-        }
+        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
+        SetAside { table: table.into(), key: key.into(), bytes, why: why[..end].into(), at_ms }
     }
 }

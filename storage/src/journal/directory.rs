@@ -39,12 +39,7 @@ pub(super) struct Acknowledged(File);
 impl Acknowledged {
     /// With the number found; 0 in a new journal.
     pub fn open(path: &Path) -> io::Result<(Acknowledged, u64)> {
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(ACKNOWLEDGED))?;
+        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path.join(ACKNOWLEDGED))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         // Lost or cut in a loss of power: it then says nothing.
@@ -74,19 +69,13 @@ pub(super) struct Directory {
 impl Directory {
     /// Creates the directory when it is missing, locks it and looks whose it is.
     pub fn claim(path: &Path) -> Result<(Directory, Found), OpenError> {
-        fs::create_dir_all(path).map_err(|source| OpenError::Create {
-            path: path.into(),
-            source,
-        })?;
+        fs::create_dir_all(path).map_err(|source| OpenError::Create { path: path.into(), source })?;
         // Before the lock, so that not even a file of ours is left in somebody else's directory.
         inspect(path)?;
         let lock = take_lock(path)?;
         // Again: whoever held the lock until now may have prepared it.
         let found = inspect(path)?;
-        let directory = Directory {
-            path: path.into(),
-            lock,
-        };
+        let directory = Directory { path: path.into(), lock };
         if found == Found::Fresh {
             directory.mark(PREPARING)?;
         }
@@ -129,38 +118,20 @@ impl Directory {
                 None => Ok(()),
             }
         };
-        write().map_err(|source| OpenError::WriteMarker {
-            path: path.clone(),
-            source,
-        })
+        write().map_err(|source| OpenError::WriteMarker { path: path.clone(), source })
     }
 }
 
 fn take_lock(path: &Path) -> Result<File, OpenError> {
     let lock_path = path.join(LOCK);
-    let failed = |source| OpenError::Lock {
-        path: lock_path.clone(),
-        source,
-    };
-    let mut lock = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(failed)?;
+    let failed = |source| OpenError::Lock { path: lock_path.clone(), source };
+    let mut lock = File::options().read(true).write(true).create(true).truncate(false).open(&lock_path).map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            let pid = lock
-                .read_to_string(&mut text)
-                .ok()
-                .and_then(|_| text.trim().parse().ok());
-            return Err(OpenError::InUse {
-                path: path.into(),
-                pid,
-            });
+            let pid = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::InUse { path: path.into(), pid });
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
@@ -179,33 +150,15 @@ fn inspect(path: &Path) -> Result<Found, OpenError> {
         Ok(bytes) if bytes == FORMAT.as_bytes() => Ok(Found::Ready),
         Ok(bytes) if bytes == PREPARING.as_bytes() => Ok(Found::Fresh),
         Ok(bytes) => {
-            let found = String::from_utf8_lossy(&bytes)
-                .chars()
-                .take(64)
-                .collect::<String>()
-                .trim_end()
-                .to_owned();
-            Err(OpenError::Format {
-                path: path.into(),
-                found,
-                known: FORMAT.trim_end(),
-            })
+            let found = String::from_utf8_lossy(&bytes).chars().take(64).collect::<String>().trim_end().to_owned();
+            Err(OpenError::Format { path: path.into(), found, known: FORMAT.trim_end() })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => match stranger(path) {
             Ok(None) => Ok(Found::Fresh),
-            Ok(Some(found)) => Err(OpenError::Foreign {
-                path: path.into(),
-                found,
-            }),
-            Err(source) => Err(OpenError::ReadMarker {
-                path: marker,
-                source,
-            }),
+            Ok(Some(found)) => Err(OpenError::Foreign { path: path.into(), found }),
+            Err(source) => Err(OpenError::ReadMarker { path: marker, source }),
         },
-        Err(source) => Err(OpenError::ReadMarker {
-            path: marker,
-            source,
-        }),
+        Err(source) => Err(OpenError::ReadMarker { path: marker, source }),
     }
 }
 

@@ -32,15 +32,8 @@ impl Shared {
         let events = self.readable(|store| {
             // Under the lock nothing is pruned, so either `first` is expired by now or all of the range is there.
             let oldest = self.oldest();
-            if first < oldest {
-                Ok(Err(ReadError::Expired { oldest }))
-            } else {
-                store.events(first, last).map(Ok)
-            }
+            if first < oldest { Ok(Err(ReadError::Expired { oldest })) } else { store.events(first, last).map(Ok) }
         })??;
-        Ok(events
-            .into_iter()
-            .map(|(cursor, bytes)| (cursor, bytes.into()))
-            .collect())
+        Ok(events.into_iter().map(|(cursor, bytes)| (cursor, bytes.into())).collect())
     }
 }

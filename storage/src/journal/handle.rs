@@ -49,11 +49,7 @@ pub struct Options {
 
 impl Options {
     pub fn new(path: impl Into<PathBuf>) -> Options {
-        Options {
-            path: path.into(),
-            cache_mib: CACHE_MIB,
-            keep_events: KEEP_EVENTS,
-        }
+        Options { path: path.into(), cache_mib: CACHE_MIB, keep_events: KEEP_EVENTS }
     }
 }
 
@@ -102,10 +98,7 @@ struct Handle {
 
 impl std::fmt::Debug for Journal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Journal")
-            .field("path", &self.0.shared.path)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Journal").field("path", &self.0.shared.path).finish_non_exhaustive()
     }
 }
 
@@ -155,17 +148,11 @@ impl Journal {
         let prefix = layout::table_prefix(table);
         let entries = self.0.shared.readable(|store| {
             let text = |key: &[u8]| {
-                String::from_utf8(key[prefix.len()..].to_vec()).map_err(|_| {
-                    StoreFault::Inconsistent {
-                        detail: format!("a key of {table} is no text: {}", key.escape_ascii()),
-                    }
+                String::from_utf8(key[prefix.len()..].to_vec()).map_err(|_| StoreFault::Inconsistent {
+                    detail: format!("a key of {table} is no text: {}", key.escape_ascii()),
                 })
             };
-            store
-                .scan(&prefix)?
-                .into_iter()
-                .map(|(key, value)| Ok((text(&key)?, value)))
-                .collect()
+            store.scan(&prefix)?.into_iter().map(|(key, value)| Ok((text(&key)?, value))).collect()
         })?;
         Ok(Loaded { records: entries })
     }
@@ -173,9 +160,7 @@ impl Journal {
     /// # Errors
     /// The store failed, is poisoned or closed.
     pub fn get(&self, table: &str, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        self.0
-            .shared
-            .readable(|store| store.get(&layout::record_key(table, key)))
+        self.0.shared.readable(|store| store.get(&layout::record_key(table, key)))
     }
 
     /// Durable events with a cursor above `after`, in order and gapless, up to `limit` (and [`READ_LIMIT`]); empty at the head.
@@ -211,15 +196,9 @@ impl Journal {
     pub fn set_aside(&self, table: &str, key: &str, why: &str) -> Result<(), CommitError> {
         batch::check_name(table, key)?;
         if table == SET_ASIDE {
-            return Err(CommitError::Reserved {
-                table: table.into(),
-            });
+            return Err(CommitError::Reserved { table: table.into() });
         }
-        let work = Work::SetAside {
-            table: table.into(),
-            key: key.into(),
-            why: why.into(),
-        };
+        let work = Work::SetAside { table: table.into(), key: key.into(), why: why.into() };
         self.0.enqueue_blocking(work).map(|_| ())
     }
 
@@ -271,9 +250,7 @@ impl Handle {
     fn enqueue(&self, work: Work, reply: Reply) -> Result<(), CommitError> {
         let shared = &self.shared;
         if let Some(source) = shared.poison.get() {
-            return Err(CommitError::Poisoned {
-                source: source.clone(),
-            });
+            return Err(CommitError::Poisoned { source: source.clone() });
         }
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queue.as_ref() else {
@@ -298,12 +275,7 @@ impl Handle {
     }
 
     fn stop(&self) {
-        drop(
-            self.queue
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        drop(self.queue.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -319,11 +291,7 @@ impl Drop for Handle {
     /// After the last handle is gone the directory is free, as after `close`; what waits is committed first.
     fn drop(&mut self) {
         self.stop();
-        let writer = self
-            .writer
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the journal's writer panicked");
         }

@@ -28,10 +28,7 @@ pub(super) struct Head {
 
 impl Head {
     pub fn encode(self) -> Vec<u8> {
-        [self.number, self.latest, self.oldest]
-            .iter()
-            .flat_map(|counter| counter.to_be_bytes())
-            .collect()
+        [self.number, self.latest, self.oldest].iter().flat_map(|counter| counter.to_be_bytes()).collect()
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Head> {
@@ -50,11 +47,7 @@ impl Head {
 
     /// Events kept.
     pub fn kept(self) -> u64 {
-        if self.latest == 0 {
-            0
-        } else {
-            self.latest - self.oldest + 1
-        }
+        if self.latest == 0 { 0 } else { self.latest - self.oldest + 1 }
     }
 }
 
@@ -71,9 +64,7 @@ pub(super) fn event_key(cursor: u64) -> Vec<u8> {
 }
 
 pub(super) fn event_cursor(key: &[u8]) -> Option<u64> {
-    key.strip_prefix(EVENTS)
-        .and_then(|rest| rest.try_into().ok())
-        .map(u64::from_be_bytes)
+    key.strip_prefix(EVENTS).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes)
 }
 
 /// Exactly one byte of number follows the owner's key, so two owners can never share a chunk's key.
@@ -91,9 +82,8 @@ pub(super) fn chunk_owner(key: &[u8]) -> Option<(&[u8], u8)> {
 pub(super) fn split(value: &[u8]) -> (Vec<u8>, Vec<&[u8]>) {
     let (first, rest) = value.split_at(value.len().min(CHUNK_BYTES));
     let chunks: Vec<&[u8]> = rest.chunks(CHUNK_BYTES).collect();
-    let count = u8::try_from(chunks.len()).expect(
-        "a value has at most MAX_VALUE_BYTES, which is 16 chunks, or twice that in set-aside",
-    );
+    let count =
+        u8::try_from(chunks.len()).expect("a value has at most MAX_VALUE_BYTES, which is 16 chunks, or twice that in set-aside");
     let mut entry = Vec::with_capacity(1 + first.len());
     entry.push(count);
     entry.extend_from_slice(first);

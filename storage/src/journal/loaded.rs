@@ -20,10 +20,7 @@ pub struct Split<T> {
 
 impl Loaded {
     pub fn decode<T: Stored>(&self) -> Split<T> {
-        let mut split = Split {
-            good: Vec::with_capacity(self.records.len()),
-            bad: Vec::new(),
-        };
+        let mut split = Split { good: Vec::with_capacity(self.records.len()), bad: Vec::new() };
         for (key, bytes) in &self.records {
             match envelope::decode(bytes) {
                 Ok(value) => split.good.push((key.clone(), value)),

@@ -32,11 +32,7 @@ impl Ring {
             if ring.events.is_empty() {
                 ring.first = cursor;
             }
-            debug_assert_eq!(
-                ring.first + ring.events.len() as u64,
-                cursor,
-                "the ring has no gaps"
-            );
+            debug_assert_eq!(ring.first + ring.events.len() as u64, cursor, "the ring has no gaps");
             ring.bytes += bytes.len();
             ring.events.push_back(bytes.into());
         }
@@ -56,11 +52,6 @@ impl Ring {
         if skip >= ring.events.len() {
             return None;
         }
-        Some(
-            (first..=last)
-                .zip(ring.events.iter().skip(skip).cloned())
-                .take(limit)
-                .collect(),
-        )
+        Some((first..=last).zip(ring.events.iter().skip(skip).cloned()).take(limit).collect())
     }
 }

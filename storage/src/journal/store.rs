@@ -39,21 +39,12 @@ impl Store {
                 .flush_every_ms(None)
                 .open()
         })?;
-        let file = File::open(path.join("db")).map_err(|source| StoreFault::File {
-            step: "open the data file",
-            source,
-        })?;
-        let mut store = Store {
-            db,
-            file,
-            chunked: HashMap::new(),
-        };
+        let file = File::open(path.join("db")).map_err(|source| StoreFault::File { step: "open the data file", source })?;
+        let mut store = Store { db, file, chunked: HashMap::new() };
         let chunks = store.entries("list the chunks", layout::CHUNKS)?;
         for (key, _) in chunks {
             let Some((owner, number)) = layout::chunk_owner(&key) else {
-                return Err(StoreFault::Inconsistent {
-                    detail: format!("a chunk has the key {key:?}"),
-                });
+                return Err(StoreFault::Inconsistent { detail: format!("a chunk has the key {key:?}") });
             };
             let count = store.chunked.entry(owner.to_vec()).or_default();
             *count = number.max(*count);
@@ -67,9 +58,7 @@ impl Store {
             return Ok(None);
         };
         let head = Head::decode(&bytes);
-        head.map(Some).ok_or_else(|| StoreFault::Inconsistent {
-            detail: format!("the head has {} bytes", bytes.len()),
-        })
+        head.map(Some).ok_or_else(|| StoreFault::Inconsistent { detail: format!("the head has {} bytes", bytes.len()) })
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
@@ -88,23 +77,17 @@ impl Store {
     /// The events from `first` to `last`, both included; each of them must be there.
     pub fn events(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
         let range = layout::event_key(first)..=layout::event_key(last);
-        let entries = guarded("read events", || {
-            self.db.range(range).collect::<Result<Vec<_>, _>>()
-        })?;
+        let entries = guarded("read events", || self.db.range(range).collect::<Result<Vec<_>, _>>())?;
         let mut events = Vec::with_capacity(entries.len());
         for (expected, (key, entry)) in (first..=last).zip(&entries) {
             if layout::event_cursor(key) != Some(expected) {
-                return Err(StoreFault::Inconsistent {
-                    detail: format!("event {expected} is missing"),
-                });
+                return Err(StoreFault::Inconsistent { detail: format!("event {expected} is missing") });
             }
             events.push((expected, self.join(key, entry)?));
         }
         match events.len() as u64 == last + 1 - first {
             true => Ok(events),
-            false => Err(StoreFault::Inconsistent {
-                detail: format!("event {} is missing", first + events.len() as u64),
-            }),
+            false => Err(StoreFault::Inconsistent { detail: format!("event {} is missing", first + events.len() as u64) }),
         }
     }
 
@@ -116,9 +99,7 @@ impl Store {
             let last = events.next_back().transpose()?.or_else(|| first.clone());
             Ok((first, last))
         })?;
-        Ok(first
-            .and_then(|(key, _)| layout::event_cursor(&key))
-            .zip(last.and_then(|(key, _)| layout::event_cursor(&key))))
+        Ok(first.and_then(|(key, _)| layout::event_cursor(&key)).zip(last.and_then(|(key, _)| layout::event_cursor(&key))))
     }
 
     /// Adds a value to the batch, and the removal of chunks that its predecessor had and it does not need.
@@ -160,10 +141,7 @@ impl Store {
         let start = Instant::now();
         guarded("flush", || self.db.flush())?;
         // sled's flush ends with sync_file_range, which reaches neither the metadata nor the drive's cache.
-        self.file.sync_data().map_err(|source| StoreFault::File {
-            step: "sync the data file",
-            source,
-        })?;
+        self.file.sync_data().map_err(|source| StoreFault::File { step: "sync the data file", source })?;
         Ok(start.elapsed())
     }
 
@@ -175,28 +153,18 @@ impl Store {
         })
     }
 
-    fn entries(
-        &self,
-        step: &'static str,
-        prefix: &[u8],
-    ) -> Result<Vec<(sled::IVec, sled::IVec)>, StoreFault> {
-        guarded(step, || {
-            self.db.scan_prefix(prefix).collect::<Result<Vec<_>, _>>()
-        })
+    fn entries(&self, step: &'static str, prefix: &[u8]) -> Result<Vec<(sled::IVec, sled::IVec)>, StoreFault> {
+        guarded(step, || self.db.scan_prefix(prefix).collect::<Result<Vec<_>, _>>())
     }
 
     /// The value of a first entry and its chunks.
     fn join(&self, key: &[u8], entry: &[u8]) -> Result<Vec<u8>, StoreFault> {
         let Some((count, first)) = entry.split_first() else {
-            return Err(StoreFault::Inconsistent {
-                detail: format!("the entry {} is empty", key.escape_ascii()),
-            });
+            return Err(StoreFault::Inconsistent { detail: format!("the entry {} is empty", key.escape_ascii()) });
         };
         let mut value = first.to_vec();
         for number in 1..=*count {
-            match guarded("read a chunk", || {
-                self.db.get(layout::chunk_key(key, number))
-            })? {
+            match guarded("read a chunk", || self.db.get(layout::chunk_key(key, number)))? {
                 Some(chunk) => value.extend_from_slice(&chunk),
                 None => {
                     let detail = format!("chunk {number} of {} is missing", key.escape_ascii());
@@ -213,14 +181,8 @@ fn guarded<T>(step: &'static str, call: impl FnOnce() -> sled::Result<T>) -> Res
     match std::panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|source| StoreFault::Engine { step, source }),
         Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(StoreFault::Panicked {
-                step,
-                message: text.unwrap_or("no message").to_owned(),
-            })
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(StoreFault::Panicked { step, message: text.unwrap_or("no message").to_owned() })
         }
     }
 }

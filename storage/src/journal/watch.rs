@@ -31,24 +31,10 @@ pub(super) struct Watch {
 impl Watch {
     pub fn start(latest: u64) -> io::Result<(Watch, watch::Receiver<u64>)> {
         let (sender, receiver) = watch::channel(latest);
-        let state = Arc::new((
-            Mutex::new(Head {
-                latest,
-                ended: false,
-            }),
-            Condvar::new(),
-        ));
+        let state = Arc::new((Mutex::new(Head { latest, ended: false }), Condvar::new()));
         let shared = state.clone();
-        let thread = std::thread::Builder::new()
-            .name("journal-watch".into())
-            .spawn(move || publish(&shared, &sender))?;
-        Ok((
-            Watch {
-                state,
-                thread: Some(thread),
-            },
-            receiver,
-        ))
+        let thread = std::thread::Builder::new().name("journal-watch".into()).spawn(move || publish(&shared, &sender))?;
+        Ok((Watch { state, thread: Some(thread) }, receiver))
     }
 
     /// Call it only when the events up to `latest` are on disk.
@@ -76,9 +62,7 @@ fn publish((state, changed): &(Mutex<Head>, Condvar), sender: &watch::Sender<u64
     let mut published = *sender.borrow();
     let mut head = state.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        head = changed
-            .wait_while(head, |head| head.latest == published && !head.ended)
-            .unwrap_or_else(PoisonError::into_inner);
+        head = changed.wait_while(head, |head| head.latest == published && !head.ended).unwrap_or_else(PoisonError::into_inner);
         let (latest, ended) = (head.latest, head.ended);
         if latest != published {
             drop(head);

@@ -43,11 +43,7 @@ const PRUNE_IDLE: Duration = Duration::from_millis(20);
 /// What a caller wants done.
 pub(super) enum Work {
     Batch(Batch),
-    SetAside {
-        table: String,
-        key: String,
-        why: String,
-    },
+    SetAside { table: String, key: String, why: String },
 }
 
 impl Work {
@@ -93,42 +89,25 @@ pub(super) struct Opened {
 pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let path = options.path;
     let (directory, found) = Directory::claim(&path)?;
-    let damaged = |source| OpenError::Damaged {
-        path: path.clone(),
-        source,
-    };
+    let damaged = |source| OpenError::Damaged { path: path.clone(), source };
     if found == Found::Ready && !directory::has_data(&path) {
-        return Err(damaged(StoreFault::Inconsistent {
-            detail: "its data file is missing".into(),
-        }));
+        return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
     }
     let mut store = Store::open(&path, options.cache_mib).map_err(damaged)?;
     let head = match (found, store.head().map_err(damaged)?) {
         (_, Some(head)) => head,
         (Found::Ready, None) => {
-            return Err(damaged(StoreFault::Inconsistent {
-                detail: "it has no head".into(),
-            }));
+            return Err(damaged(StoreFault::Inconsistent { detail: "it has no head".into() }));
         }
-        (Found::Fresh, None) => begin(&mut store).map_err(|source| OpenError::Prepare {
-            path: path.clone(),
-            source,
-        })?,
+        (Found::Fresh, None) => begin(&mut store).map_err(|source| OpenError::Prepare { path: path.clone(), source })?,
     };
     if found == Found::Fresh {
         directory.mark_ready()?;
     }
-    let (acknowledged, number) = Acknowledged::open(&path).map_err(|source| {
-        damaged(StoreFault::File {
-            step: "read the last acknowledged number",
-            source,
-        })
-    })?;
+    let (acknowledged, number) = Acknowledged::open(&path)
+        .map_err(|source| damaged(StoreFault::File { step: "read the last acknowledged number", source }))?;
     if head.number < number {
-        let detail = format!(
-            "batch {number} was acknowledged, the store ends at batch {}",
-            head.number
-        );
+        let detail = format!("batch {number} was acknowledged, the store ends at batch {}", head.number);
         return Err(damaged(StoreFault::Inconsistent { detail }));
     }
     let ring = Ring::default();
@@ -144,37 +123,18 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         waiting_bytes: AtomicUsize::new(0),
         counters: Counters::default(),
     });
-    let (watch, latest) = Watch::start(head.latest).map_err(|source| OpenError::Thread {
-        name: "journal-watch",
-        source,
-    })?;
+    let (watch, latest) = Watch::start(head.latest).map_err(|source| OpenError::Thread { name: "journal-watch", source })?;
     let (queue, requests) = sync_channel(QUEUE_BATCHES);
     let (ended_sender, ended) = watch::channel(false);
-    let writer = Writer {
-        shared: shared.clone(),
-        next: None,
-        acknowledged,
-        head,
-        keep: options.keep_events.max(1),
-        watch,
-    };
+    let writer = Writer { shared: shared.clone(), next: None, acknowledged, head, keep: options.keep_events.max(1), watch };
     let thread = std::thread::Builder::new()
         .name("journal-writer".into())
         .spawn(move || {
             writer.run(&requests, directory);
             ended_sender.send_replace(true);
         })
-        .map_err(|source| OpenError::Thread {
-            name: "journal-writer",
-            source,
-        })?;
-    Ok(Opened {
-        shared,
-        queue,
-        latest,
-        ended,
-        writer: thread,
-    })
+        .map_err(|source| OpenError::Thread { name: "journal-writer", source })?;
+    Ok(Opened { shared, queue, latest, ended, writer: thread })
 }
 
 /// The first batch of a new journal is its head, so that a later loss of it is noticed.
@@ -190,20 +150,13 @@ fn begin(store: &mut Store) -> Result<Head, StoreFault> {
 fn check(store: &Store, head: Head) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
     let bounds = store.event_bounds()?.unwrap_or((0, 0));
     if bounds != (head.oldest, head.latest) {
-        let detail = format!(
-            "the head says events {} to {}, there are {} to {}",
-            head.oldest, head.latest, bounds.0, bounds.1
-        );
+        let detail = format!("the head says events {} to {}, there are {} to {}", head.oldest, head.latest, bounds.0, bounds.1);
         return Err(StoreFault::Inconsistent { detail });
     }
     if head.latest == 0 {
         return Ok(Vec::new());
     }
-    store.events(
-        head.oldest
-            .max((head.latest + 1).saturating_sub(RING_EVENTS as u64)),
-        head.latest,
-    )
+    store.events(head.oldest.max((head.latest + 1).saturating_sub(RING_EVENTS as u64)), head.latest)
 }
 
 struct Writer {
@@ -245,10 +198,7 @@ impl Writer {
         }
         let store = self.shared.writable().take();
         if let Some(Err(error)) = store.map(Store::close) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the journal's store did not end well"
-            );
+            tracing::error!(error = &error as &dyn std::error::Error, "the journal's store did not end well");
         }
         drop(self.watch);
         directory.release();
@@ -269,9 +219,7 @@ impl Writer {
         if let Some(source) = self.poison().cloned() {
             self.shared.left(count, bytes);
             for request in requests {
-                request.reply.send(Err(CommitError::Poisoned {
-                    source: source.clone(),
-                }));
+                request.reply.send(Err(CommitError::Poisoned { source: source.clone() }));
             }
             return;
         }
@@ -288,9 +236,7 @@ impl Writer {
             Ok(()) // Every request was refused while staging and nothing was pruned.
         } else {
             Store::stage_head(&mut group.batch, head);
-            store
-                .apply(std::mem::take(&mut group.batch))
-                .map(|synced| self.shared.counters.wrote(synced))
+            store.apply(std::mem::take(&mut group.batch)).map(|synced| self.shared.counters.wrote(synced))
         };
         if let Err(fault) = written {
             // Before the lock goes: nobody may read what is not on disk.
@@ -327,9 +273,7 @@ impl Writer {
         let excess = head.kept().saturating_sub(self.keep);
         // Only what is on disk already: an event of this very group stays until the next.
         let stored = (self.head.latest + 1).saturating_sub(head.oldest);
-        let step = excess
-            .min(stored)
-            .min(PRUNE_STEP.max(2 * group.events.len() as u64));
+        let step = excess.min(stored).min(PRUNE_STEP.max(2 * group.events.len() as u64));
         for cursor in head.oldest..head.oldest + step {
             store.stage_delete(&mut group.batch, &layout::event_key(cursor));
         }
@@ -338,14 +282,8 @@ impl Writer {
 
     fn publish(&mut self, head: Head, group: Group) {
         let shared = &self.shared;
-        shared.counters.pruned.fetch_add(
-            head.oldest.saturating_sub(self.head.oldest.max(1)),
-            Ordering::Relaxed,
-        );
-        shared
-            .counters
-            .commits
-            .fetch_add(group.answers.len() as u64, Ordering::Relaxed);
+        shared.counters.pruned.fetch_add(head.oldest.saturating_sub(self.head.oldest.max(1)), Ordering::Relaxed);
+        shared.counters.commits.fetch_add(group.answers.len() as u64, Ordering::Relaxed);
         let moved = head.latest != self.head.latest;
         self.head = head;
         shared.ring.push(group.events);
@@ -365,15 +303,10 @@ impl Writer {
 
     fn fail(&self, fault: StoreFault, answers: Vec<(Reply, Committed)>) {
         let fault = Arc::new(fault);
-        tracing::error!(
-            error = &*fault as &dyn std::error::Error,
-            "the journal could not write and takes nothing more"
-        );
+        tracing::error!(error = &*fault as &dyn std::error::Error, "the journal could not write and takes nothing more");
         let source = self.shared.poison.get_or_init(|| fault);
         for (reply, _) in answers {
-            reply.send(Err(CommitError::Disk {
-                source: source.clone(),
-            }));
+            reply.send(Err(CommitError::Disk { source: source.clone() }));
         }
     }
 }
@@ -382,10 +315,7 @@ impl Counters {
     fn wrote(&self, synced: Duration) {
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.last_sync_us.store(
-            u64::try_from(synced.as_micros()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
+        self.last_sync_us.store(u64::try_from(synced.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -394,21 +324,17 @@ impl Counters {
 fn stage(store: &mut Store, group: &mut Group, head: &mut Head, request: Request) {
     let batch = match request.work {
         Work::Batch(batch) => batch,
-        Work::SetAside { table, key, why } => {
-            match move_aside(store, head.number + 1, &table, &key, &why) {
-                Ok(batch) => batch,
-                Err(error) => return request.reply.send(Err(error)),
-            }
-        }
+        Work::SetAside { table, key, why } => match move_aside(store, head.number + 1, &table, &key, &why) {
+            Ok(batch) => batch,
+            Err(error) => return request.reply.send(Err(error)),
+        },
     };
     for change in batch.changes {
         match change {
             Change::Put { table, key, value } => {
                 store.stage_put(&mut group.batch, layout::record_key(&table, &key), &value);
             }
-            Change::Delete { table, key } => {
-                store.stage_delete(&mut group.batch, &layout::record_key(&table, &key))
-            }
+            Change::Delete { table, key } => store.stage_delete(&mut group.batch, &layout::record_key(&table, &key)),
         }
     }
     head.number += 1;
@@ -419,43 +345,21 @@ fn stage(store: &mut Store, group: &mut Group, head: &mut Head, request: Request
         store.stage_put(&mut group.batch, layout::event_key(head.latest), &event);
         group.events.push((head.latest, event));
     }
-    let committed = Committed {
-        number: head.number,
-        first_cursor,
-        last_cursor: head.latest,
-    };
+    let committed = Committed { number: head.number, first_cursor, last_cursor: head.latest };
     group.answers.push((request.reply, committed));
 }
 
 /// The key begins with the batch's number: in order of time, and the same record can be set aside twice.
-fn move_aside(
-    store: &Store,
-    number: u64,
-    table: &str,
-    key: &str,
-    why: &str,
-) -> Result<Batch, CommitError> {
+fn move_aside(store: &Store, number: u64, table: &str, key: &str, why: &str) -> Result<Batch, CommitError> {
     let bytes = store
         .get(&layout::record_key(table, key))
         .map_err(|fault| CommitError::Record {
             table: table.into(),
             key: key.into(),
-            source: ReadError::Store {
-                source: Arc::new(fault),
-            },
+            source: ReadError::Store { source: Arc::new(fault) },
         })?
-        .ok_or_else(|| CommitError::NoRecord {
-            table: table.into(),
-            key: key.into(),
-        })?;
-    let record = envelope::encode(&SetAside::new(table, key, bytes, why)).map_err(|source| {
-        CommitError::Encode {
-            source: Arc::new(source),
-        }
-    })?;
-    Ok(Batch::default().delete(table.to_owned(), key).put(
-        SET_ASIDE,
-        format!("{number:020}"),
-        record,
-    ))
+        .ok_or_else(|| CommitError::NoRecord { table: table.into(), key: key.into() })?;
+    let record = envelope::encode(&SetAside::new(table, key, bytes, why))
+        .map_err(|source| CommitError::Encode { source: Arc::new(source) })?;
+    Ok(Batch::default().delete(table.to_owned(), key).put(SET_ASIDE, format!("{number:020}"), record))
 }

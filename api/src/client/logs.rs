@@ -1,0 +1,30 @@
+//! The serial log of a VM, as it was written, optionally on and on.
+
+use super::error::{ClientError, root_cause};
+use super::http::{Client, shown};
+use bytes::Bytes;
+use reqwest::Response;
+
+pub struct Logs {
+    response: Response,
+    url: String,
+}
+
+impl Client {
+    /// With `follow` the stream goes on until the VM is gone.
+    pub async fn logs(&self, vm: &str, follow: bool) -> Result<Logs, ClientError> {
+        let mut url = self.url(&["v1", "vms", vm, "logs"])?;
+        if follow {
+            url.query_pairs_mut().append_pair("follow", "true");
+        }
+        let response = self.get_stream(url).await?;
+        Ok(Logs { url: shown(response.url()), response })
+    }
+}
+
+impl Logs {
+    /// `None` at the end. Cancel: nothing is lost.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        self.response.chunk().await.map_err(|error| ClientError::Lost { url: self.url.clone(), reason: root_cause(&error) })
+    }
+}

@@ -1,0 +1,101 @@
+//! QEMU's command line and the guest kernel's, from a plan. Pure. Each word was measured (QEMU 7.2); the reasons are at the words.
+
+use super::super::{MachinePlan, NicPlan};
+use super::gate::FIRST_INHERITED;
+use super::layout::{CONSOLE_LOG, DISK, EVENTS_LOG};
+use std::path::Path;
+
+/// What executes the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceleration {
+    Kvm,
+    /// Emulated; works everywhere. `tsc_khz`: the frequency of this machine's TSC, absent where it has none.
+    Tcg {
+        tsc_khz: Option<u64>,
+    },
+}
+
+impl Acceleration {
+    pub fn name(self) -> &'static str {
+        match self {
+            Acceleration::Kvm => "kvm",
+            Acceleration::Tcg { .. } => "tcg",
+        }
+    }
+}
+
+/// What a process's own arguments say about whose it is: the sweep finds remains by it.
+pub fn mark(owner: &str, vm: domain::VmId) -> String {
+    format!("hearth-{owner}-{vm}")
+}
+
+/// The arguments, the program's name first. Files of the VM are named without a folder: the process works in the VM's folder.
+pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, kernel: &Path, initrd: &Path) -> Vec<String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let (memory, vcpus) = (plan.mem_mib.to_string(), plan.vcpus.to_string());
+    let (kernel, initrd, cmdline) = (text(kernel), text(initrd), kernel_cmdline(plan, acceleration));
+    let mark = mark(owner, plan.vm);
+    let cpu = match acceleration {
+        Acceleration::Kvm => "host",
+        // Less would lack what x86-64-v2 images need.
+        Acceleration::Tcg { .. } => "max",
+    };
+    let socket = |id: &str, at: i32| format!("socket,id={id},fd={},server=on,wait=off", FIRST_INHERITED + at);
+    let events = format!("{},logfile={EVENTS_LOG},logappend=on", socket("events", 1));
+    let console = format!("{},logfile={CONSOLE_LOG},logappend=on", socket("console", 3));
+    // discard: what the guest trims is given back. werror's default holds the guest when the host's disk is full, and `cont` goes on.
+    let drive = format!("id=root,if=none,file={DISK},format=qcow2,discard=unmap");
+    let mut words: Vec<&str> = vec!["qemu-system-x86_64", "-name", &mark];
+    words.extend(["-M", "microvm,x-option-roms=off,isa-serial=on,rtc=on", "-accel", acceleration.name(), "-cpu", cpu]);
+    words.extend(["-smp", &vcpus, "-m", &memory, "-nodefaults", "-no-user-config", "-nographic", "-S"]);
+    // A reboot ends the process, and the owner of the VM decides what follows. A panic is told apart from it by pvpanic.
+    words.extend(["-no-reboot", "-action", "panic=exit-failure", "-device", "pvpanic"]);
+    words.extend(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
+    words.extend(["-global", "virtio-mmio.force-legacy=false", "-kernel", &kernel, "-initrd", &initrd, "-append", &cmdline]);
+    let control = socket("control", 0);
+    words.extend(["-chardev", &control, "-mon", "chardev=control,mode=control"]);
+    words.extend(["-chardev", &events, "-mon", "chardev=events,mode=control"]);
+    words.extend(["-chardev", &console, "-serial", "chardev:console"]);
+    words.extend(["-drive", &drive, "-device", "virtio-blk-device,drive=root"]);
+    let agent = socket("agent", 2);
+    words.extend(["-chardev", &agent, "-device", "virtio-serial-device"]);
+    words.extend(["-device", "virtserialport,chardev=agent,name=agent.0"]);
+    words.extend(["-device", "virtio-rng-device"]);
+    words.extend(["-device", "virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on"]);
+    let nic = plan.nic.as_ref().map(network);
+    if let Some([netdev, device]) = &nic {
+        words.extend(["-netdev", netdev, "-device", device]);
+    }
+    words.into_iter().map(str::to_owned).collect()
+}
+
+fn network(nic: &NicPlan) -> [String; 2] {
+    let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+    [format!("tap,id=nic,ifname={},script=no,downscript=no", nic.tap), format!("virtio-net-device,netdev=nic,mac={mac}")]
+}
+
+fn kernel_cmdline(plan: &MachinePlan, acceleration: Acceleration) -> String {
+    // quiet: serial output is slow when emulated. reboot=t panic=-1: both end as a reset, which ends the process.
+    let mut words = vec!["console=ttyS0".to_owned(), "quiet".into(), "panic=-1".into(), "reboot=t".into()];
+    if let Acceleration::Tcg { tsc_khz } = acceleration {
+        // An emulated guest measures its TSC against timers that a busy host delays, and then hangs at boot: every one of 12 tries.
+        words.extend(tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
+        words.extend(["tsc=reliable".into(), "no_timer_check".into()]);
+    }
+    words.extend(["root=/dev/vda".into(), "rw".into(), format!("hearth.hostname={}", plan.hostname)]);
+    if let Some(nic) = &plan.nic {
+        // A kernel with this driver built in makes dummy0 before eth0, and the agent gives its address to the first Ethernet interface.
+        words.push("dummy.numdummies=0".into());
+        words.push(format!("hearth.ip={}/{}", nic.address, nic.prefix));
+        words.push(format!("hearth.gw={}", nic.gateway));
+        if !nic.dns.is_empty() {
+            let servers: Vec<String> = nic.dns.iter().map(ToString::to_string).collect();
+            words.push(format!("hearth.dns={}", servers.join(",")));
+        }
+    }
+    words.extend(plan.cmdline.clone());
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests;

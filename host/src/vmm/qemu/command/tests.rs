@@ -1,0 +1,60 @@
+//! The command lines as they must be, word for word: a change here changes every guest.
+
+use super::super::super::DiskPlan;
+use super::*;
+use domain::VmId;
+
+fn plan(nic: Option<NicPlan>) -> MachinePlan {
+    let vm = VmId::from_bits(7);
+    MachinePlan {
+        vm,
+        hostname: "web-1".into(),
+        vcpus: 2,
+        mem_mib: 256,
+        kernel: "/images/k".into(),
+        initrd: None,
+        disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
+        nic,
+        cmdline: Some("debug".into()),
+    }
+}
+
+fn nic() -> NicPlan {
+    NicPlan {
+        tap: "hth0".into(),
+        mac: [0x52, 0x54, 0, 1, 2, 0xff],
+        address: [10, 77, 0, 5].into(),
+        prefix: 16,
+        gateway: [10, 77, 0, 1].into(),
+        dns: vec![[10, 77, 0, 1].into(), [9, 9, 9, 9].into()],
+    }
+}
+
+#[test]
+fn the_emulated_machine_with_network() {
+    let tcg = Acceleration::Tcg { tsc_khz: Some(2_445_432) };
+    let words = arguments(&plan(Some(nic())), "o1", tcg, Path::new("/images/k"), Path::new("/boot/i.cpio"));
+    let golden = "qemu-system-x86_64 -name hearth-o1-vm_00000000000000000000000007 \
+        -M microvm,x-option-roms=off,isa-serial=on,rtc=on -accel tcg -cpu max -smp 2 -m 256 -nodefaults -no-user-config -nographic -S \
+        -no-reboot -action panic=exit-failure -device pvpanic \
+        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+        -global virtio-mmio.force-legacy=false -kernel /images/k -initrd /boot/i.cpio -append \
+        console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2445432 tsc=reliable no_timer_check root=/dev/vda rw \
+        hearth.hostname=web-1 dummy.numdummies=0 hearth.ip=10.77.0.5/16 hearth.gw=10.77.0.1 hearth.dns=10.77.0.1,9.9.9.9 debug \
+        -chardev socket,id=control,fd=5,server=on,wait=off -mon chardev=control,mode=control \
+        -chardev socket,id=events,fd=6,server=on,wait=off,logfile=events.log,logappend=on -mon chardev=events,mode=control \
+        -chardev socket,id=console,fd=8,server=on,wait=off,logfile=console.log,logappend=on -serial chardev:console \
+        -drive id=root,if=none,file=disk.qcow2,format=qcow2,discard=unmap -device virtio-blk-device,drive=root \
+        -chardev socket,id=agent,fd=7,server=on,wait=off -device virtio-serial-device \
+        -device virtserialport,chardev=agent,name=agent.0 -device virtio-rng-device \
+        -device virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on \
+        -netdev tap,id=nic,ifname=hth0,script=no,downscript=no -device virtio-net-device,netdev=nic,mac=52:54:00:01:02:ff";
+    assert_eq!(words.join(" "), golden);
+}
+
+#[test]
+fn the_accelerated_machine_without_network() {
+    let words = arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio")).join(" ");
+    assert!(words.contains("-accel kvm -cpu host"), "{words}");
+    assert!(!words.contains("tsc") && !words.contains("netdev") && !words.contains("hearth.ip"), "{words}");
+}

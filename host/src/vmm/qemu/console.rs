@@ -1,0 +1,201 @@
+//! The serial console: a bounded log that QEMU appends to, and attachments that follow it and type. Owns the log's size; QEMU owns its
+//! content.
+//!
+//! Output is read from the log alone, woken by inotify, so that history and what follows join without a gap or a repetition, and any
+//! number may read. QEMU serves one client on the console's socket: the attachments share one connection for what they type.
+
+use super::super::VmmError;
+use super::layout::{self, CONSOLE_LOG, CONSOLE_SOCKET, EVENTS_LOG};
+use super::process;
+use super::run::lock;
+use nix::{
+    fcntl::{FallocateFlags, fallocate},
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify},
+};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    },
+    path::PathBuf,
+    sync::{Arc, Mutex, Weak},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, unix::AsyncFd},
+    net::{UnixStream, unix::OwnedWriteHalf},
+    task::AbortHandle,
+};
+
+/// The log is cut to [`KEPT_BYTES`] when it is longer than this: days of a quiet guest, minutes of a talkative one.
+pub const MOST_LOG_BYTES: u64 = 4 << 20;
+pub const KEPT_BYTES: u64 = MOST_LOG_BYTES / 2;
+/// Holds some 5,000 events; only the last two or three are ever read.
+const MOST_EVENT_BYTES: u64 = 1 << 20;
+const CHUNK: usize = 16 * 1024;
+/// What waits for an attachment that does not read; the log holds the rest.
+const PIPE: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub struct ConsoleLog {
+    folder: PathBuf,
+    /// How many bytes were cut from the log's beginning, while this driver lives. Held during each read and cut.
+    cut: Mutex<u64>,
+    input: Mutex<Weak<Input>>,
+}
+
+/// The connection that keystrokes go through. QEMU writes output to it too, which must be read lest the guest's serial port stalls.
+#[derive(Debug)]
+struct Input {
+    writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    drain: AbortHandle,
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.drain.abort();
+    }
+}
+
+impl ConsoleLog {
+    pub fn new(folder: PathBuf) -> Arc<Self> {
+        Arc::new(Self { folder, cut: Mutex::new(0), input: Mutex::new(Weak::new()) })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(CONSOLE_LOG)
+    }
+
+    /// The last `bytes` of the log; empty when there is none.
+    pub fn tail(&self, bytes: u64) -> io::Result<Vec<u8>> {
+        let cut = lock(&self.cut);
+        let file = match File::open(self.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
+        let len = file.metadata()?.len();
+        let wanted = len.min(bytes).min(MOST_LOG_BYTES);
+        let mut content = vec![0; wanted as usize];
+        let read = file.read_at(&mut content, len - wanted)?;
+        content.truncate(read);
+        drop(cut);
+        Ok(content)
+    }
+
+    /// Cuts the logs where they have grown too long.
+    pub fn trim(&self) -> io::Result<()> {
+        let mut cut = lock(&self.cut);
+        if let Ok(file) = File::options().read(true).append(true).open(self.path()) {
+            *cut += cut_front(&file, MOST_LOG_BYTES, KEPT_BYTES)?;
+        }
+        if let Ok(file) = File::options().read(true).append(true).open(self.folder.join(EVENTS_LOG)) {
+            cut_front(&file, MOST_EVENT_BYTES, MOST_EVENT_BYTES / 2)?;
+        }
+        Ok(())
+    }
+
+    /// History first, then what follows, and keystrokes the other way, until the returned end is dropped or shut down, or the VM removed.
+    pub fn attach(self: &Arc<Self>, history: u64) -> Result<DuplexStream, VmmError> {
+        let path = self.path();
+        let failed = |source| VmmError::Folder { path: path.clone(), source };
+        let file = File::options().create(true).append(true).read(true).mode(0o600).open(&path).map_err(failed)?;
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(|error| failed(error.into()))?;
+        let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
+        inotify.add_watch(&path, events).map_err(|error| failed(error.into()))?;
+        let changes = process::watched(inotify.into())?;
+        let start = {
+            let cut = lock(&self.cut);
+            let len = file.metadata().map_err(failed)?.len();
+            *cut + len.saturating_sub(history)
+        };
+        let (theirs, ours) = tokio::io::duplex(PIPE);
+        tokio::spawn(attend(Arc::clone(self), file, changes, start, ours));
+        Ok(theirs)
+    }
+
+    /// What is at that point of the log; moves the point on. Points count from before all cuts.
+    fn read(&self, file: &File, at: &mut u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let cut = lock(&self.cut);
+        *at = (*at).max(*cut);
+        let read = file.read_at(buffer, *at - *cut)?;
+        *at += read as u64;
+        Ok(read)
+    }
+
+    fn input(&self) -> io::Result<Arc<Input>> {
+        let mut shared = lock(&self.input);
+        if let Some(input) = shared.upgrade().filter(|input| !input.drain.is_finished()) {
+            return Ok(input);
+        }
+        let (mut reader, writer) = UnixStream::from_std(layout::connect(&self.folder, CONSOLE_SOCKET)?)?.into_split();
+        let drain = tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await }).abort_handle();
+        let input = Arc::new(Input { writer: tokio::sync::Mutex::new(writer), drain });
+        *shared = Arc::downgrade(&input);
+        Ok(input)
+    }
+}
+
+/// Cuts whole blocks from the front, in place, and says how many bytes. A writer in append mode goes on undisturbed.
+fn cut_front(file: &File, most: u64, keep: u64) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    if metadata.len() <= most {
+        return Ok(0);
+    }
+    let block = metadata.blksize().max(1);
+    let surplus = (metadata.len() - keep) / block * block;
+    if fallocate(file.as_fd(), FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, 0, surplus as i64).is_ok() {
+        return Ok(surplus);
+    }
+    // Not every file system can do that. What is written between these three calls is lost, and no more.
+    let mut kept = vec![0; (metadata.len() - surplus) as usize];
+    file.read_exact_at(&mut kept, surplus)?;
+    file.set_len(0)?;
+    (&*file).write_all(&kept)?;
+    Ok(surplus)
+}
+
+async fn attend(log: Arc<ConsoleLog>, file: File, changes: AsyncFd<OwnedFd>, start: u64, ours: DuplexStream) {
+    let (mut typed, mut shown) = tokio::io::split(ours);
+    let output = async {
+        let (mut at, mut buffer, mut told) = (start, vec![0; CHUNK], [0; 4096]);
+        loop {
+            loop {
+                match log.read(&file, &mut at, &mut buffer)? {
+                    0 => break,
+                    read => shown.write_all(&buffer[..read]).await?,
+                }
+            }
+            if file.metadata()?.nlink() == 0 {
+                return io::Result::Ok(());
+            }
+            // What changed since the watch was set, before the first read, is still told: nothing is missed.
+            changes.readable().await?.clear_ready();
+            // What is read is not looked at; a queue longer than this makes it readable again at the next change.
+            let _what_changed = nix::unistd::read(changes.get_ref(), &mut told);
+        }
+    };
+    let input = async {
+        let (mut buffer, mut connection) = (vec![0; CHUNK], None);
+        loop {
+            let read = typed.read(&mut buffer).await?;
+            if read == 0 {
+                return io::Result::Ok(());
+            }
+            // The VM may have been started anew since; a VM that does not run takes no input, and the attachment stays.
+            if connection.as_ref().is_none_or(|input: &Arc<Input>| input.drain.is_finished()) {
+                connection = log.input().ok();
+            }
+            if let Some(input) = &connection {
+                let _gone = input.writer.lock().await.write_all(&buffer[..read]).await;
+            }
+        }
+    };
+    tokio::select! {
+        result = output => tracing::trace!(?result, "a console's output ended"),
+        result = input => tracing::trace!(?result, "a console was left"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

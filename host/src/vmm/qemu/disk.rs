@@ -1,0 +1,159 @@
+//! The root disk: a qcow2 overlay over the image's raw file, its header written here (0.15 ms instead of 30 ms for a `qemu-img`). Owns
+//! the file's making; what the guest writes later is QEMU's.
+//!
+//! Clusters of 64 KiB: header, refcount table, first refcount block, L1 table. All of it is zero but a few bytes, so the file is sparse.
+//! Source: docs/interop/qcow2.txt of QEMU 7.2.
+
+use super::super::{DiskPlan, VmmError};
+use super::layout::storage_error;
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::{ffi::OsStrExt, fs::FileExt, fs::OpenOptionsExt},
+    path::Path,
+};
+
+const CLUSTER: u64 = 65_536;
+const SECTOR: u64 = 512;
+/// What one L1 entry covers: an L2 table of one cluster with 8-byte entries.
+const L1_REACH: u64 = CLUSTER / 8 * CLUSTER;
+/// Fixed by the format.
+const MOST_BACKING_NAME: usize = 1023;
+const BACKING_FORMAT: u32 = 0xE279_2ACA;
+const HEADER_V3: u32 = 104;
+
+/// Makes the disk; one that is there already stays. On an error nothing is left.
+pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
+    if disk.exists() {
+        return Ok(());
+    }
+    let base_error = |source| VmmError::Base { path: plan.base.clone(), source };
+    let base = plan.base.canonicalize().map_err(base_error)?;
+    let base_size = fs::metadata(&base).map_err(base_error)?.len();
+    let size = plan.size_bytes.unwrap_or(base_size);
+    if size < base_size {
+        return Err(VmmError::DiskTooSmall { asked: size, base: base_size });
+    }
+    let image = Overlay::new(&base, size).map_err(base_error)?;
+    let partial = disk.with_extension("partial");
+    let written = image.write(&partial).and_then(|()| fs::rename(&partial, disk)).and_then(|()| sync_folder(disk));
+    written.map_err(|source| {
+        // The first error is the one to report; a file that can't be removed is replaced at the next try.
+        let _removed = fs::remove_file(&partial);
+        storage_error(disk, source)
+    })
+}
+
+fn sync_folder(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// The parts of the file that are not zero.
+struct Overlay {
+    header: Vec<u8>,
+    clusters: u64,
+}
+
+impl Overlay {
+    fn new(base: &Path, size: u64) -> io::Result<Self> {
+        let name = base.as_os_str().as_bytes();
+        if name.len() > MOST_BACKING_NAME {
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, "longer than 1023 bytes"));
+        }
+        let size = size.next_multiple_of(SECTOR);
+        let l1_entries = size.div_ceil(L1_REACH).max(1);
+        let l1_clusters = (l1_entries * 8).div_ceil(CLUSTER);
+        let name_offset = u64::from(HEADER_V3) + 8 + 8 + 8;
+        let mut header = Vec::with_capacity(256);
+        header.extend(b"QFI\xfb");
+        header.extend(3_u32.to_be_bytes());
+        header.extend(name_offset.to_be_bytes());
+        header.extend((name.len() as u32).to_be_bytes());
+        header.extend(CLUSTER.trailing_zeros().to_be_bytes());
+        header.extend(size.to_be_bytes());
+        header.extend(0_u32.to_be_bytes()); // no encryption
+        header.extend((l1_entries as u32).to_be_bytes());
+        header.extend((3 * CLUSTER).to_be_bytes()); // L1 table
+        header.extend(CLUSTER.to_be_bytes()); // refcount table
+        header.extend(1_u32.to_be_bytes()); // of one cluster
+        header.extend([0; 4 + 8]); // no snapshots
+        header.extend([0; 3 * 8]); // no incompatible, compatible or autoclear features
+        header.extend(4_u32.to_be_bytes()); // refcounts of 16 bits
+        header.extend(HEADER_V3.to_be_bytes());
+        header.extend(BACKING_FORMAT.to_be_bytes());
+        header.extend(3_u32.to_be_bytes());
+        header.extend(b"raw\0\0\0\0\0");
+        header.extend([0; 8]); // end of the extensions
+        debug_assert_eq!(header.len() as u64, name_offset);
+        header.extend(name);
+        Ok(Self { header, clusters: 3 + l1_clusters })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.set_len(self.clusters * CLUSTER)?;
+        file.write_all_at(&self.header, 0)?;
+        file.write_all_at(&(2 * CLUSTER).to_be_bytes(), CLUSTER)?;
+        // One refcount block counts 32,768 clusters; an L1 table of that many would be a disk of 100 EiB.
+        let counts: Vec<u8> = (0..self.clusters).flat_map(|_| 1_u16.to_be_bytes()).collect();
+        file.write_all_at(&counts, 2 * CLUSTER)?;
+        file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::VmId;
+    use std::process::Command;
+
+    fn plan(base: &Path, size_bytes: Option<u64>) -> DiskPlan {
+        DiskPlan { vm: VmId::from_bits(1), base: base.into(), size_bytes }
+    }
+
+    #[test]
+    fn qemu_img_finds_no_fault_in_any_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.ext4");
+        File::create(&base).unwrap().set_len(1_000_001).unwrap();
+        for size in [None, Some(64 << 20), Some(8 << 40)] {
+            let disk = folder.path().join(format!("disk-{size:?}.qcow2"));
+            prepare(&plan(&base, size), &disk).unwrap();
+            let Ok(check) = Command::new("qemu-img").arg("check").arg(&disk).output() else {
+                eprintln!("SKIPPED: qemu-img is not installed");
+                return;
+            };
+            assert!(check.status.success(), "{check:?}");
+            let info = Command::new("qemu-img").args(["info", "--output=json"]).arg(&disk).output().unwrap();
+            let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
+            assert_eq!(info["virtual-size"], size.unwrap_or(1_000_448));
+            assert_eq!(info["backing-filename"], base.to_str().unwrap());
+            assert_eq!(info["backing-filename-format"], "raw");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.ext4");
+        let disk = folder.path().join("disk.qcow2");
+        assert!(matches!(prepare(&plan(&base, None), &disk), Err(VmmError::Base { .. })));
+        File::create(&base).unwrap().set_len(4096).unwrap();
+        assert!(matches!(prepare(&plan(&base, Some(512)), &disk), Err(VmmError::DiskTooSmall { asked: 512, base: 4096 })));
+        assert!(matches!(prepare(&plan(&base, None), &folder.path().join("no/disk")), Err(VmmError::Folder { .. })));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_an_existing_disk_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = storage_error(folder.path(), io::Error::from_raw_os_error(nix::libc::ENOSPC));
+        assert!(matches!(full, VmmError::DiskFull { .. }));
+        let base = folder.path().join("base.ext4");
+        File::create(&base).unwrap().set_len(4096).unwrap();
+        let disk = folder.path().join("disk.qcow2");
+        fs::write(&disk, b"precious").unwrap();
+        prepare(&plan(&base, None), &disk).unwrap();
+        assert_eq!(fs::read(&disk).unwrap(), b"precious");
+    }
+}

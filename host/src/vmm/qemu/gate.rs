@@ -1,0 +1,190 @@
+//! The gate: a process that exists, with its final pid, but holds before the VMM's first instruction until hearth lets it go. Owns the
+//! fork, the descriptors that the VMM inherits and the hold; does not know what it starts.
+//!
+//! ```text
+//!  hearth                          the new process
+//!    fork ------------------------> own session, descriptors, folder; reads the gate
+//!    writes down pid, start time       |
+//!    one byte  -----------------------> execve: the VMM
+//!    (or hearth dies: end of file) ---> ends
+//! ```
+//! Forked by hand, not by `std::process`: that one's `spawn` returns only after exec, so every held process would keep a thread.
+
+use super::super::VmmError;
+use super::process;
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    libc,
+    unistd::{ForkResult, Pid, fork, pipe2, write},
+};
+use std::{
+    ffi::CString,
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
+use tokio::{io::AsyncReadExt, net::unix::pipe};
+
+/// The first descriptor of [`Program::inherited`] in the new process, after the three standard ones, the gate and the report.
+pub const FIRST_INHERITED: i32 = 5;
+const GATE: i32 = 3;
+const REPORT: i32 = 4;
+/// Bound of [`Program::inherited`]; the child may not allocate.
+const MOST_INHERITED: usize = 8;
+const FIXED: usize = FIRST_INHERITED as usize;
+/// Sources are first moved up here, above every target, so that no target overwrites a source.
+const ABOVE_TARGETS: i32 = 64;
+const NO_ONE_RELEASED: i32 = 125;
+const EXEC_FAILED: i32 = 127;
+/// Time from the byte to exec; a page fault or two on a busy machine.
+const EXEC_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What is to be started.
+pub struct Program {
+    pub executable: CString,
+    pub arguments: Vec<CString>,
+    pub environment: Vec<CString>,
+    pub folder: OwnedFd,
+    pub log: OwnedFd,
+    pub null: OwnedFd,
+    /// Become the descriptors [`FIRST_INHERITED`] and up; nothing else of hearth is inherited.
+    pub inherited: Vec<OwnedFd>,
+}
+
+/// A held process. Dropped, it ends.
+#[derive(Debug)]
+pub struct Gate {
+    opening: OwnedFd,
+    report: OwnedFd,
+}
+
+/// What the child needs, made before the fork: it may only make system calls.
+struct Prepared {
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    executable: *const libc::c_char,
+    folder: i32,
+    sources: [i32; FIXED + MOST_INHERITED],
+    count: usize,
+}
+
+/// Forks and holds. Blocks for the length of a fork.
+#[allow(unsafe_code)]
+pub fn hold(program: &Program) -> Result<(u32, OwnedFd, Gate), VmmError> {
+    let spawn = |what: &str, error: Errno| VmmError::Spawn { detail: format!("{what}: {error}") };
+    let (gate, opening) = pipe2(OFlag::O_CLOEXEC).map_err(|error| spawn("pipe", error))?;
+    let (report, reporting) = pipe2(OFlag::O_CLOEXEC).map_err(|error| spawn("pipe", error))?;
+    let prepared = prepare(program, &gate, &reporting)?;
+    // SAFETY: the child calls nothing but `run`, which makes system calls on memory prepared above and never returns.
+    let pid: Pid = match unsafe { fork() }.map_err(|error| spawn("fork", error))? {
+        ForkResult::Child => unsafe { run(&prepared) },
+        ForkResult::Parent { child } => child,
+    };
+    let pid = pid.as_raw() as u32;
+    // Cannot be another's pid: our child keeps it until it is reaped, and nobody else reaps it.
+    let pidfd = process::open_pidfd(pid).map_err(|error| VmmError::Spawn { detail: format!("pidfd: {error}") })?;
+    Ok((pid, pidfd, Gate { opening, report }))
+}
+
+fn prepare(program: &Program, gate: &OwnedFd, reporting: &OwnedFd) -> Result<Prepared, VmmError> {
+    if program.inherited.len() > MOST_INHERITED {
+        return Err(VmmError::Spawn { detail: "too many descriptors to inherit".into() });
+    }
+    let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+    let mut sources = [-1; FIXED + MOST_INHERITED];
+    let fixed = [&program.null, &program.log, &program.log, gate, reporting];
+    for (source, fd) in sources.iter_mut().zip(fixed.into_iter().chain(&program.inherited)) {
+        *source = fd.as_raw_fd();
+    }
+    Ok(Prepared {
+        argv: pointers(&program.arguments),
+        envp: pointers(&program.environment),
+        executable: program.executable.as_ptr(),
+        folder: program.folder.as_raw_fd(),
+        sources,
+        count: FIXED + program.inherited.len(),
+    })
+}
+
+/// The child from fork to exec.
+///
+/// # Safety
+/// Runs between fork and exec of a process with threads: only async-signal-safe calls, no allocation, no lock, no panic.
+#[allow(unsafe_code)]
+unsafe fn run(prepared: &Prepared) -> ! {
+    // SAFETY: plain system calls; pointers come from `Program`, which outlives the fork, and end on null.
+    unsafe {
+        libc::setsid();
+        libc::umask(0o077);
+        let mut failed = libc::fchdir(prepared.folder) < 0;
+        let mut raised = [-1; FIXED + MOST_INHERITED];
+        let mut at = 0;
+        while at < prepared.count {
+            raised[at] = libc::fcntl(prepared.sources[at], libc::F_DUPFD_CLOEXEC, ABOVE_TARGETS);
+            failed |= raised[at] < 0;
+            at += 1;
+        }
+        at = 0;
+        while at < prepared.count {
+            let target = at as i32;
+            // The gate and the report must close at exec: that is the sign that it succeeded.
+            let flags = if target == GATE || target == REPORT { libc::O_CLOEXEC } else { 0 };
+            failed |= libc::dup3(raised[at], target, flags) < 0;
+            at += 1;
+        }
+        // Nothing of hearth may live on in a guest's VMM: sockets, journals, other gates.
+        failed |= libc::syscall(libc::SYS_close_range, prepared.count as u32, u32::MAX, 0) < 0;
+        failed |= libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0;
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        // Rust ignores SIGPIPE, and what is ignored stays so over exec.
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        if failed {
+            give_up();
+        }
+        let mut byte = 0_u8;
+        loop {
+            match libc::read(GATE, (&raw mut byte).cast(), 1) {
+                1 => break,
+                // hearth is gone, or has thought better of it.
+                0 => libc::_exit(NO_ONE_RELEASED),
+                _ if *libc::__errno_location() == libc::EINTR => {}
+                _ => libc::_exit(NO_ONE_RELEASED),
+            }
+        }
+        libc::execve(prepared.executable, prepared.argv.as_ptr(), prepared.envp.as_ptr());
+        give_up()
+    }
+}
+
+/// # Safety
+/// As [`run`].
+#[allow(unsafe_code)]
+unsafe fn give_up() -> ! {
+    // SAFETY: writes four bytes of its own stack to the report.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(REPORT, (&raw const errno).cast(), size_of::<i32>());
+        libc::_exit(EXEC_FAILED)
+    }
+}
+
+impl Gate {
+    /// Lets the process run; returns when the VMM's program is in it.
+    pub async fn release(self) -> Result<(), VmmError> {
+        let spawn = |error: std::io::Error| VmmError::Spawn { detail: error.to_string() };
+        // A broken pipe means that the process has ended; the report says why.
+        let _released = write(&self.opening, b"r");
+        let mut report = pipe::Receiver::from_owned_fd(self.report).map_err(spawn)?;
+        let mut errno = Vec::new();
+        match tokio::time::timeout(EXEC_DEADLINE, report.read_to_end(&mut errno)).await {
+            Err(_) => Err(VmmError::Timeout { call: "exec", after_ms: EXEC_DEADLINE.as_millis() as u64 }),
+            Ok(Err(error)) => Err(spawn(error)),
+            Ok(Ok(_)) => match errno.try_into().map(i32::from_ne_bytes) {
+                Ok(errno) => Err(VmmError::Spawn { detail: std::io::Error::from_raw_os_error(errno).to_string() }),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Where the files of a VM are, and how its sockets are reached. Owns names; decides nothing.
+//!
+//! Unix socket paths end at 107 bytes and a data directory may be longer, so sockets are bound and connected through an open folder
+//! (`/proc/self/fd/N/name`), and the VMM gets them as listening descriptors.
+
+use super::super::VmmError;
+use domain::VmId;
+use nix::{
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
+};
+use std::{
+    fs, io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{
+            fs::DirBuilderExt,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+pub const DISK: &str = "disk.qcow2";
+pub const CONTROL_SOCKET: &str = "qmp.sock";
+pub const EVENTS_SOCKET: &str = "events.sock";
+pub const AGENT_SOCKET: &str = "agent.sock";
+pub const CONSOLE_SOCKET: &str = "console.sock";
+pub const CONSOLE_LOG: &str = "console.log";
+/// What the monitor of events wrote in the newest launch; tells how it ended, also when nobody watched.
+pub const EVENTS_LOG: &str = "events.log";
+/// What QEMU itself printed in the newest launch.
+pub const VMM_LOG: &str = "qemu.log";
+/// The process of the newest launch, so that `clean` needs no record.
+pub const NOTE: &str = "machine.json";
+
+/// In the order of the descriptors that the VMM inherits.
+pub const SOCKETS: [&str; 4] = [CONTROL_SOCKET, EVENTS_SOCKET, AGENT_SOCKET, CONSOLE_SOCKET];
+
+/// The folders under the data directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    data: PathBuf,
+}
+
+impl Layout {
+    pub fn new(data: PathBuf) -> Self {
+        Self { data }
+    }
+
+    pub fn vms(&self) -> PathBuf {
+        self.data.join("vms")
+    }
+
+    /// Initramfs images that VMs with the same kernel share.
+    pub fn boot(&self) -> PathBuf {
+        self.data.join("boot")
+    }
+
+    pub fn vm(&self, vm: VmId) -> PathBuf {
+        self.vms().join(vm.to_string())
+    }
+
+    pub fn file(&self, vm: VmId, name: &str) -> PathBuf {
+        self.vm(vm).join(name)
+    }
+
+    /// The VMs that have a folder.
+    pub fn present(&self) -> io::Result<Vec<VmId>> {
+        let entries = match fs::read_dir(self.vms()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<VmId>().ok()));
+        }
+        Ok(found)
+    }
+}
+
+/// Makes a folder that only its owner may enter, and those above it.
+pub fn make_folder(path: &Path) -> Result<(), VmmError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| storage_error(path, source))
+}
+
+/// "No space" is told apart: it has a remedy of its own.
+pub fn storage_error(path: &Path, source: io::Error) -> VmmError {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => VmmError::DiskFull { path: path.into() },
+        _ => VmmError::Folder { path: path.into(), source },
+    }
+}
+
+/// Absent is no error.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    Ok(open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+fn through(folder: &OwnedFd, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))
+}
+
+/// A listening socket; an older file of that name is replaced.
+pub fn listen(folder: &OwnedFd, name: &str) -> io::Result<UnixListener> {
+    let path = through(folder, name);
+    remove_file(&path)?;
+    UnixListener::bind(path)
+}
+
+/// Blocks for no time worth the name: a full backlog is an error, not a wait.
+pub fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
+    let folder = open_folder(folder)?;
+    let stream = UnixStream::connect(through(&folder, name))?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// The last lines of a small text file, at most `bytes` of it; empty when there is none.
+pub fn tail_text(path: &Path, bytes: usize) -> String {
+    let content = fs::read(path).unwrap_or_default();
+    let from = content.len().saturating_sub(bytes);
+    String::from_utf8_lossy(&content[from..]).trim().to_owned()
+}

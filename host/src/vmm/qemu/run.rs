@@ -1,0 +1,159 @@
+//! One launch of a VM as this driver sees it: the process, the gate while it holds, and how it ended. Owns the watch over the process; does
+//! not own the guest: dropped, a run that was released goes on, one that was held ends.
+
+use super::super::VmmError;
+use super::console::ConsoleLog;
+use super::gate::Gate;
+use super::layout::{EVENTS_LOG, VMM_LOG, tail_text};
+use super::process::{self, Ended};
+use super::qmp::{self, Farewell};
+use domain::vm::{Exit, Machine};
+use nix::sys::signal::Signal;
+use std::{
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{io::unix::AsyncFd, sync::watch, task::AbortHandle};
+
+/// QEMU's last lines, as much as fits an error.
+const TAIL_BYTES: usize = 600;
+/// SIGTERM ends QEMU in 15 ms after it has written its disks out; a slow disk may need this.
+const POLITE_WAIT: Duration = Duration::from_secs(3);
+/// After SIGKILL only the kernel's own work is left, on a loaded machine.
+const FORCED_WAIT: Duration = Duration::from_secs(10);
+/// How often the sizes of a VM's logs are looked at: at the serial port's fastest (about 2 MiB/s emulated) 10 MiB come in between.
+const LOG_CHECK: Duration = Duration::from_secs(5);
+
+pub struct Run {
+    pub machine: Machine,
+    pidfd: OwnedFd,
+    gate: Mutex<Option<Gate>>,
+    exit: watch::Receiver<Option<Exit>>,
+    session: Mutex<Option<UnixStream>>,
+    watcher: AbortHandle,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.watcher.abort();
+    }
+}
+
+/// A lock whose holder panicked still guards plain values.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Run {
+    /// Begins to watch the process. To be called within a runtime.
+    pub fn watch(
+        machine: Machine,
+        pidfd: OwnedFd,
+        gate: Option<Gate>,
+        folder: PathBuf,
+        console: Arc<ConsoleLog>,
+    ) -> Result<Arc<Self>, VmmError> {
+        let copy = pidfd.try_clone().map_err(|error| VmmError::Spawn { detail: error.to_string() })?;
+        let watched = process::watched(copy)?;
+        let (told, exit) = watch::channel(None);
+        let watcher = tokio::spawn(watch_process(watched, folder, console, told)).abort_handle();
+        Ok(Arc::new(Self { machine, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watcher }))
+    }
+
+    pub fn take_gate(&self) -> Option<Gate> {
+        lock(&self.gate).take()
+    }
+
+    pub fn is_held(&self) -> bool {
+        lock(&self.gate).is_some()
+    }
+
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit.borrow().clone()
+    }
+
+    /// Cancel: nothing is lost.
+    pub async fn exited(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(told) => told.clone().unwrap_or(Exit::Unknown),
+            // The watch ends without a word only when the driver is dropped.
+            Err(_) => Exit::Unknown,
+        }
+    }
+
+    /// Ends the process: asked first, by force after a wait. Returns when it is gone.
+    pub async fn kill(&self) -> Result<(), VmmError> {
+        if self.exit().is_some() {
+            return Ok(());
+        }
+        let failed = |error: std::io::Error| VmmError::Refused { call: "kill", detail: error.to_string() };
+        // Nothing of the VMM runs in a held process: there is nobody to be asked.
+        if self.take_gate().is_none() {
+            process::signal(&self.pidfd, Signal::SIGTERM).map_err(failed)?;
+            if process::gone_within(&self.pidfd, POLITE_WAIT).await? {
+                return self.told().await;
+            }
+        }
+        process::signal(&self.pidfd, Signal::SIGKILL).map_err(failed)?;
+        if process::gone_within(&self.pidfd, FORCED_WAIT).await? {
+            return self.told().await;
+        }
+        Err(VmmError::Timeout { call: "kill", after_ms: FORCED_WAIT.as_millis() as u64 })
+    }
+
+    /// The watch has reaped it once it tells; a zombie would keep the cgroup busy.
+    async fn told(&self) -> Result<(), VmmError> {
+        let _exit = tokio::time::timeout(FORCED_WAIT, self.exited()).await;
+        Ok(())
+    }
+
+    /// The stream of the newest session with the agent; the one before is ended, since QEMU serves one at a time.
+    pub fn replace_session(&self, newer: Option<UnixStream>) {
+        if let Some(older) = std::mem::replace(&mut *lock(&self.session), newer) {
+            let _ended = older.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+async fn watch_process(pidfd: AsyncFd<OwnedFd>, folder: PathBuf, console: Arc<ConsoleLog>, told: watch::Sender<Option<Exit>>) {
+    let mut check = tokio::time::interval(LOG_CHECK);
+    check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = process::gone(&pidfd) => break,
+            _ = check.tick() => {
+                let console = Arc::clone(&console);
+                // Trimming is a help: what fails now is tried again at the next check.
+                let _trimmed = tokio::task::spawn_blocking(move || console.trim()).await;
+            }
+        }
+    }
+    let exit = explain(&folder, process::reap(pidfd.get_ref()));
+    tracing::debug!(folder = %folder.display(), ?exit, "a VMM ended");
+    told.send_replace(Some(exit));
+}
+
+/// Why it ended: QEMU's own events first, then the status. A process that is not our child gives no status; it ran and left no event, and
+/// QEMU leaves one on every way out but a deadly signal, so it is taken as killed by SIGKILL.
+pub fn explain(folder: &Path, ended: Ended) -> Exit {
+    let events = std::fs::read(folder.join(EVENTS_LOG)).unwrap_or_default();
+    match (qmp::farewell(&String::from_utf8_lossy(&events)), ended) {
+        (Some(Farewell::Panic), _) => Exit::GuestPanic,
+        (Some(Farewell::Shutdown), _) => Exit::GuestShutdown,
+        (Some(Farewell::Reset), _) => Exit::GuestReboot,
+        (Some(Farewell::Told), _) => Exit::Killed { signal: Signal::SIGTERM as i32 },
+        (None, Ended::Signal(signal)) => Exit::Killed { signal },
+        (None, Ended::Code(0)) => Exit::Unknown,
+        (None, Ended::Code(code)) => Exit::Failed { code, detail: last_words(folder) },
+        (None, Ended::Untold) => Exit::Killed { signal: Signal::SIGKILL as i32 },
+    }
+}
+
+/// QEMU's own last lines, or a hint where there are none.
+pub fn last_words(folder: &Path) -> String {
+    let tail = tail_text(&folder.join(VMM_LOG), TAIL_BYTES);
+    if tail.is_empty() { "qemu said nothing".into() } else { tail }
+}

@@ -1,0 +1,367 @@
+//! The QEMU driver with real guests. Needs HEARTH_IMAGES (folder with `hearth-kernel/vmlinux` or `debian-kernel/vmlinux` and
+//! `debian-kernel/modules.cpio`, and `busybox/rootfs.ext4`) and HEARTH_AGENT (the agent program); without them each test says SKIPPED.
+
+// Helpers of tests are not seen as tests by the lint.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/contract.rs"]
+mod contract;
+
+use contract::{HELLO, Images, SOON, end, plan, start};
+use domain::{
+    Attempt, VmId,
+    vm::{Exit, Inspection},
+};
+use host::{
+    guest::GuestSession,
+    vmm::{
+        NicPlan, Vmm,
+        qemu::{AccelerationChoice, Qemu, QemuOptions},
+    },
+};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Two at a time at most: each emulated guest fills a core while it boots.
+static SLOTS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
+
+struct Lab {
+    data: tempfile::TempDir,
+    images: Images,
+    agent: Vec<u8>,
+    owner: String,
+    vm: VmId,
+    _slot: tokio::sync::SemaphorePermit<'static>,
+}
+
+fn images() -> Option<(Images, Vec<u8>)> {
+    let folder = PathBuf::from(std::env::var_os("HEARTH_IMAGES")?);
+    let agent = std::fs::read(std::env::var_os("HEARTH_AGENT")?).ok()?;
+    let own = folder.join("hearth-kernel/vmlinux");
+    let rootfs = folder.join("busybox/rootfs.ext4");
+    let images = if own.exists() && std::env::var_os("HEARTH_DEBIAN_KERNEL").is_none() {
+        Images { kernel: own, initrd: None, rootfs }
+    } else {
+        let modules = folder.join("debian-kernel/modules.cpio");
+        Images { kernel: folder.join("debian-kernel/vmlinux"), initrd: Some(modules), rootfs }
+    };
+    Some((images, agent))
+}
+
+/// A failed test must not leave a guest running; what a good one left, it has complained of.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for pid in marked(&self.owner) {
+            kill_9(pid);
+        }
+    }
+}
+
+impl Lab {
+    async fn open(test: &str) -> Option<Self> {
+        let Some((images, agent)) = images() else {
+            eprintln!("SKIPPED: {test} needs HEARTH_IMAGES and HEARTH_AGENT");
+            return None;
+        };
+        let slot = SLOTS.acquire().await.unwrap();
+        let (owner, vm) = (format!("t{:08x}", rand::random::<u32>()), VmId::from_bits(rand::random()));
+        Some(Self { data: tempfile::tempdir().unwrap(), images, agent, owner, vm, _slot: slot })
+    }
+
+    async fn driver(&self) -> Qemu {
+        let options = QemuOptions {
+            // Longer than a socket's path may be.
+            data: self
+                .data
+                .path()
+                .join("a-data-directory-with-a-name-so-long-that-no-unix-socket-below-it-has-a-path-of-107-bytes"),
+            owner: self.owner.clone(),
+            agent: self.agent.clone(),
+            acceleration: AccelerationChoice::Tcg,
+            ..QemuOptions::default()
+        };
+        Qemu::detect(options).await.unwrap()
+    }
+
+    async fn booted(&self, qemu: &Qemu) -> (domain::vm::Machine, std::sync::Arc<dyn GuestSession>) {
+        let machine = start(qemu, &plan(self.vm, &self.images), 1).await;
+        let guest = qemu.guest(self.vm, &machine, HELLO).await.expect("hello");
+        (machine, guest)
+    }
+}
+
+async fn output(guest: &dyn GuestSession, argv: &[&str]) -> String {
+    let request = api::guest::ExecRequest { argv: argv.iter().map(|&word| word.to_owned()).collect(), ..Default::default() };
+    let collected = guest.exec(request).await.unwrap().collect(4096).await.unwrap();
+    String::from_utf8_lossy(&collected.stdout).trim().to_owned()
+}
+
+fn kill_9(pid: u32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// Whether the process is there and not a zombie.
+fn lives(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+async fn within(deadline: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let from = Instant::now();
+    while !holds() {
+        assert!(from.elapsed() < deadline, "{what} within {deadline:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The processes that say in their arguments that they are this owner's.
+fn marked(owner: &str) -> Vec<u32> {
+    let mark = format!("hearth-{owner}-");
+    let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let arguments = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    pids.filter(|pid| String::from_utf8_lossy(&arguments(pid)).contains(&mark)).collect()
+}
+
+fn traces(owner: &str) -> Vec<String> {
+    let mut found: Vec<String> = marked(owner).into_iter().map(|pid| format!("process {pid}")).collect();
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        let group = Path::new(root).join(format!("hearth-{owner}"));
+        for entry in std::fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+            found.push(format!("cgroup {:?}", entry.path()));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_of_a_life() {
+    let Some(lab) = Lab::open("keeps_the_contract_of_a_life").await else { return };
+    let qemu = lab.driver().await;
+    contract::lives_and_leaves_nothing(&qemu, lab.vm, &lab.images).await;
+    contract::held_ends_and_is_replaced(&qemu, lab.vm, &lab.images).await;
+    assert_eq!(traces(&lab.owner), Vec::<String>::new());
+    let vms = lab.data.path().read_dir().unwrap().next().unwrap().unwrap().path().join("vms");
+    assert_eq!(vms.read_dir().unwrap().count(), 0);
+    qemu.sweep(&[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_of_ends_and_sweeps() {
+    let Some(lab) = Lab::open("keeps_the_contract_of_ends_and_sweeps").await else { return };
+    let qemu = lab.driver().await;
+    contract::guest_ends_by_itself(&qemu, lab.vm, &lab.images).await;
+    contract::sweep_spares_the_known(&qemu, [lab.vm, VmId::from_bits(rand::random())], &lab.images).await;
+    qemu.sweep(&[]).await.unwrap();
+    assert_eq!(traces(&lab.owner), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_boots_execs_pauses_and_its_killing_is_seen() {
+    let Some(lab) = Lab::open("a_guest_boots_execs_pauses_and_its_killing_is_seen").await else { return };
+    let qemu = lab.driver().await;
+    let from = Instant::now();
+    let (machine, guest) = lab.booted(&qemu).await;
+    eprintln!("hello after {:?}: {:?}", from.elapsed(), guest.info());
+    assert_eq!(output(&*guest, &["uname", "-r"]).await, guest.info().kernel_release);
+    assert!(qemu.usage(lab.vm, &machine).await.unwrap().rss_bytes > 20 << 20);
+    let uptime = async || output(&*guest, &["cat", "/proc/uptime"]).await.split('.').next().unwrap().parse::<u64>().unwrap();
+    let before = uptime().await;
+    qemu.pause(lab.vm, &machine).await.unwrap();
+    // The time that passes is what is tested.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    qemu.resume(lab.vm, &machine).await.unwrap();
+    assert!(uptime().await - before < 4, "a paused guest's clock stands");
+    let mut console = qemu.console(lab.vm, 4096).await.unwrap();
+    guest
+        .exec(api::guest::ExecRequest {
+            argv: ["sh", "-c", "echo written-to-the-console > /dev/console"].map(str::to_owned).into(),
+            ..Default::default()
+        })
+        .await
+        .unwrap()
+        .collect(10)
+        .await
+        .unwrap();
+    let mut shown = String::new();
+    tokio::time::timeout(SOON, async {
+        let mut buffer = [0; 1024];
+        while !shown.contains("written-to-the-console") {
+            let read = console.read(&mut buffer).await.unwrap();
+            shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("the console shows {shown:?}"));
+    let argv = ["sh", "-c", "read line < /dev/ttyS0; echo got-$line"];
+    let reading = output(&*guest, &argv);
+    // The reader's start can't be seen from here, so it is typed until it was read.
+    let typing = async {
+        loop {
+            console.write_all(b"typed\n").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let got = tokio::time::timeout(SOON, async {
+        tokio::select! { got = reading => got, () = typing => String::new() }
+    });
+    assert_eq!(got.await.expect("what is typed arrives"), "got-typed");
+    let from = Instant::now();
+    kill_9(machine.pid);
+    assert_eq!(end(&qemu, lab.vm, &machine).await, Exit::Killed { signal: 9 });
+    assert!(from.elapsed() < Duration::from_secs(1), "{:?}", from.elapsed());
+    qemu.remove(lab.vm).await.unwrap();
+    assert_eq!(traces(&lab.owner), Vec::<String>::new());
+    qemu.sweep(&[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_told_as_such() {
+    let Some(lab) = Lab::open("a_panic_is_told_as_such").await else { return };
+    let qemu = lab.driver().await;
+    let (machine, guest) = lab.booted(&qemu).await;
+    let request = api::guest::ExecRequest {
+        argv: ["sh", "-c", "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger"].map(str::to_owned).into(),
+        ..Default::default()
+    };
+    let _cut_short = guest.exec(request).await;
+    assert_eq!(end(&qemu, lab.vm, &machine).await, Exit::GuestPanic);
+    qemu.remove(lab.vm).await.unwrap();
+    qemu.sweep(&[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_process_is_recorded_first_and_ends_with_its_owner() {
+    let Some(lab) = Lab::open("a_held_process_is_recorded_first_and_ends_with_its_owner").await else { return };
+    let qemu = lab.driver().await;
+    let plan = plan(lab.vm, &lab.images);
+    qemu.prepare_disk(&plan.disk).await.unwrap();
+    let machine = qemu.launch(&plan, Attempt(1)).await.unwrap();
+    assert!(lives(machine.pid));
+    let program = std::fs::read_link(format!("/proc/{}/exe", machine.pid)).unwrap();
+    assert_ne!(program.to_str().unwrap(), machine.executable, "nothing of QEMU ran yet");
+    // It closes what it inherited on its way to the gate, a moment after the fork.
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", machine.pid)).unwrap().count();
+    within(SOON, "standard descriptors, gate, report and four sockets, and nothing else of ours", || open() == 9).await;
+    drop(qemu);
+    within(SOON, "the held process ends", || !lives(machine.pid)).await;
+    let second = lab.driver().await;
+    assert!(matches!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Gone { .. }));
+    second.remove(lab.vm).await.unwrap();
+    second.sweep(&[]).await.unwrap();
+    assert_eq!(traces(&lab.owner), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_driver_adopts_and_hears_how_it_ended() {
+    let Some(lab) = Lab::open("a_second_driver_adopts_and_hears_how_it_ended").await else { return };
+    let first = lab.driver().await;
+    let (machine, guest) = lab.booted(&first).await;
+    let boot = guest.info().boot_id;
+    drop((guest, first));
+    assert!(lives(machine.pid), "a guest outlives hearth");
+    let second = lab.driver().await;
+    assert_eq!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Running);
+    let guest = second.guest(lab.vm, &machine, HELLO).await.expect("hello again");
+    assert_eq!(guest.info().boot_id, boot, "the same guest, not booted anew");
+    // Nobody watches while the guest ends; the third driver still learns why.
+    guest.shutdown(api::guest::ShutdownKind::Poweroff, Duration::from_secs(15)).await.unwrap();
+    drop((guest, second));
+    within(SOON, "the guest powers off", || !lives(machine.pid)).await;
+    let third = lab.driver().await;
+    assert_eq!(third.inspect(lab.vm, &machine).await.unwrap(), Inspection::Gone { exit: Exit::GuestShutdown });
+    third.remove(lab.vm).await.unwrap();
+    third.sweep(&[]).await.unwrap();
+    assert_eq!(traces(&lab.owner), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_says_why() {
+    let Some(lab) = Lab::open("a_start_that_fails_says_why").await else { return };
+    let qemu = lab.driver().await;
+    let mut plan = plan(lab.vm, &lab.images);
+    plan.kernel = lab.images.rootfs.clone();
+    qemu.prepare_disk(&plan.disk).await.unwrap();
+    let machine = qemu.launch(&plan, Attempt(1)).await.unwrap();
+    let error = qemu.release(lab.vm, &machine).await.unwrap_err().to_string();
+    assert!(error.contains("kernel") || error.contains("PVH") || error.contains("qemu"), "{error}");
+    eprintln!("told: {error}");
+    assert!(matches!(qemu.exited(lab.vm, &machine).await, Exit::Failed { .. }));
+    qemu.remove(lab.vm).await.unwrap();
+    qemu.sweep(&[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_choice_of_acceleration_is_proven_and_told() {
+    let Some(lab) = Lab::open("the_choice_of_acceleration_is_proven_and_told").await else { return };
+    let options = |kvm| QemuOptions {
+        data: lab.data.path().into(),
+        owner: lab.owner.clone(),
+        agent: lab.agent.clone(),
+        kernel: Some(lab.images.kernel.clone()),
+        kvm,
+        ..QemuOptions::default()
+    };
+    let qemu = Qemu::detect(options(None)).await.unwrap();
+    eprintln!("{:?}, problems: {:?}", qemu.facts(), qemu.problems());
+    let verdict = qemu.kvm_verdict().cloned().unwrap();
+    assert_eq!(qemu.facts().acceleration, if verdict.works { "kvm" } else { "tcg" });
+    assert_eq!(qemu.facts().chosen_because, verdict.reason);
+    let from = Instant::now();
+    let again = Qemu::detect(options(Some(verdict))).await.unwrap();
+    assert_eq!(again.facts(), qemu.facts());
+    assert!(from.elapsed() < Duration::from_secs(3), "a known verdict is not tried again");
+    // What was chosen runs a guest.
+    let (machine, _guest) = lab.booted(&again).await;
+    again.kill(lab.vm, &machine).await.unwrap();
+    again.remove(lab.vm).await.unwrap();
+    again.sweep(&[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_killing_of_an_adopted_guest_is_seen_at_once() {
+    let Some(lab) = Lab::open("the_killing_of_an_adopted_guest_is_seen_at_once").await else { return };
+    let first = lab.driver().await;
+    let (machine, guest) = lab.booted(&first).await;
+    drop((guest, first));
+    let second = lab.driver().await;
+    assert_eq!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Running);
+    let watch = second.exited(lab.vm, &machine);
+    let from = Instant::now();
+    kill_9(machine.pid);
+    assert_eq!(tokio::time::timeout(SOON, watch).await.unwrap(), Exit::Killed { signal: 9 });
+    assert!(from.elapsed() < Duration::from_secs(1), "{:?}", from.elapsed());
+    second.remove(lab.vm).await.unwrap();
+    second.sweep(&[]).await.unwrap();
+}
+
+/// `unshare -n sh -c 'ip tuntap add dev hth-test mode tap; HEARTH_TAP=hth-test cargo test …'`
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_has_its_network_interface() {
+    let Ok(tap) = std::env::var("HEARTH_TAP") else {
+        eprintln!("SKIPPED: a_guest_has_its_network_interface needs HEARTH_TAP, a TAP device in a namespace of its own");
+        return;
+    };
+    let Some(lab) = Lab::open("a_guest_has_its_network_interface").await else { return };
+    let qemu = lab.driver().await;
+    let mut plan = plan(lab.vm, &lab.images);
+    let (address, gateway) = ([10, 77, 0, 5].into(), [10, 77, 0, 1].into());
+    let nic = NicPlan { tap, mac: [0x52, 0x54, 0, 0, 0, 5], address, prefix: 16, gateway, dns: vec![gateway] };
+    plan.nic = Some(nic.clone());
+    let machine = start(&qemu, &plan, 1).await;
+    let guest = qemu.guest(lab.vm, &machine, HELLO).await.expect("hello");
+    let mut addresses = guest.addresses();
+    let known = addresses.wait_for(|interfaces| interfaces.iter().any(|interface| !interface.addresses.is_empty()));
+    let known = tokio::time::timeout(SOON, known).await.unwrap().unwrap().clone();
+    assert_eq!(known[0].addresses[0].address, std::net::IpAddr::from(address), "{known:?}");
+    assert_eq!(known[0].mac, "52:54:00:00:00:05", "{known:?} {}", output(&*guest, &["ip", "link"]).await);
+    qemu.kill(lab.vm, &machine).await.unwrap();
+    // A device that can't be had is told as such.
+    plan.nic = Some(NicPlan { tap: "no/such/device".into(), ..nic });
+    let machine = qemu.launch(&plan, Attempt(2)).await.unwrap();
+    let error = qemu.release(lab.vm, &machine).await.unwrap_err();
+    assert!(matches!(error, host::vmm::VmmError::Network { .. }), "{error}");
+    qemu.remove(lab.vm).await.unwrap();
+    qemu.sweep(&[]).await.unwrap();
+}

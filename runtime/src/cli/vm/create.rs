@@ -1,0 +1,131 @@
+//! `vm create`: makes a VM and, because people who make one want it to run, starts it.
+
+use crate::cli::change::{self, Verb};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::filter::parse_label;
+use crate::cli::units::{parse_mib, parse_mib_u32};
+use api::client::Options;
+use api::v1::{CreateVm, RestartPolicy, VmSpec};
+use clap::{Args, ValueEnum};
+
+pub const EXAMPLES: &str = "\
+The VM is started as soon as it is made; --no-start leaves it at that.
+
+Examples:
+  hearth vm create demo --image busybox
+  hearth vm create --name web --image busybox --vcpus 2 --mem 1G --disk 4G --label app=web
+  hearth vm create spare --image busybox --no-start --no-network";
+
+/// The network that a VM gets when nothing is said.
+const DEFAULT_NETWORK: &str = "default";
+
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Its name; made up by the server when absent
+    #[arg(value_name = "NAME", conflicts_with = "name")]
+    positional_name: Option<String>,
+    /// Its name
+    #[arg(long)]
+    name: Option<String>,
+    /// The image of its root disk
+    #[arg(long)]
+    image: String,
+    /// The kernel's image [default: the default kernel]
+    #[arg(long)]
+    kernel: Option<String>,
+    /// Virtual CPUs
+    #[arg(long, visible_alias = "cpus", value_name = "N", default_value_t = 1)]
+    vcpus: u32,
+    /// Memory: 256, 256M, 1G
+    #[arg(long, visible_alias = "memory", value_name = "SIZE", default_value = "256M", value_parser = parse_mib_u32)]
+    mem: u32,
+    /// Size of the root disk: 512M, 4G [default: as large as the image]
+    #[arg(long, value_name = "SIZE", value_parser = parse_mib)]
+    disk: Option<u64>,
+    /// Appended to the kernel's command line
+    #[arg(long, value_name = "TEXT")]
+    cmdline: Option<String>,
+    /// The host to run on [default: chosen]
+    #[arg(long)]
+    host: Option<String>,
+    /// A network; may be repeated [default: default]
+    #[arg(long = "network", value_name = "NETWORK", conflicts_with = "no_network")]
+    networks: Vec<String>,
+    /// No network
+    #[arg(long)]
+    no_network: bool,
+    /// When it is started again by itself
+    #[arg(long, value_enum, default_value_t = Restart::OnFailure)]
+    restart: Restart,
+    /// A label; may be repeated
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
+    /// Start it (so it is without this, too)
+    #[arg(long, conflicts_with = "no_start")]
+    start: bool,
+    /// Do not start it
+    #[arg(long)]
+    no_start: bool,
+    /// Print the id only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Restart {
+    Never,
+    OnFailure,
+    Always,
+}
+
+impl From<Restart> for RestartPolicy {
+    fn from(restart: Restart) -> RestartPolicy {
+        match restart {
+            Restart::Never => RestartPolicy::Never,
+            Restart::OnFailure => RestartPolicy::OnFailure,
+            Restart::Always => RestartPolicy::Always,
+        }
+    }
+}
+
+pub async fn run(context: &Context, args: CreateArgs) -> Result<(), CliError> {
+    let quiet = args.quiet;
+    let verb = if args.no_start { Verb::new("create", "created") } else { Verb::new("create and start", "created and started") };
+    let create = request(args);
+    let shown = create.name.clone().unwrap_or_else(|| "(new)".to_owned());
+    let create = &create;
+    change::each(
+        context,
+        &[shown],
+        verb,
+        quiet,
+        |_name| async move { context.client.vms().create(create, &Options::default()).await },
+    )
+    .await
+}
+
+fn request(args: CreateArgs) -> CreateVm {
+    let networks = match (args.no_network, args.networks.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => vec![DEFAULT_NETWORK.to_owned()],
+        (false, false) => args.networks,
+    };
+    CreateVm {
+        name: args.positional_name.or(args.name),
+        project: None,
+        labels: args.labels.into_iter().collect(),
+        spec: VmSpec {
+            host: args.host,
+            vcpus: args.vcpus,
+            mem_mib: args.mem,
+            kernel: args.kernel,
+            image: args.image,
+            disk_mib: args.disk,
+            cmdline: args.cmdline,
+            networks,
+            restart: args.restart.into(),
+        },
+        start: !args.no_start,
+    }
+}

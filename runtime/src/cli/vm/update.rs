@@ -1,0 +1,67 @@
+//! `vm update`: changes what may change. Size and command line only while the VM is not running; the server says so.
+
+use super::create::Restart;
+use crate::cli::change::{self, Verb};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::filter::parse_label_change;
+use crate::cli::image::merged;
+use crate::cli::units::parse_mib_u32;
+use api::client::Options;
+use api::v1::{PatchVm, PatchVmSpec};
+use clap::Args;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
+  hearth vm update demo --label app=web --label old-
+  hearth vm update demo --rename web";
+
+#[derive(Debug, Args)]
+#[group(id = "changes", required = true, multiple = true, args = ["rename", "labels", "vcpus", "mem", "cmdline", "restart"])]
+pub struct UpdateArgs {
+    /// Name or id
+    vm: String,
+    /// A new name
+    #[arg(long, value_name = "NAME")]
+    rename: Option<String>,
+    /// Set a label, or take it away with KEY-; may be repeated
+    #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse_label_change)]
+    labels: Vec<(String, Option<String>)>,
+    /// Virtual CPUs
+    #[arg(long, visible_alias = "cpus", value_name = "N")]
+    vcpus: Option<u32>,
+    /// Memory: 256, 256M, 1G
+    #[arg(long, visible_alias = "memory", value_name = "SIZE", value_parser = parse_mib_u32)]
+    mem: Option<u32>,
+    /// Appended to the kernel's command line; empty: nothing
+    #[arg(long, value_name = "TEXT")]
+    cmdline: Option<String>,
+    /// When it is started again by itself
+    #[arg(long, value_enum)]
+    restart: Option<Restart>,
+}
+
+pub async fn run(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
+    let args = &args;
+    change::each(context, std::slice::from_ref(&args.vm), Verb::new("update", "updated"), false, |name| async move {
+        let vms = context.client.vms();
+        let mut options = Options::default();
+        let mut labels = None;
+        if !args.labels.is_empty() {
+            // Labels are replaced as a whole: only on top of those that were read.
+            let vm = vms.get(&name).await?;
+            options.if_match = Some(vm.generation);
+            labels = Some(merged(vm.labels, &args.labels));
+        }
+        let spec = PatchVmSpec {
+            vcpus: args.vcpus,
+            mem_mib: args.mem,
+            cmdline: args.cmdline.clone(),
+            restart: args.restart.map(Into::into),
+        };
+        let spec = (spec != PatchVmSpec::default()).then_some(spec);
+        vms.patch(&name, &PatchVm { name: args.rename.clone(), labels, spec }, &options).await
+    })
+    .await
+}

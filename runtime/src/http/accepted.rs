@@ -1,0 +1,148 @@
+//! From an accepted command to its answer: the resource as it is now, the operation to follow, and, if the client wants to wait, its end.
+
+use super::{
+    command::operation_status,
+    convert,
+    edge::Serving,
+    idempotency,
+    input::{Submission, etag},
+    layer::Caller,
+    operations,
+    problem::{Answer, Refusal},
+    with_etag,
+};
+use actors::{Who, idempotency::Outcome};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{OperationId, event::Kind, operation::Status};
+use serde_json::Value;
+
+/// A resource in the words of the API.
+pub struct Shown {
+    pub generation: u64,
+    pub body: Value,
+}
+
+impl Shown {
+    pub fn of<T: serde::Serialize>(generation: u64, body: &T) -> Shown {
+        Shown { generation, body: serde_json::to_value(body).unwrap_or_default() }
+    }
+}
+
+/// What a command that was accepted leaves to tell.
+pub struct Done {
+    pub kind: Kind,
+    pub id: String,
+    pub operation: Option<OperationId>,
+    /// The resource as the command left it, for when it is gone by now.
+    pub shown: Shown,
+}
+
+impl Submission {
+    pub fn who(&self, caller: Caller) -> Who {
+        Who { actor: caller.actor, if_match: self.if_match, idempotency: self.idempotency.clone() }
+    }
+}
+
+/// Carries out a command, at most once for its key, and answers.
+pub async fn command<F>(serving: &Serving, submission: &Submission, work: F) -> Answer
+where
+    F: Future<Output = Answer<Done>>,
+{
+    let mut last = None;
+    let outcome = idempotency::once(serving, submission, async {
+        let done = work.await?;
+        let outcome = Outcome::Accepted { kind: done.kind, id: done.id.clone(), operation: done.operation };
+        last = Some(done.shown);
+        Ok(outcome)
+    })
+    .await?;
+    match outcome {
+        Outcome::Accepted { kind, id, operation } => answer(serving, submission, (kind, &id), operation, last).await,
+        Outcome::Answered { status, body } => Ok(answered(status, body)),
+        Outcome::Refused { status, .. } => {
+            Err(Refusal::internal(format!("a recorded refusal of status {status} got past its reader")))
+        }
+    }
+}
+
+/// JSON that was made already.
+pub fn answered(status: u16, body: String) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn answer(
+    serving: &Serving,
+    submission: &Submission,
+    target: (Kind, &str),
+    operation: Option<OperationId>,
+    last: Option<Shown>,
+) -> Answer {
+    let (kind, id) = target;
+    let status = match operation {
+        None => StatusCode::OK,
+        Some(_) if submission.wait.is_zero() => StatusCode::ACCEPTED,
+        Some(operation) => waited(serving, submission, operation).await?,
+    };
+    let shown = now(serving, kind, id).or(last).ok_or_else(|| {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            &format!("{}-not-found", kind.as_str()),
+            format!("{id}, which this request made, is gone since"),
+        )
+    })?;
+    let mut response = with_etag(status, shown.generation, &shown.body);
+    if let Some(operation) = operation
+        && let Ok(location) = HeaderValue::from_str(&format!("/v1/operations/{operation}"))
+    {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// 200 when the operation succeeded, 202 when the time was up before, its error when it failed.
+async fn waited(serving: &Serving, submission: &Submission, id: OperationId) -> Answer<StatusCode> {
+    // One that is forgotten has ended long ago.
+    let Some(operation) = serving.node.wait(id, submission.wait).await else { return Ok(StatusCode::OK) };
+    match &operation.status {
+        Status::Running => Ok(StatusCode::ACCEPTED),
+        Status::Succeeded => Ok(StatusCode::OK),
+        Status::Failed(error) => Err(Refusal::new(operation_status(&error.code), &error.code, error.detail.clone())
+            .hint(format!("{}{}see /v1/operations/{id}", error.hint, if error.hint.is_empty() { "" } else { "; " }))),
+        Status::Cancelled => Err(Refusal::new(StatusCode::CONFLICT, "cancelled", format!("operation {id} was cancelled"))),
+    }
+}
+
+/// The resource as the view has it.
+fn now(serving: &Serving, kind: Kind, id: &str) -> Option<Shown> {
+    let view = serving.node.view();
+    match kind {
+        Kind::Vm => {
+            let vm = view.vm(id.parse().ok()?)?;
+            Some(Shown::of(vm.record.generation.0, &convert::vm(&vm, view)))
+        }
+        Kind::Image => {
+            let image = view.image(id.parse().ok()?)?;
+            Some(Shown::of(image.generation.0, &super::images::shown(serving, &image)))
+        }
+        Kind::Host => {
+            let host = view.host(id.parse().ok()?)?;
+            Some(Shown::of(host.generation.0, &super::hosts::shown(serving, &host)))
+        }
+        Kind::Operation => {
+            let operation = view.operation(id.parse().ok()?)?;
+            Some(Shown::of(operation.generation.0, &operations::shown(&operation)))
+        }
+    }
+}
+
+/// A GET's answer: 304 when the client has this generation.
+pub fn read<T: serde::Serialize>(headers: &axum::http::HeaderMap, generation: u64, body: &T) -> Response {
+    if super::input::not_modified(headers, generation) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag(generation))]).into_response();
+    }
+    with_etag(StatusCode::OK, generation, body)
+}

@@ -1,0 +1,50 @@
+//! A host's record, and what VMs hold of it.
+
+use super::time;
+use api::v1;
+use domain::host::{Host, Refused, State};
+
+/// `held`: vCPUs and MiB; `vms`: how many are there.
+pub fn host(record: &Host, held: (u64, u64), vms: u64) -> v1::Host {
+    let cordon = record.cordoned.then(|| Refused::AlreadyCordoned.to_string());
+    let uncordon = (!record.cordoned).then(|| Refused::NotCordoned.to_string());
+    let (actions, refused) = super::split([("cordon", cordon), ("uncordon", uncordon), ("update", None)].into_iter());
+    let facts = &record.facts;
+    v1::Host {
+        id: record.id.to_string(),
+        name: record.name.to_string(),
+        project: crate::http::PROJECT.to_owned(),
+        labels: record.labels.clone(),
+        generation: record.generation.0,
+        created_at: time(record.created_at),
+        updated_at: time(record.updated_at),
+        spec: v1::host::HostSpec { cordoned: record.cordoned },
+        status: v1::HostStatus {
+            state: match record.state {
+                State::Healthy => v1::HostState::Healthy,
+                State::Degraded => v1::HostState::Degraded,
+                State::Offline => v1::HostState::Offline,
+            },
+            hostname: facts.hostname.clone(),
+            kernel: facts.kernel.clone(),
+            architecture: facts.architecture.clone(),
+            cpu_model: facts.cpu_model.clone(),
+            cpus: facts.cpus,
+            mem_mib: facts.mem_mib,
+            vm_vcpus: facts.vm_vcpus,
+            vm_mem_mib: facts.vm_mem_mib,
+            held_vcpus: held.0,
+            held_mem_mib: held.1,
+            vms,
+            hearth_version: facts.hearth_version.clone(),
+            vmm: facts.vmm.driver.as_str().to_owned(),
+            vmm_version: facts.vmm.version.clone(),
+            acceleration: facts.vmm.acceleration.clone(),
+            vmm_reason: facts.vmm.chosen_because.clone(),
+            network_problem: facts.network_problem.clone(),
+            problems: facts.problems.clone(),
+            actions,
+            refused,
+        },
+    }
+}

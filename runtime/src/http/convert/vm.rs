@@ -1,0 +1,108 @@
+//! A VM's record and what is known of it besides.
+
+use super::time;
+use actors::{View, view::VmView};
+use api::v1;
+use domain::vm::{RestartPolicy, State, VmSpec, table};
+
+pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
+    let record = &seen.record;
+    let (actions, refused) =
+        super::split(table(record).into_iter().map(|(action, why)| (action.as_str(), why.map(|why| why.to_string()))));
+    let running = matches!(
+        record.state,
+        State::Running(_)
+            | State::Pausing(_)
+            | State::Paused(_)
+            | State::Resuming(_)
+            | State::Snapshotting(_)
+            | State::Stopping(_)
+    );
+    v1::Vm {
+        id: record.id.to_string(),
+        name: record.name.to_string(),
+        project: record.project.to_string(),
+        labels: record.labels.clone(),
+        generation: record.generation.0,
+        created_at: time(record.created_at),
+        updated_at: time(record.updated_at),
+        spec: spec(&record.spec),
+        status: v1::VmStatus {
+            state: state(&record.state),
+            reason: record
+                .reason
+                .as_ref()
+                .map(|reason| v1::Reason { code: reason.code.as_str().to_owned(), detail: reason.detail.clone() }),
+            host: view.host(record.host).map_or_else(|| record.host.to_string(), |host| host.name.to_string()),
+            vmm: record.state.machine().map(|machine| v1::VmmStatus {
+                driver: machine.driver.as_str().to_owned(),
+                pid: machine.pid,
+                version: machine.version.clone(),
+            }),
+            ips: ips(seen),
+            mac: record.nic.as_ref().map(|nic| mac(nic.mac)),
+            network_problem: record.network_note.clone(),
+            agent: seen.agent.as_ref().map(|agent| v1::AgentStatus {
+                connected: agent.connected,
+                version: agent.version.clone(),
+                kernel: agent.kernel.clone(),
+                last_seen: time(agent.last_seen),
+            }),
+            operation: record.operation.map(|operation| operation.id.to_string()),
+            started_at: seen.started_at.filter(|_| running).map(time),
+            restarts: record.restarts.total,
+            actions,
+            refused,
+        },
+    }
+}
+
+/// The address that hearth gave comes first; what else the guest's agent reports follows.
+fn ips(seen: &VmView) -> Vec<String> {
+    let given = seen.record.nic.as_ref().map(|nic| std::net::IpAddr::V4(nic.address));
+    let mut ips: Vec<String> = given.iter().map(ToString::to_string).collect();
+    if let Some(agent) = &seen.agent {
+        ips.extend(agent.addresses.iter().filter(|address| Some(**address) != given).map(ToString::to_string));
+    }
+    ips
+}
+
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn spec(spec: &VmSpec) -> v1::VmSpec {
+    v1::VmSpec {
+        host: spec.host.clone(),
+        vcpus: spec.vcpus,
+        mem_mib: spec.mem_mib,
+        kernel: spec.kernel.clone(),
+        image: spec.image.clone(),
+        disk_mib: spec.disk_mib,
+        cmdline: spec.cmdline.clone(),
+        networks: spec.networks.clone(),
+        restart: match spec.restart {
+            RestartPolicy::Never => v1::RestartPolicy::Never,
+            RestartPolicy::OnFailure => v1::RestartPolicy::OnFailure,
+            RestartPolicy::Always => v1::RestartPolicy::Always,
+        },
+    }
+}
+
+fn state(state: &State) -> v1::VmState {
+    match state {
+        State::Creating { .. } => v1::VmState::Creating,
+        State::Created => v1::VmState::Created,
+        State::Starting(_) => v1::VmState::Starting,
+        State::Running(_) => v1::VmState::Running,
+        State::Pausing(_) => v1::VmState::Pausing,
+        State::Paused(_) => v1::VmState::Paused,
+        State::Resuming(_) => v1::VmState::Resuming,
+        State::Stopping(_) => v1::VmState::Stopping,
+        State::Stopped => v1::VmState::Stopped,
+        State::Snapshotting(_) => v1::VmState::Snapshotting,
+        State::Restoring => v1::VmState::Restoring,
+        State::Failed => v1::VmState::Failed,
+        State::Deleting => v1::VmState::Deleting,
+    }
+}

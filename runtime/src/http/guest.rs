@@ -1,0 +1,76 @@
+//! What goes on inside a guest: programs, terminals, the serial console, its log, its metrics. Owns the frames on the wire; the session with
+//! the agent belongs to the VM's actor.
+
+mod console;
+mod exec;
+mod logs;
+mod metrics;
+mod sampler;
+mod terminal;
+
+pub use sampler::Samplers;
+
+use super::{edge::Edge, problem::Refusal, stream};
+use api::guest::ErrorCode;
+use axum::{
+    extract::WebSocketUpgrade,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use host::guest::GuestFault;
+use utoipa_axum::router::OpenApiRouter;
+
+pub fn routes() -> OpenApiRouter<Edge> {
+    OpenApiRouter::new()
+        .merge(exec::routes())
+        .merge(terminal::routes())
+        .merge(console::routes())
+        .merge(logs::routes())
+        .merge(metrics::routes())
+}
+
+impl From<GuestFault> for Refusal {
+    fn from(fault: GuestFault) -> Refusal {
+        let text = fault.to_string();
+        let plain = |status, code: &str, hint: &str| Refusal::new(status, code, text.clone()).hint(hint);
+        let away = || {
+            plain(StatusCode::SERVICE_UNAVAILABLE, "guest-unavailable", "try again, or look at the VM's logs")
+                .retry_after(super::problem::RETRY_AFTER_S)
+        };
+        match &fault {
+            GuestFault::NoHello { .. } | GuestFault::Timeout { .. } => away(),
+            GuestFault::Closed | GuestFault::AgentRestarted | GuestFault::Broken { .. } => away(),
+            GuestFault::TooOld { .. } => plain(StatusCode::CONFLICT, "agent-too-old", "reboot the VM"),
+            GuestFault::TooLarge { .. } => {
+                plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "shorten the command or its environment")
+            }
+            GuestFault::Protocol { .. } => plain(StatusCode::BAD_GATEWAY, "agent-protocol", "reboot the VM, and report this"),
+            GuestFault::Refused(error) => match error.code {
+                ErrorCode::NotFound => plain(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "program-not-found",
+                    "name a program and a folder that are in the guest",
+                ),
+                ErrorCode::PermissionDenied => {
+                    plain(StatusCode::UNPROCESSABLE_ENTITY, "not-executable", "the guest's own rights forbid it")
+                }
+                ErrorCode::InvalidRequest => plain(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "change the request"),
+                ErrorCode::Unsupported => plain(StatusCode::CONFLICT, "agent-too-old", "reboot the VM"),
+                ErrorCode::Busy | ErrorCode::NoSession => away(),
+                _ => plain(StatusCode::BAD_GATEWAY, "guest-failed", "look at the VM's logs"),
+            },
+        }
+    }
+}
+
+/// A browser can't read the answer to a failed upgrade, only a close frame: to one (it is known by the subprotocol) the refusal is told in
+/// that, with 4000 and the HTTP status as its code.
+fn refuse(upgrade: WebSocketUpgrade, refusal: Refusal) -> Response {
+    if upgrade.selected_protocol().is_none() {
+        return refusal.into_response();
+    }
+    upgrade.on_upgrade(async move |socket| {
+        let (sender, _receiver) = stream::halves(socket);
+        sender.close(4000 + refusal.status().as_u16(), &refusal.problem().detail).await;
+    })
+}

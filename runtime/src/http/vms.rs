@@ -1,0 +1,245 @@
+//! `/v1/vms`: lists, reads, and every command that a VM takes.
+
+use super::{
+    accepted::{Done, Shown, command, read},
+    convert,
+    edge::{Edge, Serving},
+    input::{ListQuery, Reference, Submission, cursor},
+    layer::Caller,
+    problem::{Answer, Refusal},
+};
+use actors::{Accepted, NewVm, view::VmView};
+use api::v1;
+use axum::{Json, http::HeaderMap};
+use domain::{
+    Labels, Name, VmId,
+    event::Kind,
+    name::check_labels,
+    vm::{Change, Command, RestartPolicy, StopMode, Vm, VmSpec},
+};
+use std::sync::Arc;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+const STATES: [&str; 13] = [
+    "creating",
+    "created",
+    "starting",
+    "running",
+    "pausing",
+    "paused",
+    "resuming",
+    "stopping",
+    "stopped",
+    "snapshotting",
+    "restoring",
+    "failed",
+    "deleting",
+];
+/// The contract's default for a guest to shut down in.
+const STOP_DEADLINE_S: u32 = 30;
+const STOP_DEADLINE_MAX_S: u32 = 600;
+
+pub fn routes() -> OpenApiRouter<Edge> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(start))
+        .routes(routes!(stop))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(reboot))
+}
+
+/// The VM that a path names, by id or by name.
+pub fn find(serving: &Serving, reference: &str) -> Answer<VmView> {
+    let view = serving.node.view();
+    let id = match reference.parse::<VmId>() {
+        Ok(id) => Some(id),
+        Err(_) => reference.parse::<Name>().ok().and_then(|name| view.find_vm(&project(None).ok()?, &name)),
+    };
+    id.and_then(|id| view.vm(id)).ok_or_else(|| Refusal::not_found("vm", reference))
+}
+
+/// The one project that there is.
+pub fn project(wanted: Option<&str>) -> Answer<Name> {
+    match wanted {
+        None | Some(super::PROJECT) => {
+            super::PROJECT.parse().map_err(|_| Refusal::internal("the default project has no valid name"))
+        }
+        Some(other) => Err(super::command::unprocessable("unknown-project", "project", &format!("there is no project {other}"))
+            .hint("the only project so far is default")),
+    }
+}
+
+/// A name as users may choose it.
+pub fn name(text: &str) -> Answer<Name> {
+    text.parse().map_err(|error: domain::NameError| {
+        super::command::unprocessable("invalid-name", "name", &error.to_string()).hint("a name such as web-1")
+    })
+}
+
+pub fn labels(labels: Labels) -> Answer<Labels> {
+    match check_labels(&labels) {
+        Ok(()) => Ok(labels),
+        Err(error) => Err(super::command::unprocessable("invalid-labels", "labels", &error.to_string())),
+    }
+}
+
+/// Lists VMs, oldest first.
+#[utoipa::path(get, path = "/v1/vms", tag = "vms", params(super::openapi::ListParams), responses((status = 200, body = v1::List<v1::Vm>)))]
+async fn list(serving: Serving, query: ListQuery) -> Answer<Json<v1::List<v1::Vm>>> {
+    let Some(page) = query.page(&STATES, false)? else { return Ok(Json(v1::List { items: Vec::new(), next_cursor: None })) };
+    let view = serving.node.view();
+    let (rows, more) = view.vms(&page);
+    let next_cursor = rows.last().filter(|_| more).map(|row| cursor(row.record.id));
+    Ok(Json(v1::List { items: rows.iter().map(|row| convert::vm(row, view)).collect(), next_cursor }))
+}
+
+/// Creates a VM, and starts it if that is asked for.
+#[utoipa::path(post, path = "/v1/vms", tag = "vms", params(super::openapi::PostParams), request_body = v1::CreateVm,
+    responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"), ("ETag"))), (status = 200, body = v1::Vm)))]
+async fn create(serving: Serving, caller: Caller, submission: Submission) -> Answer {
+    let work = async {
+        let wanted: v1::CreateVm = submission.json()?;
+        let new = NewVm {
+            name: wanted.name.as_deref().map(name).transpose()?,
+            project: project(wanted.project.as_deref())?,
+            labels: labels(wanted.labels)?,
+            spec: spec(wanted.spec),
+            start: wanted.start,
+        };
+        Ok(done(&serving, serving.node.create_vm(new, submission.who(caller)).await?))
+    };
+    command(&serving, &submission, work).await
+}
+
+/// Reads a VM, by id or name.
+#[utoipa::path(get, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam), responses((status = 200, body = v1::Vm, headers(("ETag")))))]
+async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> Answer {
+    let vm = find(&serving, &id)?;
+    Ok(read(&headers, vm.record.generation.0, &convert::vm(&vm, serving.node.view())))
+}
+
+/// Changes a VM: its name, labels, restart policy, and, while it does not run, its vCPUs, memory and command line.
+#[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
+    responses((status = 200, body = v1::Vm, headers(("ETag")))))]
+async fn update(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
+    let wanted: v1::PatchVm = submission.json()?;
+    let spec = wanted.spec.unwrap_or_default();
+    let change = Change {
+        name: wanted.name.as_deref().map(name).transpose()?,
+        labels: wanted.labels.map(labels).transpose()?,
+        restart: spec.restart.map(restart),
+        vcpus: spec.vcpus,
+        mem_mib: spec.mem_mib,
+        cmdline: spec.cmdline.map(|cmdline| Some(cmdline).filter(|cmdline| !cmdline.is_empty())),
+    };
+    order(serving, caller, &id, &submission, Command::Update(change)).await
+}
+
+/// Deletes a VM with its disk. `force` ends it first if it runs.
+#[utoipa::path(delete, path = "/v1/vms/{id}", tag = "vms",
+    params(super::openapi::IdParam, super::openapi::ChangeParams, ("force" = Option<bool>, Query, description = "end it first if it runs")),
+    responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
+async fn delete(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
+    let force = submission.flag("force")?;
+    order(serving, caller, &id, &submission, Command::Delete { force }).await
+}
+
+/// Starts a VM.
+#[utoipa::path(post, path = "/v1/vms/{id}/start", tag = "vms", params(super::openapi::IdParam, super::openapi::PostParams),
+    responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
+async fn start(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
+    submission.no_body()?;
+    order(serving, caller, &id, &submission, Command::Start).await
+}
+
+/// Stops a VM: the guest is asked and has until the deadline; `force` ends it at once.
+#[utoipa::path(post, path = "/v1/vms/{id}/stop", tag = "vms", params(super::openapi::IdParam, super::openapi::PostParams),
+    request_body = Option<v1::StopRequest>,
+    responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
+async fn stop(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
+    let mode = stop_mode(submission.json_or_default()?)?;
+    order(serving, caller, &id, &submission, Command::Stop(mode)).await
+}
+
+/// Pauses a running VM.
+#[utoipa::path(post, path = "/v1/vms/{id}/pause", tag = "vms", params(super::openapi::IdParam, super::openapi::PostParams),
+    responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
+async fn pause(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
+    submission.no_body()?;
+    order(serving, caller, &id, &submission, Command::Pause).await
+}
+
+/// Resumes a paused VM.
+#[utoipa::path(post, path = "/v1/vms/{id}/resume", tag = "vms", params(super::openapi::IdParam, super::openapi::PostParams),
+    responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
+async fn resume(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
+    submission.no_body()?;
+    order(serving, caller, &id, &submission, Command::Resume).await
+}
+
+/// Stops a VM and starts it again.
+#[utoipa::path(post, path = "/v1/vms/{id}/reboot", tag = "vms", params(super::openapi::IdParam, super::openapi::PostParams),
+    request_body = Option<v1::StopRequest>,
+    responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
+async fn reboot(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
+    let mode = stop_mode(submission.json_or_default()?)?;
+    order(serving, caller, &id, &submission, Command::Reboot(mode)).await
+}
+
+/// The VM is looked up inside the idempotent part: a repetition is answered even when the name has gone elsewhere.
+async fn order(serving: Serving, caller: Caller, reference: &str, submission: &Submission, wanted: Command) -> Answer {
+    let work = async {
+        let id = find(&serving, reference)?.record.id;
+        Ok(done(&serving, serving.node.command_vm(id, wanted, submission.who(caller)).await?))
+    };
+    command(&serving, submission, work).await
+}
+
+fn done(serving: &Serving, accepted: Accepted<Arc<Vm>>) -> Done {
+    let record = accepted.resource;
+    let view = serving.node.view();
+    // Deleted in the meantime, or not shown yet: the record alone says enough.
+    let seen = view.vm(record.id).unwrap_or_else(|| VmView { record: record.clone(), agent: None, started_at: None });
+    Done {
+        kind: Kind::Vm,
+        id: record.id.to_string(),
+        operation: accepted.operation,
+        shown: Shown::of(seen.record.generation.0, &convert::vm(&seen, view)),
+    }
+}
+
+fn stop_mode(request: v1::StopRequest) -> Answer<StopMode> {
+    let seconds = request.deadline_s.unwrap_or(STOP_DEADLINE_S);
+    if seconds == 0 || seconds > STOP_DEADLINE_MAX_S {
+        return Err(super::command::unprocessable(
+            "invalid-deadline",
+            "deadline_s",
+            &format!("must be 1 to {STOP_DEADLINE_MAX_S}, not {seconds}"),
+        ));
+    }
+    Ok(if request.force { StopMode::Force } else { StopMode::Graceful { deadline_ms: u64::from(seconds) * 1000 } })
+}
+
+fn spec(spec: v1::VmSpec) -> VmSpec {
+    VmSpec {
+        host: spec.host,
+        vcpus: spec.vcpus,
+        mem_mib: spec.mem_mib,
+        kernel: spec.kernel,
+        image: spec.image,
+        disk_mib: spec.disk_mib,
+        cmdline: spec.cmdline.filter(|cmdline| !cmdline.is_empty()),
+        networks: spec.networks,
+        restart: restart(spec.restart),
+    }
+}
+
+fn restart(policy: v1::RestartPolicy) -> RestartPolicy {
+    match policy {
+        v1::RestartPolicy::Never => RestartPolicy::Never,
+        v1::RestartPolicy::OnFailure => RestartPolicy::OnFailure,
+        v1::RestartPolicy::Always => RestartPolicy::Always,
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary `hearth` as a library: server edge and command line. The only crate that knows HTTP.
+
+pub mod assemble;
+pub mod auth;
+pub mod cli;
+pub mod embed;
+pub mod http;
