@@ -4,7 +4,9 @@ use super::fixture::{GRACEFUL, Story, machine};
 use crate::{
     Timestamp,
     vm::{
-        Change, Command, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, StopMode, Timer, admit, quarantine,
+        Change, Command, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, StopMode, Timer,
+        actions::Refused,
+        admit, quarantine,
         step::{BOOT_DEADLINE_MS, TRIES_MAX, step},
     },
 };
@@ -227,7 +229,14 @@ fn a_disk_that_cannot_be_removed_leaves_the_record() {
     let mut story = Story::create(false, RestartPolicy::Never);
     story.answers(Finished::DiskReady).user(Command::Delete { force: false }).answers(Finished::Cleaned);
     story.answers(Finished::RemoveFailed { detail: fails() }).is("failed").ended(2, "=remove-failed");
+    story.because(ReasonCode::DeleteFailed);
+    assert_eq!(admit(story.record(), &Command::Start), Err(Refused::HalfDeleted), "without its disk");
+    assert_eq!(quarantine(story.record(), "boom", Timestamp(9)).next.and_then(|vm| vm.reason).map(|r| r.code), code(&story));
     story.user(Command::Delete { force: false }).answers(Finished::Cleaned).answers(Finished::Removed).is("gone").ended(3, "=ok");
+}
+
+fn code(story: &Story) -> Option<ReasonCode> {
+    story.record().reason.as_ref().map(|reason| reason.code)
 }
 
 #[test]
