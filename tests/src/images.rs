@@ -56,7 +56,8 @@ pub fn create(machine: &Machine, entry: &Entry) -> CreateImage {
             kind: entry.kind,
             path: full(&entry.path),
             initrd: entry.initrd.as_ref().map(full),
-            default: entry.default,
+            // Of root file systems the list's default is meant for people, not for the server.
+            default: entry.default && entry.kind == ImageKind::Kernel,
             description: None,
         },
     }

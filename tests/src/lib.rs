@@ -11,11 +11,13 @@ pub mod images;
 pub mod machine;
 pub mod raw;
 pub mod remains;
+pub mod scenario;
 pub mod server;
 pub mod terminal;
 pub mod wait;
 
 pub use guest::{Guest, small};
 pub use machine::{Machine, Need};
+pub use scenario::scenario;
 pub use server::{Options, Server};
 pub use wait::{PATIENCE, until, within};

@@ -1,15 +1,16 @@
-//! One `hearth up` on a data directory of its own: started, asked, killed, started again on the same directory. What it prints is kept and
-//! shown when the test fails. Dropped, it takes everything with it that it may have left: its guests are ended by what the machine says.
+//! One `hearth up` on a data directory of its own: started, asked, killed, started again on the same directory. What it prints is kept
+//! for the failing test's report. Dropped, it takes everything with it that it may have left: its guests are ended by what the machine says.
 
 mod output;
 
-use crate::{Machine, images, remains, wait};
+use crate::{Machine, images, remains, scenario, wait};
 use anyhow::{Context, Result, bail};
 use api::client::Client;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+pub use output::Log;
 use output::Output;
 use std::{
     collections::BTreeSet,
@@ -98,6 +99,7 @@ impl Server {
             (None, None) => bail!("a server needs a data directory"),
         };
         let (machine, output) = (machine.clone(), Output::default());
+        scenario::remember(output.log());
         Ok(Server {
             machine,
             options,
@@ -240,9 +242,6 @@ impl Drop for Server {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
-        }
-        if std::thread::panicking() || self.output.wanted() {
-            eprintln!("--- what the server said ---\n{}--- end ---", self.output.text());
         }
         if let Ok(owner) = self.owner() {
             remains::clear(&owner, self.options.network.then(|| self.bridge()).as_deref());

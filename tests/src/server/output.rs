@@ -14,9 +14,13 @@ const READY: &str = "hearth is ready: ";
 
 #[derive(Default)]
 pub struct Output {
-    shared: Arc<Mutex<Kept>>,
+    log: Log,
     readers: Vec<JoinHandle<()>>,
 }
+
+/// What was read so far; outlives the server.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
@@ -28,12 +32,12 @@ impl Output {
     /// Of a new life of the server.
     pub fn follow(&mut self, child: &mut Child) -> Result<()> {
         self.drained();
-        self.kept().ready = false;
+        self.log.kept().ready = false;
         let stdout = child.stdout.take().context("stdout is no pipe")?;
         let stderr = child.stderr.take().context("stderr is no pipe")?;
         for stream in [Box::new(stdout) as Box<dyn Read + Send>, Box::new(stderr)] {
-            let shared = Arc::clone(&self.shared);
-            self.readers.push(std::thread::spawn(move || read(stream, &shared)));
+            let log = self.log.clone();
+            self.readers.push(std::thread::spawn(move || read(stream, &log)));
         }
         Ok(())
     }
@@ -50,26 +54,31 @@ impl Output {
     }
 
     pub fn ready_line(&self) -> bool {
-        self.kept().ready
+        self.log.kept().ready
     }
 
+    pub fn text(&self) -> String {
+        self.log.text()
+    }
+
+    pub fn log(&self) -> Log {
+        self.log.clone()
+    }
+}
+
+impl Log {
     pub fn text(&self) -> String {
         self.kept().lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// Whether somebody wants to read it although all went well.
-    pub fn wanted(&self) -> bool {
-        std::env::var_os("HEARTH_SHOW_LOG").is_some()
-    }
-
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read(stream: Box<dyn Read + Send>, shared: &Mutex<Kept>) {
+fn read(stream: Box<dyn Read + Send>, log: &Log) {
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
-        let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = log.kept();
         kept.ready |= line.starts_with(READY);
         if kept.lines.len() < LINES_MAX {
             kept.lines.push(line);
