@@ -211,7 +211,10 @@ async fn metrics_stream_while_somebody_looks() {
     assert_eq!(bench.get("/v1/vms/a/metrics").await.body["mem_total_bytes"], 128 * 1024 * 1024);
     bench.ask("POST", "/v1/vms/a/stop?wait=10", &[("content-type", "application/json")], "{\"force\":true}").await;
     assert_eq!(close(&mut socket).await.0, 1000, "the guest is gone");
-    let mut host = connect(address, &format!("/v1/hosts/{}/metrics", bench.get("/v1/hosts").await.body["items"][0]["id"].as_str().unwrap())).await.unwrap();
+    let mut host =
+        connect(address, &format!("/v1/hosts/{}/metrics", bench.get("/v1/hosts").await.body["items"][0]["id"].as_str().unwrap()))
+            .await
+            .unwrap();
     event(&mut host).await;
     host.send(Message::Close(None)).await.unwrap();
 }
