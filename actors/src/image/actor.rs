@@ -10,7 +10,7 @@ use crate::{
 };
 use domain::{
     Attempt, ImageId, OperationId,
-    event::Kind,
+    event::{Datum, Kind},
     image::{self, Command, Draft, Effect, Finished, Image, Input, Step, Ticket},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -161,7 +161,11 @@ async fn commit(state: &mut State, step: Step, asked: Option<(&Who, Option<Opera
         Some(next) => commit.put(schema::IMAGES, id.to_string(), next.as_ref())?,
         None => commit.delete(schema::IMAGES, id.to_string()),
     }
-    commit.events(&whose, step.events)?;
+    let mut events = step.events;
+    for event in &mut events {
+        event.data.insert(0, ("state", Datum::Text(subject.state.name().to_owned())));
+    }
+    commit.events(&whose, events)?;
     commit.operations(&shared, &whose, step.operations)?;
     if let Some((who, operation)) = asked {
         commit.answer(who, Kind::Image, id.to_string(), operation)?;

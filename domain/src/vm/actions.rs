@@ -2,7 +2,7 @@
 
 use super::{
     input::{Command, StopMode},
-    state::{Starting, State, StopStage, Vm},
+    state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
 
 /// Everything that can be asked of a VM, by its name in the API.
@@ -82,6 +82,8 @@ pub enum Refused {
     PausedNeedsForce,
     #[error("vCPUs, memory and command line can't be changed while the VM runs")]
     OnlyWhenStopped,
+    #[error("the VM's deletion failed half-way, its disk may be gone")]
+    HalfDeleted,
 }
 
 impl Refused {
@@ -100,6 +102,7 @@ impl Refused {
             Refused::RunningNeedsForce => "vm-running",
             Refused::PausedNeedsForce => "vm-paused-needs-force",
             Refused::OnlyWhenStopped => "only-when-stopped",
+            Refused::HalfDeleted => "vm-half-deleted",
         }
     }
 
@@ -116,6 +119,7 @@ impl Refused {
             Refused::RunningNeedsForce => "stop it first, or delete it with force",
             Refused::PausedNeedsForce => "resume it first, or stop it with force",
             Refused::OnlyWhenStopped => "stop it first",
+            Refused::HalfDeleted => "delete it again",
         }
     }
 }
@@ -123,7 +127,7 @@ impl Refused {
 /// Whether `command` may be carried out now.
 pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
     match command {
-        Command::Start => start(&vm.state),
+        Command::Start => start(vm),
         Command::Stop(mode) => stop(&vm.state, *mode),
         Command::Pause => pause(&vm.state),
         Command::Resume => resume(&vm.state),
@@ -141,10 +145,11 @@ pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
     }
 }
 
-/// Every action and, where it is refused, why. `stop` and `delete` are judged without force.
+/// Every action and, where it is refused, why. `stop` is shown when either way of it is possible; `delete` is judged without
+/// force.
 pub fn table(vm: &Vm) -> Vec<(Action, Option<Refused>)> {
     let judge = |action| match action {
-        Action::Start => start(&vm.state).err(),
+        Action::Start => start(vm).err(),
         Action::Stop => {
             stop(&vm.state, StopMode::Graceful { deadline_ms: 1 }).or_else(|_| stop(&vm.state, StopMode::Force)).err()
         }
@@ -160,8 +165,12 @@ pub fn table(vm: &Vm) -> Vec<(Action, Option<Refused>)> {
     Action::ALL.into_iter().map(|action| (action, judge(action))).collect()
 }
 
-fn start(state: &State) -> Result<(), Refused> {
-    match state {
+fn start(vm: &Vm) -> Result<(), Refused> {
+    match &vm.state {
+        // Started, it would boot without its disk or not at all.
+        State::Failed if vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed) => {
+            Err(Refused::HalfDeleted)
+        }
         State::Created | State::Stopped | State::Failed => Ok(()),
         State::Creating { .. } => Err(Refused::StillCreating),
         State::Starting(_) => Err(Refused::AlreadyStarting),
@@ -180,13 +189,18 @@ fn stop(state: &State, mode: StopMode) -> Result<(), Refused> {
         (State::Paused(_), StopMode::Graceful { .. }) => Err(Refused::PausedNeedsForce),
         (State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_), StopMode::Graceful { .. }) => Err(Refused::Busy),
         // Who waits for a guest that does not shut down may lose patience.
-        (State::Stopping(stopping), StopMode::Force) if matches!(stopping.stage, StopStage::Asking(_)) => Ok(()),
+        (State::Stopping(stopping), StopMode::Force) if can_be_hurried(stopping) => Ok(()),
         (State::Stopping(_), _) => Err(Refused::AlreadyStopping),
         (State::Creating { .. }, _) => Err(Refused::StillCreating),
         (State::Created | State::Stopped | State::Failed, _) => Err(Refused::NotRunning),
         (State::Restoring, _) => Err(Refused::Busy),
         (State::Deleting, _) => Err(Refused::Deleting),
     }
+}
+
+/// A stop must not turn a deletion into something less.
+fn can_be_hurried(stopping: &Stopping) -> bool {
+    matches!(stopping.stage, StopStage::Asking(_)) && stopping.then != Then::Delete
 }
 
 fn pause(state: &State) -> Result<(), Refused> {
@@ -238,7 +252,7 @@ fn delete(state: &State, force: bool) -> Result<(), Refused> {
         State::Created | State::Stopped | State::Failed => Ok(()),
         State::Deleting => Err(Refused::Deleting),
         // Its machine is being given back already; deleting waits for that in any case.
-        State::Stopping(stopping) if stopping.then == super::state::Then::Delete => Err(Refused::Deleting),
+        State::Stopping(stopping) if stopping.then == Then::Delete => Err(Refused::Deleting),
         _ if force => Ok(()),
         State::Creating { .. } => Err(Refused::StillCreating),
         State::Stopping(_) => Err(Refused::AlreadyStopping),

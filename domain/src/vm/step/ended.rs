@@ -19,7 +19,8 @@ pub(super) fn exited(mut next: Next, exit: Exit) -> Step {
     let then = after(&next, &exit);
     match then {
         Then::Relaunch => {
-            next.vm.reason = None;
+            // A pause or resume that was under way is void: the machine that it was meant for is no more.
+            next.fail(code.as_str(), detail.clone(), "ask again once the VM runs");
             next.clean(then);
             next.because(code, detail);
             next.event("vm-rebooting");
@@ -37,20 +38,29 @@ pub(super) fn exited(mut next: Next, exit: Exit) -> Step {
 
 /// No process came to be. What was made for it is given back.
 pub(super) fn launch_failed(mut next: Next, code: String, detail: String) -> Step {
-    let by_policy = next.vm.operation.is_none();
+    let then = after_no_launch(&next);
     next.because(ReasonCode::LaunchFailed, detail.clone());
     next.fail(&code, detail, "mend the cause and start the VM again");
-    next.clean(if by_policy { Then::Restart } else { Then::Failed });
+    next.clean(then);
     next.done()
 }
 
 /// The process was made but does not answer.
 pub(super) fn release_failed(mut next: Next, machine: Machine, detail: String) -> Step {
-    let by_policy = next.vm.operation.is_none();
+    let then = after_no_launch(&next);
     next.because(ReasonCode::LaunchFailed, detail.clone());
     next.fail("launch-failed", detail, "look at the VM's log and at `hearth doctor`");
-    next.kill(machine, if by_policy { Then::Restart } else { Then::Failed });
+    next.kill(machine, then);
     next.done()
+}
+
+/// Who asked for the launch hears of its failure and decides. One that nobody waits for follows the policy, which may be none: a guest that
+/// rebooted from inside is launched again whatever the policy.
+fn after_no_launch(next: &Next) -> Then {
+    match (next.vm.operation, next.vm.spec.restart) {
+        (Some(_), _) | (None, RestartPolicy::Never) => Then::Failed,
+        (None, RestartPolicy::OnFailure | RestartPolicy::Always) => Then::Restart,
+    }
 }
 
 fn reason_of(exit: &Exit) -> (ReasonCode, String) {
@@ -108,9 +118,17 @@ pub(super) fn back_off(mut next: Next) -> Step {
 
 /// The VM's actor keeps failing over this record: it is set aside. What may still run is ended by the next start or delete.
 pub(super) fn quarantine(mut next: Next, error: &str) -> Step {
+    let deleting = match &next.vm.state {
+        State::Deleting => true,
+        State::Stopping(stopping) => stopping.then == Then::Delete,
+        // What is left of a deletion that failed stays so.
+        State::Failed => next.vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed),
+        _ => false,
+    };
     next.vm.state = State::Failed;
     next.vm.attempt = next.vm.attempt.next();
-    next.because(ReasonCode::ActorFailed, format!("hearth failed over this VM again and again: {error}"));
+    let code = if deleting { ReasonCode::DeleteFailed } else { ReasonCode::ActorFailed };
+    next.because(code, format!("hearth failed over this VM again and again: {error}"));
     next.fail("actor-failed", error.to_owned(), "this is a bug of hearth: please report it with the server's log");
     next.event("vm-failed");
     next.done()

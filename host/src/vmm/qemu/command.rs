@@ -84,6 +84,8 @@ fn kernel_cmdline(plan: &MachinePlan, acceleration: Acceleration) -> String {
     }
     words.extend(["root=/dev/vda".into(), "rw".into(), format!("hearth.hostname={}", plan.hostname)]);
     if let Some(nic) = &plan.nic {
+        // A kernel with this driver built in makes dummy0 before eth0, and the agent gives its address to the first Ethernet interface.
+        words.push("dummy.numdummies=0".into());
         words.push(format!("hearth.ip={}/{}", nic.address, nic.prefix));
         words.push(format!("hearth.gw={}", nic.gateway));
         if !nic.dns.is_empty() {

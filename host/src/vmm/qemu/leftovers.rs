@@ -41,6 +41,7 @@ fn failed(what: impl ToString) -> impl FnOnce(io::Error) -> VmmError {
 
 /// Ends the noted process, if it is there.
 async fn end(machine: &Machine) -> Result<(), VmmError> {
+    process::reap_zombie(machine);
     let Some(pidfd) = process::find(machine) else { return Ok(()) };
     process::signal(&pidfd, Signal::SIGKILL).map_err(failed(format!("process {}", machine.pid)))?;
     if process::gone_within(&pidfd, END_DEADLINE).await? {

@@ -124,8 +124,25 @@ pub async fn gone_within(pidfd: &OwnedFd, after: Duration) -> Result<bool, VmmEr
 
 /// Takes the status of an ended process, and with it its last trace, when it is our child.
 pub fn reap(pidfd: &OwnedFd) -> Ended {
+    wait(pidfd, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
+}
+
+/// As [`reap`], of a child that is ending. Blocks until it has.
+pub fn reap_when_gone(pidfd: &OwnedFd) {
+    let _status = wait(pidfd, WaitPidFlag::WEXITED);
+}
+
+/// Takes the status of a recorded child that has ended and that nobody watched to its end.
+pub fn reap_zombie(machine: &Machine) {
+    let ended = stat(machine.pid).is_some_and(|stat| stat.start_ticks == machine.start_ticks && stat.state == 'Z');
+    if ended && let Ok(pidfd) = open_pidfd(machine.pid) {
+        let _status = reap(&pidfd);
+    }
+}
+
+fn wait(pidfd: &OwnedFd, flags: WaitPidFlag) -> Ended {
     loop {
-        match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+        match waitid(Id::PIDFd(pidfd.as_fd()), flags) {
             Ok(WaitStatus::Exited(_, code)) => return Ended::Code(code),
             Ok(WaitStatus::Signaled(_, signal, _)) => return Ended::Signal(signal as i32),
             Err(Errno::EINTR) => continue,

@@ -37,16 +37,18 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
     let held = gate::hold(&program);
     // From here on only the new process listens: were a copy left here, connecting would succeed after its end.
     drop(program);
-    let result = held.and_then(|(pid, pidfd, gate)| {
-        let machine = record(inner, plan, launch, pid)?;
-        settle(inner, plan, &folder, &machine)?;
-        Ok((machine, pidfd, gate))
-    });
-    result.inspect_err(|_| {
-        // The gate is dropped by now, so the process ends; its group and sockets go with it.
-        sockets.iter().for_each(|name| drop(layout::remove_file(&folder.join(name))));
-        inner.cgroups.kill(plan.vm);
-    })
+    let unbind = || sockets.iter().for_each(|name| drop(layout::remove_file(&folder.join(name))));
+    let (pid, pidfd, gate) = held.inspect_err(|_| unbind())?;
+    match record(inner, plan, launch, pid).and_then(|machine| settle(inner, plan, &folder, &machine).map(|()| machine)) {
+        Ok(machine) => Ok((machine, pidfd, gate)),
+        Err(error) => {
+            // Without its gate it ends at once by itself.
+            drop(gate);
+            process::reap_when_gone(&pidfd);
+            unbind();
+            Err(error)
+        }
+    }
 }
 
 fn record(inner: &Inner, plan: &MachinePlan, launch: Attempt, pid: u32) -> Result<Machine, VmmError> {

@@ -40,7 +40,7 @@ fn the_emulated_machine_with_network() {
         -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
         -global virtio-mmio.force-legacy=false -kernel /images/k -initrd /boot/i.cpio -append \
         console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2445432 tsc=reliable no_timer_check root=/dev/vda rw \
-        hearth.hostname=web-1 hearth.ip=10.77.0.5/16 hearth.gw=10.77.0.1 hearth.dns=10.77.0.1,9.9.9.9 debug \
+        hearth.hostname=web-1 dummy.numdummies=0 hearth.ip=10.77.0.5/16 hearth.gw=10.77.0.1 hearth.dns=10.77.0.1,9.9.9.9 debug \
         -chardev socket,id=control,fd=5,server=on,wait=off -mon chardev=control,mode=control \
         -chardev socket,id=events,fd=6,server=on,wait=off,logfile=events.log,logappend=on -mon chardev=events,mode=control \
         -chardev socket,id=console,fd=8,server=on,wait=off,logfile=console.log,logappend=on -serial chardev:console \
