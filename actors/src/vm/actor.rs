@@ -115,6 +115,11 @@ impl Actor for VmActor {
             }
             #[cfg(any(test, feature = "faults"))]
             VmMsg::Crash => panic!("told to"),
+            #[cfg(any(test, feature = "faults"))]
+            VmMsg::Hang { since } => {
+                state.progress.pretend_busy_since(since);
+                std::future::pending::<()>().await;
+            }
         }
         if state.record.is_none() {
             myself.stop(None);

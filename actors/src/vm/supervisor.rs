@@ -123,6 +123,8 @@ impl Actor for Vms {
             VmsMsg::Inspect { reply_to } => {
                 let _ = reply_to.send(state.children.list());
             }
+            #[cfg(any(test, feature = "faults"))]
+            VmsMsg::Crash => panic!("told to"),
         }
         Ok(())
     }
@@ -272,13 +274,12 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
 fn give_nic(pool: &mut Pool, id: VmId) -> Result<Nic, CommandError> {
     let address = pool.give().map_err(|full| CommandError::AddressesExhausted { room: full.0 })?;
     let subnet = pool.subnet();
-    Ok(Nic {
-        address,
-        prefix: subnet.prefix(),
-        gateway: subnet.gateway(),
-        mac: mac_of(address),
-        tap: format!("hrt{}", id.short()),
-    })
+    Ok(Nic { address, prefix: subnet.prefix(), gateway: subnet.gateway(), mac: mac_of(address), tap: tap_of(id) })
+}
+
+/// The name of the VM's TAP on the host.
+pub(crate) fn tap_of(id: VmId) -> String {
+    format!("hrt{}", id.short())
 }
 
 fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<(), CommandError> {
