@@ -8,6 +8,7 @@ mod attach;
 mod change;
 mod completion;
 mod context;
+mod doctor;
 mod error;
 mod event;
 mod facts;
@@ -72,6 +73,9 @@ enum Command {
     /// The server itself
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Tell what this machine can do, and what to do about the rest
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
     #[command(after_help = completion::EXAMPLES)]
     Completion(completion::CompletionArgs),
@@ -108,6 +112,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
         .build()
         .map_err(|source| CliError::Io { what: "cannot start", source })?;
     let ended = runtime.block_on(async {
+        if let Command::Doctor(args) = cli.command {
+            return doctor::run(&cli.global, args).await;
+        }
         let context = Context::new(cli.global)?;
         match cli.command {
             Command::Vm(command) => vm::run(&context, command).await,
@@ -116,8 +123,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Operation(command) => operation::run(&context, command).await,
             Command::Event(args) => event::run(&context, args).await,
             Command::Node(command) => node::run(&context, command).await,
-            // Both ended above.
-            Command::Completion(_) | Command::Version => Ok(()),
+            // These ended above.
+            Command::Doctor(_) | Command::Completion(_) | Command::Version => Ok(()),
         }
     });
     // A goodbye of a stream that is on its way gets a moment; nothing else may hold the process.

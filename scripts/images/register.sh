@@ -26,4 +26,4 @@ if HEARTH_URL=$URL "$HEARTH" image get "$NAME" >/dev/null 2>&1; then
   say "an image named $NAME is registered already: remove it first to replace it (hearth image rm $NAME)"
   exit 0
 fi
-HEARTH_URL=$URL "$HEARTH" image create --name "$NAME" --kind "$KIND" --path "$FILE" "$@"
+HEARTH_URL=$URL "$HEARTH" image create "$NAME" --kind "$KIND" --path "$FILE" "$@"

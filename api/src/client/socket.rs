@@ -6,6 +6,7 @@
 use super::error::{ClientError, root_cause};
 use super::http::{Client, origin, problem_of, shown};
 use super::limits::{CLOSE_TIMEOUT, CONNECT_TIMEOUT, IDLE_TIMEOUT, MAX_MESSAGE_BYTES, PING_EVERY, REQUEST_TIMEOUT, SEND_QUEUE};
+use crate::problem::Problem;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -18,6 +19,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+/// A close code of 4400 to 4599 is an HTTP status plus 4000: a refusal that came after the handshake.
+const CLOSE_BASE: u16 = 4000;
+/// 4408 is left out: it tells a reader that fell behind, who may connect again.
+const REFUSALS: [std::ops::RangeInclusive<u16>; 2] = [4400..=4407, 4409..=4599];
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -86,6 +92,9 @@ impl Socket {
                 Message::Binary(bytes) => return Ok(Some(Frame::Binary(bytes))),
                 Message::Close(None) => return Ok(None),
                 Message::Close(Some(close)) if close.code == CloseCode::Normal => return Ok(None),
+                Message::Close(Some(close)) if REFUSALS.iter().any(|codes| codes.contains(&u16::from(close.code))) => {
+                    return Err(self.refused(u16::from(close.code) - CLOSE_BASE, close.reason.as_str()));
+                }
                 Message::Close(Some(close)) if close.reason.is_empty() => {
                     return Err(self.lost(&format!("closed with {}", close.code)));
                 }
@@ -99,6 +108,18 @@ impl Socket {
     /// A frame that this kind of stream does not have.
     pub fn unexpected(&self, detail: String) -> ClientError {
         ClientError::Protocol { url: self.url.clone(), detail }
+    }
+
+    fn refused(&self, status: u16, detail: &str) -> ClientError {
+        let problem = Problem {
+            problem_type: "about:blank".to_owned(),
+            status,
+            title: "refused".to_owned(),
+            code: "refused".to_owned(),
+            detail: detail.to_owned(),
+            ..Problem::default()
+        };
+        ClientError::Problem(Box::new(problem))
     }
 
     fn lost(&self, reason: &str) -> ClientError {

@@ -24,9 +24,13 @@ pub struct TerminalInput {
 }
 
 impl Client {
-    /// A shell on a terminal in the guest.
-    pub async fn shell(&self, vm: &str) -> Result<Terminal, ClientError> {
-        Ok(Terminal { socket: Socket::open(self, self.url(&["v1", "vms", vm, "shell"])?).await? })
+    /// A shell on a terminal of this size in the guest; 80 x 24 when absent.
+    pub async fn shell(&self, vm: &str, size: Option<Resize>) -> Result<Terminal, ClientError> {
+        let mut url = self.url(&["v1", "vms", vm, "shell"])?;
+        if let Some(Resize { cols, rows }) = size {
+            url.query_pairs_mut().append_pair("cols", &cols.to_string()).append_pair("rows", &rows.to_string());
+        }
+        Ok(Terminal { socket: Socket::open(self, url).await? })
     }
 
     /// The serial console.

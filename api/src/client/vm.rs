@@ -38,8 +38,13 @@ impl Vms<'_> {
         self.0.change(Method::PATCH, self.0.url(&["v1", "vms", id])?, json(patch), options).await
     }
 
-    pub async fn delete(&self, id: &str, options: &Options) -> Result<Accepted<Vm>, ClientError> {
-        self.0.change(Method::DELETE, self.0.url(&["v1", "vms", id])?, None, options).await
+    /// `force` ends it first if it runs.
+    pub async fn delete(&self, id: &str, force: bool, options: &Options) -> Result<Accepted<Vm>, ClientError> {
+        let mut url = self.0.url(&["v1", "vms", id])?;
+        if force {
+            url.query_pairs_mut().append_pair("force", "true");
+        }
+        self.0.change(Method::DELETE, url, None, options).await
     }
 
     pub async fn start(&self, id: &str, options: &Options) -> Result<Accepted<Vm>, ClientError> {

@@ -2,7 +2,7 @@
 
 use super::{
     input::{Command, StopMode},
-    state::{Starting, State, StopStage, Vm},
+    state::{Starting, State, StopStage, Stopping, Then, Vm},
 };
 
 /// Everything that can be asked of a VM, by its name in the API.
@@ -141,7 +141,8 @@ pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
     }
 }
 
-/// Every action and, where it is refused, why. `stop` and `delete` are judged without force.
+/// Every action and, where it is refused, why. `stop` is shown when either way of it is possible; `delete` is judged without
+/// force.
 pub fn table(vm: &Vm) -> Vec<(Action, Option<Refused>)> {
     let judge = |action| match action {
         Action::Start => start(&vm.state).err(),
@@ -180,13 +181,18 @@ fn stop(state: &State, mode: StopMode) -> Result<(), Refused> {
         (State::Paused(_), StopMode::Graceful { .. }) => Err(Refused::PausedNeedsForce),
         (State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_), StopMode::Graceful { .. }) => Err(Refused::Busy),
         // Who waits for a guest that does not shut down may lose patience.
-        (State::Stopping(stopping), StopMode::Force) if matches!(stopping.stage, StopStage::Asking(_)) => Ok(()),
+        (State::Stopping(stopping), StopMode::Force) if can_be_hurried(stopping) => Ok(()),
         (State::Stopping(_), _) => Err(Refused::AlreadyStopping),
         (State::Creating { .. }, _) => Err(Refused::StillCreating),
         (State::Created | State::Stopped | State::Failed, _) => Err(Refused::NotRunning),
         (State::Restoring, _) => Err(Refused::Busy),
         (State::Deleting, _) => Err(Refused::Deleting),
     }
+}
+
+/// A stop must not turn a deletion into something less.
+fn can_be_hurried(stopping: &Stopping) -> bool {
+    matches!(stopping.stage, StopStage::Asking(_)) && stopping.then != Then::Delete
 }
 
 fn pause(state: &State) -> Result<(), Refused> {
@@ -238,7 +244,7 @@ fn delete(state: &State, force: bool) -> Result<(), Refused> {
         State::Created | State::Stopped | State::Failed => Ok(()),
         State::Deleting => Err(Refused::Deleting),
         // Its machine is being given back already; deleting waits for that in any case.
-        State::Stopping(stopping) if stopping.then == super::state::Then::Delete => Err(Refused::Deleting),
+        State::Stopping(stopping) if stopping.then == Then::Delete => Err(Refused::Deleting),
         _ if force => Ok(()),
         State::Creating { .. } => Err(Refused::StillCreating),
         State::Stopping(_) => Err(Refused::AlreadyStopping),

@@ -51,7 +51,8 @@ pub fn check(vm: &Vm) -> Result<(), Broken> {
     if let State::Stopping(stopping) = &vm.state {
         let limit = match stopping.stage {
             StopStage::Asking(_) => 0,
-            StopStage::Killing(_) | StopStage::Cleaning => super::step::TRIES_MAX,
+            // The last failure ends in `Failed`.
+            StopStage::Killing(_) | StopStage::Cleaning => super::step::TRIES_MAX - 1,
         };
         if stopping.tries > limit {
             return Err(Broken::Tries);

@@ -141,9 +141,7 @@ pub fn step(vm: &Vm, input: Input, now: Timestamp) -> Result<Step, Refused> {
             Ok(elapsed::boot(next, machine.clone()))
         }
         (State::Starting(Starting::BackingOff), Input::Elapsed { timer: Timer::Backoff, .. }) => Ok(finished::launch(next)),
-        (State::Stopping(stopping), Input::Elapsed { timer: Timer::Stop | Timer::Retry, .. }) => {
-            Ok(elapsed::stopping(next, stopping.clone()))
-        }
+        (State::Stopping(stopping), Input::Elapsed { timer, .. }) => Ok(elapsed::stopping(next, stopping.clone(), timer)),
         (_, Input::Elapsed { .. }) => Ok(Next::nothing(vm)),
 
         (_, Input::Observed(observed)) => Ok(match (vm.state.machine(), observed) {

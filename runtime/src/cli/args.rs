@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const DEFAULT_URL: &str = "http://127.0.0.1:18080";
-const DEFAULT_DATA_DIR: &str = "./data";
+pub const DEFAULT_DATA_DIR: &str = "./data";
 /// Longer than the slowest operation of a healthy machine: a guest that boots by emulation.
 const DEFAULT_TIMEOUT: &str = "5m";
 

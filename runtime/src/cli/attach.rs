@@ -45,7 +45,7 @@ enum Left {
 }
 
 pub async fn shell(context: &Context, vm: &str) -> Result<(), CliError> {
-    let terminal = context.client.shell(vm).await.map_err(|error| context.explain(error, None))?;
+    let terminal = context.client.shell(vm, tty::size()).await.map_err(|error| context.explain(error, None))?;
     end(attach(context, terminal, Kind::Shell).await?)
 }
 
@@ -77,9 +77,6 @@ async fn attach(context: &Context, mut terminal: Terminal, kind: Kind) -> Result
     let mut ending = Ending::listen()?;
     let raw = Raw::enter()?;
     let to_guest = terminal.input();
-    if let Some(size) = tty::size() {
-        to_guest.resize(size).await?;
-    }
     let (detached, mut leave) = mpsc::channel(1);
     // Sending has a task of its own: a guest that writes before it reads must not stop our reading.
     let typing = tokio::spawn(type_into(to_guest.clone(), raw.is_some(), kind, detached));

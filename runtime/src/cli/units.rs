@@ -59,7 +59,8 @@ pub fn bytes(count: u64) -> String {
         value /= KIB;
         unit = next;
     }
-    if value < 9.95 && value.fract() > 0.05 { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
+    let text = if value < 9.95 { format!("{value:.1}") } else { format!("{value:.0}") };
+    format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 pub fn mib(count: u64) -> String {

@@ -20,19 +20,29 @@ pub(super) struct Next {
     pub operations: Vec<OperationChange>,
     pub effects: Vec<Effect>,
     gone: bool,
+    /// Generation and time of the record before, for a step that turns out to change nothing.
+    was: (Generation, Timestamp),
 }
 
 impl Next {
     pub fn of(vm: &Vm, now: Timestamp) -> Next {
+        let was = (vm.generation, vm.updated_at);
         let mut vm = vm.clone();
         vm.generation = Generation(vm.generation.0 + 1);
         vm.updated_at = now;
-        Next { vm, now, events: Vec::new(), operations: Vec::new(), effects: Vec::new(), gone: false }
+        Next { vm, now, events: Vec::new(), operations: Vec::new(), effects: Vec::new(), gone: false, was }
     }
 
     /// Nothing happens: the very same record, which the actor does not write again.
     pub fn nothing(vm: &Vm) -> Step {
         Step { next: Some(vm.clone()), events: Vec::new(), operations: Vec::new(), effects: Vec::new() }
+    }
+
+    /// No news, found out late: the very same record as before, to the last field, so that the actor does not write it again.
+    pub fn unchanged(mut self) -> Step {
+        debug_assert!(self.events.is_empty() && self.operations.is_empty() && self.effects.is_empty(), "{:?}", self.events);
+        (self.vm.generation, self.vm.updated_at) = self.was;
+        Next::nothing(&self.vm)
     }
 
     pub fn done(self) -> Step {

@@ -3,6 +3,7 @@
 use super::{BOOT_DEADLINE_MS, build::Next, effect_of};
 use crate::vm::{
     effect::Step,
+    input::Timer,
     state::{Machine, ReasonCode, State, StopStage, Stopping, Then},
 };
 
@@ -16,14 +17,16 @@ pub(super) fn boot(mut next: Next, machine: Machine) -> Step {
     next.done()
 }
 
-/// The guest did not shut down in time, or an effect is due again.
-pub(super) fn stopping(mut next: Next, stopping: Stopping) -> Step {
-    match stopping.stage {
-        StopStage::Asking(machine) => next.kill(machine, stopping.then),
-        stage @ (StopStage::Killing(_) | StopStage::Cleaning) => {
+/// The guest did not shut down in time, or an effect is due again. A timer of another stage says nothing about this one.
+pub(super) fn stopping(mut next: Next, stopping: Stopping, timer: Timer) -> Step {
+    match (stopping.stage, timer) {
+        (StopStage::Asking(machine), Timer::Stop) => next.kill(machine, stopping.then),
+        (stage @ (StopStage::Killing(_) | StopStage::Cleaning), Timer::Retry) => {
             next.issue(effect_of(&stage));
             next.vm.state = State::Stopping(Stopping { stage, then: stopping.then, tries: stopping.tries });
         }
+        (StopStage::Asking(_), Timer::Boot | Timer::Backoff | Timer::Retry)
+        | (StopStage::Killing(_) | StopStage::Cleaning, Timer::Boot | Timer::Stop | Timer::Backoff) => return next.unchanged(),
     }
     next.done()
 }

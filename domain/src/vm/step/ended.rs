@@ -19,7 +19,8 @@ pub(super) fn exited(mut next: Next, exit: Exit) -> Step {
     let then = after(&next, &exit);
     match then {
         Then::Relaunch => {
-            next.vm.reason = None;
+            // A pause or resume that was under way is void: the machine that it was meant for is no more.
+            next.fail(code.as_str(), detail.clone(), "ask again once the VM runs");
             next.clean(then);
             next.because(code, detail);
             next.event("vm-rebooting");
@@ -37,20 +38,29 @@ pub(super) fn exited(mut next: Next, exit: Exit) -> Step {
 
 /// No process came to be. What was made for it is given back.
 pub(super) fn launch_failed(mut next: Next, code: String, detail: String) -> Step {
-    let by_policy = next.vm.operation.is_none();
+    let then = after_no_launch(&next);
     next.because(ReasonCode::LaunchFailed, detail.clone());
     next.fail(&code, detail, "mend the cause and start the VM again");
-    next.clean(if by_policy { Then::Restart } else { Then::Failed });
+    next.clean(then);
     next.done()
 }
 
 /// The process was made but does not answer.
 pub(super) fn release_failed(mut next: Next, machine: Machine, detail: String) -> Step {
-    let by_policy = next.vm.operation.is_none();
+    let then = after_no_launch(&next);
     next.because(ReasonCode::LaunchFailed, detail.clone());
     next.fail("launch-failed", detail, "look at the VM's log and at `hearth doctor`");
-    next.kill(machine, if by_policy { Then::Restart } else { Then::Failed });
+    next.kill(machine, then);
     next.done()
+}
+
+/// Who asked for the launch hears of its failure and decides. One that nobody waits for follows the policy, which may be none: a guest that
+/// rebooted from inside is launched again whatever the policy.
+fn after_no_launch(next: &Next) -> Then {
+    match (next.vm.operation, next.vm.spec.restart) {
+        (Some(_), _) | (None, RestartPolicy::Never) => Then::Failed,
+        (None, RestartPolicy::OnFailure | RestartPolicy::Always) => Then::Restart,
+    }
 }
 
 fn reason_of(exit: &Exit) -> (ReasonCode, String) {

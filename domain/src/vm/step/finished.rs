@@ -111,15 +111,13 @@ pub(super) fn stopping(mut next: Next, stopping: Stopping, result: Finished) -> 
             again(next, StopStage::Cleaning, stopping.then, stopping.tries, detail)
         }
         // An answer that belongs to no effect of this stage.
-        (stage, _) => {
-            next.vm.state = State::Stopping(Stopping { stage, then: stopping.then, tries: stopping.tries });
-            next.done()
-        }
+        _ => next.unchanged(),
     }
 }
 
 /// Tried again after a while; past the limit the VM is failed and says what is left.
 fn again(mut next: Next, stage: StopStage, then: Then, tries: u8, detail: String) -> Step {
+    let tries = tries + 1;
     if tries >= TRIES_MAX {
         next.vm.state = State::Failed;
         next.because(ReasonCode::CleanFailed, detail.clone());
@@ -127,7 +125,7 @@ fn again(mut next: Next, stage: StopStage, then: Then, tries: u8, detail: String
         next.fail("clean-failed", detail, "mend the cause, then delete the VM or start it again: both clean up first");
         return next.done();
     }
-    next.vm.state = State::Stopping(Stopping { stage, then, tries: tries + 1 });
+    next.vm.state = State::Stopping(Stopping { stage, then, tries });
     next.vm.attempt = next.vm.attempt.next();
     next.timer(Timer::Retry, RETRY_MS);
     next.done()

@@ -10,8 +10,14 @@ use crate::vm::{
 
 /// The agent said hello: a VM that boots is running from here on. A later hello of the same launch is a reconnect and no news.
 pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
-    if !matches!(next.vm.state, State::Starting(Starting::Booting(_))) {
-        return unchanged(next);
+    match &next.vm.state {
+        State::Starting(Starting::Booting(_)) => {}
+        // It came back in the middle of a stop, so it may not have heard. No new attempt: the deadline goes on counting.
+        State::Stopping(Stopping { stage: stage @ StopStage::Asking(_), .. }) => {
+            next.effects.push(super::effect_of(stage));
+            return next.done();
+        }
+        _ => return next.unchanged(),
     }
     next.vm.state = State::Running(machine);
     next.vm.reason = None;
@@ -91,10 +97,10 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             next.issue(Effect::Resume(machine));
         }
         (State::Stopping(Stopping { stage: StopStage::Asking(_), .. }), _) => {
+            // The agent is asked once it is connected again: asked now it would fail, and the guest be ended without its time.
             next.follow(&machine);
-            let deadline_ms = super::STOP_DEADLINE_MS;
-            next.issue(Effect::AskShutdown { machine, deadline_ms });
-            next.timer(Timer::Stop, deadline_ms);
+            next.vm.attempt = next.vm.attempt.next();
+            next.timer(Timer::Stop, super::STOP_DEADLINE_MS);
         }
         // Killing goes on by itself; the other states have no machine.
         (
@@ -107,13 +113,7 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             | State::Failed
             | State::Deleting,
             _,
-        ) => return unchanged(next),
+        ) => return next.unchanged(),
     }
     next.done()
-}
-
-/// No news: the record as it was, so that nothing is written.
-fn unchanged(mut next: Next) -> Step {
-    next.vm.generation = crate::Generation(next.vm.generation.0 - 1);
-    Step { next: Some(next.vm), events: Vec::new(), operations: Vec::new(), effects: Vec::new() }
 }

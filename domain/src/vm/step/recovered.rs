@@ -9,7 +9,7 @@ use crate::vm::{
 
 pub(super) fn recover(mut next: Next) -> Step {
     match next.vm.state.clone() {
-        State::Created | State::Stopped | State::Failed => Next::nothing_of(next),
+        State::Created | State::Stopped | State::Failed => next.unchanged(),
         State::Creating { .. } => {
             next.issue(Effect::PrepareDisk);
             next.done()
@@ -48,13 +48,5 @@ pub(super) fn recover(mut next: Next) -> Step {
             next.issue(Effect::Remove);
             next.done()
         }
-    }
-}
-
-impl Next {
-    /// The record as it was: nothing is written, nothing is done.
-    fn nothing_of(mut next: Next) -> Step {
-        next.vm.generation = crate::Generation(next.vm.generation.0 - 1);
-        Step { next: Some(next.vm), events: Vec::new(), operations: Vec::new(), effects: Vec::new() }
     }
 }

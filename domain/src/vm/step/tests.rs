@@ -1,1 +1,7 @@
-//! Tests of the table.
+//! Tests of the table: every state by every input, and the stories that users meet. Random interleavings are in `tests/vm_properties.rs`.
+
+mod crashes;
+mod fixture;
+mod policy;
+mod stories;
+mod table;

@@ -4,8 +4,8 @@ use crate::cli::change::{Verb, each};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::units::parse_duration;
-use api::client::{Accepted, ClientError, Options};
-use api::v1::{StopRequest, Vm};
+use api::client::Options;
+use api::v1::StopRequest;
 use clap::Args;
 use std::time::Duration;
 
@@ -67,25 +67,7 @@ pub async fn reboot(context: &Context, args: &StopArgs) -> Result<(), CliError> 
 
 pub async fn remove(context: &Context, args: &RemoveArgs) -> Result<(), CliError> {
     each(context, &args.vms, Verb::REMOVE, false, |name| async move {
-        if args.force {
-            end_first(context, &name).await?;
-        }
-        context.client.vms().delete(&name, &Options::default()).await
+        context.client.vms().delete(&name, args.force, &Options::default()).await
     })
     .await
-}
-
-/// Stops a VM that runs; whether it does is the server's answer, not ours.
-async fn end_first(context: &Context, name: &str) -> Result<(), ClientError> {
-    let vms = context.client.vms();
-    let vm = vms.get(name).await?;
-    let may = |action: &str| vm.status.actions.iter().any(|other| other == action);
-    if may("delete") || !may("stop") {
-        return Ok(());
-    }
-    let stopped: Accepted<Vm> = vms.stop(name, &StopRequest { force: true, deadline_s: None }, &Options::default()).await?;
-    match stopped.operation {
-        Some(operation) => context.client.follow(&operation, context.timeout, |_seen| {}).await.map(|_ended| ()),
-        None => Ok(()),
-    }
 }

@@ -1,0 +1,55 @@
+//! `hearth doctor`: what this machine can do. Looks at the machine itself, not at a server.
+
+use super::args::{DEFAULT_DATA_DIR, Global, Output};
+use super::error::{CliError, FAILED};
+use super::output;
+use super::style::{Colour, harmless, paint, wants_colour};
+use clap::Args;
+use host::doctor::{Check, GuestBoot, Options, Report, Status};
+use std::path::PathBuf;
+
+pub const EXAMPLES: &str = "\
+Fails (exit code 1) if something that should work does not.
+
+Examples:
+  sudo hearth doctor
+  hearth doctor -o json | jq '.checks[] | select(.status != \"ok\")'";
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The Firecracker binary [default: HEARTH_FIRECRACKER, else on PATH]
+    #[arg(long, value_name = "FILE")]
+    firecracker: Option<PathBuf>,
+}
+
+pub async fn run(global: &Global, args: DoctorArgs) -> Result<(), CliError> {
+    let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    // Whether a guest boots is tried by the server's driver, which knows kernel and image.
+    let options = Options { data_dir, firecracker: args.firecracker, guest_boot: GuestBoot::NotTried };
+    let report = host::doctor::run(options).await;
+    match global.output {
+        Output::Json => output::json(&report)?,
+        Output::Table => output::text(&render(&report, wants_colour(std::io::stdout())))?,
+    }
+    match report.checks.iter().any(|check| check.status == Status::Failed) {
+        true => Err(CliError::Told(FAILED)),
+        false => Ok(()),
+    }
+}
+
+fn render(report: &Report, colour: bool) -> String {
+    let widest = report.checks.iter().map(|check| check.title.chars().count()).max().unwrap_or(0);
+    report.checks.iter().map(|check| line(check, widest, colour)).collect()
+}
+
+fn line(check: &Check, widest: usize, colour: bool) -> String {
+    let look = match check.status {
+        Status::Ok => Colour::Green,
+        Status::Warn => Colour::Yellow,
+        Status::Missing => Colour::Dim,
+        Status::Failed => Colour::Red,
+    };
+    let status = paint(colour, look, &format!("{:<7}", check.status.name()));
+    let remedy = check.remedy.as_ref().map_or(String::new(), |remedy| format!(" -> {}", harmless(remedy)));
+    format!("{status}  {:<widest$}  {}{remedy}\n", check.title, harmless(&check.detail))
+}

@@ -1,0 +1,154 @@
+//! The dialog that changes a machine. Only what was changed is sent, against the generation that was shown.
+
+use crate::hearth::{Telling, use_hearth};
+use crate::link::http::Accepted;
+use crate::ui::{Button, Dialog, Field, ProblemNotice, Tone};
+use api::problem::Problem;
+use api::v1::{PatchVm, PatchVmSpec, RestartPolicy, Vm};
+use model::encode::segment;
+use model::form::{labels, labels_text};
+use model::resource::Shared;
+use web_sys::{HtmlInputElement, HtmlSelectElement};
+use yew::prelude::*;
+
+#[derive(Debug, Clone, PartialEq)]
+struct Form {
+    name: String,
+    labels: String,
+    vcpus: String,
+    mem_mib: String,
+    cmdline: String,
+    restart: RestartPolicy,
+}
+
+impl Form {
+    fn of(vm: &Vm) -> Form {
+        Form {
+            name: vm.name.clone(),
+            labels: labels_text(&vm.labels),
+            vcpus: vm.spec.vcpus.to_string(),
+            mem_mib: vm.spec.mem_mib.to_string(),
+            cmdline: vm.spec.cmdline.clone().unwrap_or_default(),
+            restart: vm.spec.restart,
+        }
+    }
+
+    /// A number that is none goes out as 0, which the server refuses in its own words.
+    fn patch(&self, before: &Form) -> PatchVm {
+        let number = |now: &str, then: &str| (now != then).then(|| now.trim().parse().unwrap_or(0));
+        let spec = PatchVmSpec {
+            vcpus: number(&self.vcpus, &before.vcpus),
+            mem_mib: number(&self.mem_mib, &before.mem_mib),
+            cmdline: (self.cmdline != before.cmdline).then(|| self.cmdline.trim().to_owned()),
+            restart: (self.restart != before.restart).then_some(self.restart),
+        };
+        PatchVm {
+            name: (self.name != before.name).then(|| self.name.trim().to_owned()),
+            labels: (self.labels != before.labels).then(|| labels(&self.labels)),
+            spec: (spec != PatchVmSpec::default()).then_some(spec),
+        }
+    }
+}
+
+#[derive(PartialEq, Properties)]
+pub struct Props {
+    pub vm: Shared<Vm>,
+    pub onclose: Callback<()>,
+}
+
+#[component]
+pub fn EditDialog(props: &Props) -> Html {
+    let hearth = use_hearth();
+    // As it was when the dialog was opened: what changed since must not be overwritten unseen.
+    let opened = use_memo((), |()| props.vm.clone());
+    let before = Form::of(&opened);
+    let form = use_state(|| before.clone());
+    let busy = use_state(|| false);
+    let problem = use_state(|| None::<Problem>);
+    let edit = |change: fn(&mut Form, String)| {
+        let form = form.clone();
+        Callback::from(move |event: InputEvent| {
+            let mut next = (*form).clone();
+            change(&mut next, event.target_unchecked_into::<HtmlInputElement>().value());
+            form.set(next);
+        })
+    };
+    let onrestart = {
+        let form = form.clone();
+        Callback::from(move |event: Event| {
+            let restart = match event.target_unchecked_into::<HtmlSelectElement>().value().as_str() {
+                "never" => RestartPolicy::Never,
+                "always" => RestartPolicy::Always,
+                _ => RestartPolicy::OnFailure,
+            };
+            form.set(Form { restart, ..(*form).clone() });
+        })
+    };
+    let wrong = |field: &str| {
+        let fields = problem.as_ref().map(|problem| problem.fields.as_slice()).unwrap_or_default();
+        fields.iter().find(|found| found.field == field).map(|found| AttrValue::from(model::format::sentence(&found.detail)))
+    };
+    let onsubmit = {
+        let (form, busy, problem, hearth) = (form.clone(), busy.clone(), problem.clone(), hearth.clone());
+        let (opened, before, onclose) = (opened.clone(), before.clone(), props.onclose.clone());
+        Callback::from(move |event: SubmitEvent| {
+            event.prevent_default();
+            let patch = form.patch(&before);
+            if *busy || patch == PatchVm::default() {
+                return onclose.emit(());
+            }
+            busy.set(true);
+            let telling = Telling { done: format!("{} is changed", form.name), failed: format!("{} was not changed", form.name) };
+            let (api, path, generation) =
+                (hearth.live.api().clone(), format!("/v1/vms/{}", segment(&opened.id)), opened.generation);
+            let (busy, problem, onclose, told) = (busy.clone(), problem.clone(), onclose.clone(), hearth.clone());
+            let ended = Callback::from(move |answer: Result<Accepted, Problem>| match answer {
+                Ok(accepted) => {
+                    told.apply_vm(&accepted);
+                    onclose.emit(());
+                }
+                Err(found) => {
+                    problem.set(Some(found));
+                    busy.set(false);
+                }
+            });
+            hearth.run(async move { api.patch(&path, generation, &patch).await }, telling, ended);
+        })
+    };
+    let selected = |policy: RestartPolicy| form.restart == policy;
+    html! {
+        <Dialog title={format!("Edit {}", opened.name)} onclose={props.onclose.clone()} wide={true}>
+            <form {onsubmit} class="form">
+                if let Some(problem) = problem.as_ref().filter(|problem| problem.fields.is_empty()) { <ProblemNotice problem={problem.clone()} /> }
+                <div class="form-grid">
+                    <Field id="name" label="Name" error={wrong("name")}>
+                        <input id="name" autofocus=true value={form.name.clone()} oninput={edit(|form, value| form.name = value)} autocomplete="off" />
+                    </Field>
+                    <Field id="labels" label="Labels" error={wrong("labels")} help="tier=web owner=ops">
+                        <input id="labels" value={form.labels.clone()} oninput={edit(|form, value| form.labels = value)} autocomplete="off" />
+                    </Field>
+                    <Field id="vcpus" label="vCPUs" error={wrong("spec.vcpus")} help="Only while it is not running.">
+                        <input id="vcpus" type="number" min="1" max="32" value={form.vcpus.clone()} oninput={edit(|form, value| form.vcpus = value)} />
+                    </Field>
+                    <Field id="mem" label="Memory, MiB" error={wrong("spec.mem_mib")} help="Only while it is not running.">
+                        <input id="mem" type="number" min="64" value={form.mem_mib.clone()} oninput={edit(|form, value| form.mem_mib = value)} />
+                    </Field>
+                    <Field id="cmdline" label="Kernel arguments" error={wrong("spec.cmdline")} help="Only while it is not running. Empty: none of yours.">
+                        <input id="cmdline" value={form.cmdline.clone()} oninput={edit(|form, value| form.cmdline = value)} autocomplete="off" />
+                    </Field>
+                    <Field id="restart" label="Restart" error={wrong("spec.restart")}>
+                        <select id="restart" onchange={onrestart}>
+                            <option value="on-failure" selected={selected(RestartPolicy::OnFailure)}>{ "On failure" }</option>
+                            <option value="always" selected={selected(RestartPolicy::Always)}>{ "Always" }</option>
+                            <option value="never" selected={selected(RestartPolicy::Never)}>{ "Never" }</option>
+                        </select>
+                    </Field>
+                </div>
+                <footer>
+                    <Button label="Cancel" onclick={props.onclose.clone()} />
+                    <Button label="Save" tone={Tone::Primary} submit={true} busy={*busy} testid="vm-edit-submit" />
+                </footer>
+            </form>
+        </Dialog>
+    }
+}
