@@ -16,6 +16,8 @@ use domain::{
 };
 use gate::Gate;
 use lab::{Lab, ask, carry_out, ended, made, row, state, story, until, until_answered, until_state, vm, who};
+use std::time::Duration;
+use tokio::sync::watch;
 
 async fn actor(node: &Node, id: VmId) -> ActorInfo {
     let name = id.to_string();
@@ -137,4 +139,72 @@ async fn an_actor_that_hangs_is_loaded_again() {
     carry_out(&node, stuck, Command::Pause).await;
     assert_eq!((actor(&node, stuck).await.restarts, actor(&node, other).await.restarts), (1, 0));
     node.stop().await;
+}
+
+/// Actors that are killed in the middle of a commit: it may reach the disk all the same, and who is loaded again must know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_durable_is_lost_when_actors_are_killed_while_they_commit() {
+    let lab = Lab::new();
+    let node = lab.start_with_images().await;
+    let mut ids = Vec::new();
+    for n in 0..VMS_THAT_COMMIT {
+        ids.push(made(&node, &format!("vm-{n}"), false).await);
+    }
+    let stop = watch::Sender::new(false);
+    let writers: Vec<_> = ids.iter().map(|id| tokio::spawn(write(node.clone(), *id, stop.subscribe()))).collect();
+    let creator = tokio::spawn(create_all_the_time(node.clone(), stop.subscribe()));
+    for _ in 0..CRASHES {
+        until_answered("there is a supervisor to crash", async || node.crash_vms().ok()).await;
+        let before = node.journal().stats().commits;
+        until("work goes on", || node.journal().stats().commits > before + 200).await;
+    }
+    stop.send_replace(true);
+    let mut answered = Vec::new();
+    for writer in writers {
+        answered.push(writer.await.unwrap());
+    }
+    creator.await.unwrap();
+    let stored = node.journal().load(storage::schema::VMS).unwrap().decode::<domain::vm::Vm>().good;
+    for (key, record) in &stored {
+        let shown = node.view().vm(record.id).unwrap_or_else(|| panic!("{key} is durable and not shown"));
+        assert_eq!(*shown.record, *record, "what is shown is what is durable");
+    }
+    assert_eq!(node.view().vm_count(), stored.len(), "what is shown is durable");
+    for (id, round) in ids.iter().zip(answered) {
+        let found: u32 = row(&node, *id).record.labels["round"].parse().unwrap();
+        assert!(found >= round, "{id}: round {round} was answered, {found} is there");
+    }
+    node.crash_vms().unwrap();
+    let told = tokio::time::timeout(lab::SOON, node.failed()).await.expect("a supervisor that keeps failing ends the node");
+    assert!(told.contains("Vms"), "{told}");
+    node.stop().await;
+}
+
+const VMS_THAT_COMMIT: u32 = 24;
+/// As many as a supervisor is allowed; the sixth ends the node.
+const CRASHES: u32 = 5;
+
+/// Updates one after the other until told to stop; gives the last that was answered.
+async fn write(node: Node, id: VmId, mut stop: watch::Receiver<bool>) -> u32 {
+    let (mut answered, mut round) = (0, 0);
+    while !*stop.borrow_and_update() {
+        round += 1;
+        let labels = [("round".to_owned(), round.to_string())].into();
+        match ask(&node, id, Command::Update(Change { labels: Some(labels), ..Change::default() })).await {
+            Ok(_) => answered = round,
+            // Nobody is there to answer: not again in the same moment.
+            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+    answered
+}
+
+async fn create_all_the_time(node: Node, mut stop: watch::Receiver<bool>) {
+    let mut n = 0;
+    while !*stop.borrow_and_update() {
+        n += 1;
+        if node.create_vm(vm(&format!("new-{n}"), false), who()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
