@@ -55,6 +55,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start the server on this machine
+    Up(crate::up::UpArgs),
+    /// Stop every guest, then the server; a signal to the server leaves guests running
+    Down,
     /// VMs: make, run, look inside
     #[command(visible_alias = "vms", subcommand)]
     Vm(vm::VmCommand),
@@ -94,6 +98,9 @@ pub fn main() -> ExitCode {
         }
     };
     let output = cli.global.output;
+    if let Command::Up(args) = cli.command {
+        return crate::up::run(args, cli.global.data_dir);
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => ExitCode::from(error.report(output)),
@@ -123,8 +130,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Operation(command) => operation::run(&context, command).await,
             Command::Event(args) => event::run(&context, args).await,
             Command::Node(command) => node::run(&context, command).await,
+            Command::Down => node::down(&context).await,
             // These ended above.
-            Command::Doctor(_) | Command::Completion(_) | Command::Version => Ok(()),
+            Command::Up(_) | Command::Doctor(_) | Command::Completion(_) | Command::Version => Ok(()),
         }
     });
     // A goodbye of a stream that is on its way gets a moment; nothing else may hold the process.

@@ -5,3 +5,5 @@ pub mod auth;
 pub mod cli;
 pub mod embed;
 pub mod http;
+pub mod telemetry;
+pub mod up;

@@ -79,7 +79,8 @@ export async function open(node, on_data, on_resize) {
 }
 
 export function write(handle, bytes) {
-  handle.terminal.write(bytes);
+  // A copy: what is handed over is a view into the console's own memory, and xterm reads it later.
+  handle.terminal.write(bytes.slice());
 }
 
 export function say(handle, line) {

@@ -148,7 +148,7 @@ fn ConnectionLine(props: &ConnectionProps) -> Html {
     let (tone, words) = match props.connection {
         Connection::Live => ("live", "Live"),
         Connection::Connecting => ("connecting", "Connecting…"),
-        Connection::Lost { .. } => ("lost", "Reconnecting…"),
+        Connection::Lost { .. } => ("lost", "Reconnecting"),
     };
     html! {
         <p class={classes!("connection", tone)} role="status" data-testid="connection" data-state={tone}>

@@ -117,7 +117,7 @@ pub fn Term(props: &Props) -> Html {
     };
     html! {
         <div class="term" hidden={!props.shown}>
-            <div class="term-screen" key={*attempt} ref={node} role="group" aria-label={props.label.clone()}
+            <div class="term-screen" ref={node} role="group" aria-label={props.label.clone()}
                 data-testid={props.shown.then_some("terminal")}></div>
             <div class="term-foot">
                 <span class={classes!("muted", ended.then_some("bad-text"))} role="status" data-testid={props.shown.then_some("terminal-state")}>

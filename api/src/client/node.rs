@@ -1,8 +1,10 @@
 //! The calls about the server itself.
 
 use super::error::ClientError;
-use super::http::Client;
+use super::http::{Client, Request};
+use super::wait::Options;
 use crate::v1::NodeTree;
+use reqwest::Method;
 
 impl Client {
     /// Whether the server lives.
@@ -18,6 +20,12 @@ impl Client {
     /// The OpenAPI document.
     pub async fn openapi(&self) -> Result<serde_json::Value, ClientError> {
         self.get(self.url(&["openapi.json"])?).await
+    }
+
+    /// Asks the server to stop every guest and then itself; it answers at once.
+    pub async fn node_down(&self) -> Result<(), ClientError> {
+        let options = Options::default();
+        self.send(Request::new(Method::POST, self.url(&["v1", "node", "down"])?, None, &options)).await.map(|_response| ())
     }
 
     /// The live actors of the node.

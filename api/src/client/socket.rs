@@ -142,7 +142,7 @@ impl SocketSender {
 }
 
 async fn write(mut sink: SplitSink<Stream, Message>, mut queued: mpsc::Receiver<Message>) {
-    let mut ping = tokio::time::interval(PING_EVERY);
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY);
     loop {
         let message = tokio::select! {
             next = queued.recv() => match next {

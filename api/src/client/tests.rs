@@ -1,8 +1,11 @@
-//! What can be told without a server: addresses, paths, problems.
+//! Addresses, paths, problems; and, against a bare listener, what happens when connections break.
 
 use super::error::ClientError;
 use super::http::{Client, problem_of};
 use super::page::ListQuery;
+use super::wait::Options;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 #[test]
 fn addresses_are_checked_at_once() {
@@ -41,4 +44,76 @@ fn filters_become_a_query() {
     let query = ListQuery { labels: vec!["a=b c".into(), "d=e".into()], state: Some("running".into()), ..ListQuery::default() };
     query.apply(&mut url);
     assert_eq!(url.query(), Some("label=a%3Db+c&label=d%3De&state=running"));
+}
+
+/// Reads one request without a body; answers its lines.
+async fn request(stream: &mut TcpStream) -> Vec<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().lines().map(str::to_owned).collect()
+}
+
+async fn listener() -> (TcpListener, Client) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), Some("secret")).unwrap();
+    (listener, client)
+}
+
+#[tokio::test]
+async fn a_post_is_repeated_with_the_same_key() {
+    let (listener, client) = listener().await;
+    let server = tokio::spawn(async move {
+        let mut keys = Vec::new();
+        for attempt in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let lines = request(&mut stream).await;
+            assert!(lines.contains(&"authorization: Bearer secret".to_owned()), "{lines:?}");
+            keys.push(lines.into_iter().find(|line| line.starts_with("idempotency-key: ")).unwrap());
+            if attempt == 1 {
+                let answer = "HTTP/1.1 202 Accepted\r\nlocation: /v1/operations/op_1\r\ncontent-length: 2\r\n\r\n{}";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+        keys
+    });
+    let accepted = client
+        .change::<serde_json::Value>(reqwest::Method::POST, client.url(&["v1", "x"]).unwrap(), None, &Options::default())
+        .await
+        .unwrap();
+    assert_eq!(accepted.operation.as_deref(), Some("op_1"));
+    let keys = server.await.unwrap();
+    assert_eq!(keys[0], keys[1]);
+}
+
+#[tokio::test]
+async fn a_delete_that_may_have_arrived_is_not_repeated() {
+    let (listener, client) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        drop(stream);
+        // Nobody comes again: the client has answered by then and this future is dropped.
+        listener.accept().await.map(|_again| ())
+    });
+    let error = client.vms().delete("a", false, &Options::default()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Connect { .. }), "{error:?}");
+    assert!(!server.is_finished());
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_advance_ends() {
+    let (listener, client) = listener().await;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            let body = r#"{"items":[],"next_cursor":"same"}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let error = client.vms().list(ListQuery::default()).collect(10).await.unwrap_err();
+    assert!(matches!(error, ClientError::Protocol { .. }), "{error:?}");
 }

@@ -2,7 +2,7 @@
 
 use super::{
     input::{Command, StopMode},
-    state::{Starting, State, StopStage, Stopping, Then, Vm},
+    state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
 
 /// Everything that can be asked of a VM, by its name in the API.
@@ -82,6 +82,8 @@ pub enum Refused {
     PausedNeedsForce,
     #[error("vCPUs, memory and command line can't be changed while the VM runs")]
     OnlyWhenStopped,
+    #[error("the VM's deletion failed half-way, its disk may be gone")]
+    HalfDeleted,
 }
 
 impl Refused {
@@ -100,6 +102,7 @@ impl Refused {
             Refused::RunningNeedsForce => "vm-running",
             Refused::PausedNeedsForce => "vm-paused-needs-force",
             Refused::OnlyWhenStopped => "only-when-stopped",
+            Refused::HalfDeleted => "vm-half-deleted",
         }
     }
 
@@ -116,6 +119,7 @@ impl Refused {
             Refused::RunningNeedsForce => "stop it first, or delete it with force",
             Refused::PausedNeedsForce => "resume it first, or stop it with force",
             Refused::OnlyWhenStopped => "stop it first",
+            Refused::HalfDeleted => "delete it again",
         }
     }
 }
@@ -123,7 +127,7 @@ impl Refused {
 /// Whether `command` may be carried out now.
 pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
     match command {
-        Command::Start => start(&vm.state),
+        Command::Start => start(vm),
         Command::Stop(mode) => stop(&vm.state, *mode),
         Command::Pause => pause(&vm.state),
         Command::Resume => resume(&vm.state),
@@ -145,7 +149,7 @@ pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
 /// force.
 pub fn table(vm: &Vm) -> Vec<(Action, Option<Refused>)> {
     let judge = |action| match action {
-        Action::Start => start(&vm.state).err(),
+        Action::Start => start(vm).err(),
         Action::Stop => {
             stop(&vm.state, StopMode::Graceful { deadline_ms: 1 }).or_else(|_| stop(&vm.state, StopMode::Force)).err()
         }
@@ -161,8 +165,12 @@ pub fn table(vm: &Vm) -> Vec<(Action, Option<Refused>)> {
     Action::ALL.into_iter().map(|action| (action, judge(action))).collect()
 }
 
-fn start(state: &State) -> Result<(), Refused> {
-    match state {
+fn start(vm: &Vm) -> Result<(), Refused> {
+    match &vm.state {
+        // Started, it would boot without its disk or not at all.
+        State::Failed if vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed) => {
+            Err(Refused::HalfDeleted)
+        }
         State::Created | State::Stopped | State::Failed => Ok(()),
         State::Creating { .. } => Err(Refused::StillCreating),
         State::Starting(_) => Err(Refused::AlreadyStarting),

@@ -180,6 +180,8 @@ pub enum ReasonCode {
     CleanFailed,
     ActorFailed,
     RestoreInterrupted,
+    /// Its deletion failed half-way: the disk may be gone, so it can only be deleted again.
+    DeleteFailed,
 }
 
 impl ReasonCode {
@@ -197,6 +199,7 @@ impl ReasonCode {
             ReasonCode::CleanFailed => "clean-failed",
             ReasonCode::ActorFailed => "actor-failed",
             ReasonCode::RestoreInterrupted => "restore-interrupted",
+            ReasonCode::DeleteFailed => "delete-failed",
         }
     }
 }

@@ -13,17 +13,24 @@ const DEFAULT_TIMEOUT: &str = "5m";
 
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// How to print
+    /// Columns for people, or what the API answers (problems too, on stderr)
     #[arg(short, long, value_enum, default_value_t = Output::Table, global = true, help_heading = "Global options")]
     pub output: Output,
     /// Address of the server
-    #[arg(long, env = "HEARTH_URL", default_value = DEFAULT_URL, global = true, help_heading = "Global options")]
+    #[arg(long, env = "HEARTH_URL", hide_env_values = true, default_value = DEFAULT_URL, global = true, help_heading = "Global options")]
     pub url: String,
-    /// Token to sign in with; better given by the environment, where other users do not see it
+    /// Token to sign in with; other users see it here, not in the environment
     #[arg(long, env = "HEARTH_TOKEN", hide_env_values = true, global = true, help_heading = "Global options")]
     pub token: Option<String>,
-    /// The server's data directory: without a token, DIR/admin.token is read [default: ./data, for a server on this machine]
-    #[arg(long, env = "HEARTH_DATA_DIR", value_name = "DIR", global = true, help_heading = "Global options")]
+    /// Without a token DIR/admin.token is read [default: ./data, for a server on this machine]
+    #[arg(
+        long,
+        env = "HEARTH_DATA_DIR",
+        hide_env_values = true,
+        value_name = "DIR",
+        global = true,
+        help_heading = "Global options"
+    )]
     pub data_dir: Option<PathBuf>,
     /// Do not wait for the end of the operation
     #[arg(long, global = true, help_heading = "Global options")]
@@ -35,9 +42,8 @@ pub struct Global {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Aligned columns for people
+    // No help of their own: with it clap turns every help text into its long form.
     Table,
-    /// What the API answers; problems too, on stderr
     Json,
 }
 

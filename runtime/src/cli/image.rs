@@ -76,7 +76,6 @@ enum Kind {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "changes", required = true, multiple = true, args = ["rename", "labels", "default", "no_default", "description"])]
 pub struct UpdateArgs {
     /// Name or id
     image: String,
@@ -149,7 +148,17 @@ fn absolute(path: &PathBuf) -> Result<String, CliError> {
     })
 }
 
+impl UpdateArgs {
+    fn changes_something(&self) -> bool {
+        let texts = self.rename.is_some() || self.description.is_some();
+        texts || !self.labels.is_empty() || self.default || self.no_default
+    }
+}
+
 async fn update(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
+    if !args.changes_something() {
+        return Err(CliError::Usage { detail: "nothing to change".to_owned(), hint: "see `hearth image update --help`" });
+    }
     let args = &args;
     change::each(context, std::slice::from_ref(&args.image), Verb::new("update", "updated"), false, |name| async move {
         let images = context.client.images();

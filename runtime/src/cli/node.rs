@@ -29,6 +29,27 @@ pub async fn run(context: &Context, command: NodeCommand) -> Result<(), CliError
     }
 }
 
+/// How long the guests may take to stop (30 s of their own and the server's margin), and how often it is looked whether the server is gone.
+const DOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(90);
+const DOWN_LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// `hearth down`: asks the server to stop its guests and itself, and waits until it is gone.
+pub async fn down(context: &Context) -> Result<(), CliError> {
+    context.client.node_down().await.map_err(|error| context.explain(error, None))?;
+    let begun = std::time::Instant::now();
+    // Its connection refused is how a server says that it is gone; nothing else announces it.
+    while context.client.healthz().await.is_ok() {
+        if begun.elapsed() > DOWN_WITHIN {
+            return Err(CliError::NotRun {
+                detail: "the server has not stopped yet; look at its log".to_owned(),
+                code: super::error::FAILED,
+            });
+        }
+        tokio::time::sleep(DOWN_LOOK).await;
+    }
+    output::text("hearth is down\n")
+}
+
 fn render(tree: &NodeTree, colour: bool) -> String {
     let mut children: BTreeMap<Option<&str>, Vec<&ActorView>> = BTreeMap::new();
     for actor in &tree.actors {

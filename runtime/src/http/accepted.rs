@@ -22,12 +22,24 @@ use serde_json::Value;
 /// A resource in the words of the API.
 pub struct Shown {
     pub generation: u64,
-    pub body: Value,
+    /// JSON.
+    body: String,
 }
 
 impl Shown {
     pub fn of<T: serde::Serialize>(generation: u64, body: &T) -> Shown {
-        Shown { generation, body: serde_json::to_value(body).unwrap_or_default() }
+        Shown { generation, body: serde_json::to_string(body).unwrap_or_default() }
+    }
+
+    /// What was deleted, as the last that is known of it.
+    fn deleted(self) -> Shown {
+        let Ok(mut body) = serde_json::from_str::<Value>(&self.body) else { return self };
+        if let Some(status) = body.get_mut("status").and_then(Value::as_object_mut) {
+            status.insert("state".to_owned(), "deleting".into());
+            status.insert("actions".to_owned(), Value::Array(Vec::new()));
+            status.remove("operation");
+        }
+        Shown { generation: self.generation, body: body.to_string() }
     }
 }
 
@@ -87,14 +99,15 @@ async fn answer(
         Some(_) if submission.wait.is_zero() => StatusCode::ACCEPTED,
         Some(operation) => waited(serving, submission, operation).await?,
     };
-    let shown = now(serving, kind, id).or(last).ok_or_else(|| {
+    let shown = now(serving, kind, id).or(last.map(Shown::deleted)).ok_or_else(|| {
         Refusal::new(
             StatusCode::NOT_FOUND,
             &format!("{}-not-found", kind.as_str()),
             format!("{id}, which this request made, is gone since"),
         )
     })?;
-    let mut response = with_etag(status, shown.generation, &shown.body);
+    let mut response = answered(status.as_u16(), shown.body);
+    response.headers_mut().insert(header::ETAG, etag(shown.generation));
     if let Some(operation) = operation
         && let Ok(location) = HeaderValue::from_str(&format!("/v1/operations/{operation}"))
     {

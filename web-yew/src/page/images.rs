@@ -121,7 +121,7 @@ fn Row(props: &RowProps) -> Html {
                     html! { <span class="user"><Link<Route> to={Route::Vm { id: id.clone() }}>{ name }</Link<Route>></span> }
                 }) }
                 if status.used_by_count > USERS_SHOWN as u64 {
-                    <span class="muted">{ format!("and {} more", status.used_by_count - USERS_SHOWN as u64) }</span>
+                    <span class="muted">{ format!(" and {} more", status.used_by_count - USERS_SHOWN as u64) }</span>
                 }
             </td>
             <td data-label="Imported" class="nowrap muted"><Ago time={image.created_at} /></td>

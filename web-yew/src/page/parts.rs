@@ -131,7 +131,8 @@ fn detail(event: &Event) -> Option<String> {
     let words: Vec<String> = event
         .data
         .iter()
-        .filter(|(_, value)| !value.is_null())
+        // The state is told by the event's own name.
+        .filter(|(name, value)| !value.is_null() && *name != "state")
         .map(|(name, value)| match value {
             serde_json::Value::String(text) => format!("{name} {text}"),
             other => format!("{name} {other}"),
@@ -166,7 +167,7 @@ pub fn OperationList(props: &OperationListProps) -> Html {
                         <div class="operation-line">
                             { badge(operation.status.as_str()) }
                             <p><b>{ target(&target_.kind, &target_.id, &target_.name, there(operation)) }</b>
-                                { " " }<span title={operation.id.clone()}>{ sentence(&operation.kind.replace('-', " ")) }</span>
+                                { " " }<span title={operation.id.clone()}>{ event_words(&operation.kind) }</span>
                                 if let (true, Some(step)) = (running, step) { <span class="muted">{ format!(" · {step}") }</span> }
                             </p>
                             <span class="muted event-by">{ &operation.actor }</span>

@@ -118,9 +118,17 @@ pub(super) fn back_off(mut next: Next) -> Step {
 
 /// The VM's actor keeps failing over this record: it is set aside. What may still run is ended by the next start or delete.
 pub(super) fn quarantine(mut next: Next, error: &str) -> Step {
+    let deleting = match &next.vm.state {
+        State::Deleting => true,
+        State::Stopping(stopping) => stopping.then == Then::Delete,
+        // What is left of a deletion that failed stays so.
+        State::Failed => next.vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed),
+        _ => false,
+    };
     next.vm.state = State::Failed;
     next.vm.attempt = next.vm.attempt.next();
-    next.because(ReasonCode::ActorFailed, format!("hearth failed over this VM again and again: {error}"));
+    let code = if deleting { ReasonCode::DeleteFailed } else { ReasonCode::ActorFailed };
+    next.because(code, format!("hearth failed over this VM again and again: {error}"));
     next.fail("actor-failed", error.to_owned(), "this is a bug of hearth: please report it with the server's log");
     next.event("vm-failed");
     next.done()

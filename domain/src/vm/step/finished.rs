@@ -119,10 +119,16 @@ pub(super) fn stopping(mut next: Next, stopping: Stopping, result: Finished) -> 
 fn again(mut next: Next, stage: StopStage, then: Then, tries: u8, detail: String) -> Step {
     let tries = tries + 1;
     if tries >= TRIES_MAX {
+        let (code, hint) = match then {
+            Then::Delete => (ReasonCode::DeleteFailed, "mend the cause, then delete the VM again"),
+            Then::Stopped | Then::Relaunch | Then::Restart | Then::Failed => {
+                (ReasonCode::CleanFailed, "mend the cause, then delete the VM or start it again: both clean up first")
+            }
+        };
         next.vm.state = State::Failed;
-        next.because(ReasonCode::CleanFailed, detail.clone());
+        next.because(code, detail.clone());
         next.event("vm-failed");
-        next.fail("clean-failed", detail, "mend the cause, then delete the VM or start it again: both clean up first");
+        next.fail("clean-failed", detail, hint);
         return next.done();
     }
     next.vm.state = State::Stopping(Stopping { stage, then, tries });
@@ -164,7 +170,7 @@ pub(super) fn removed(mut next: Next) -> Step {
 
 pub(super) fn remove_failed(mut next: Next, detail: String) -> Step {
     next.vm.state = State::Failed;
-    next.because(ReasonCode::CleanFailed, detail.clone());
+    next.because(ReasonCode::DeleteFailed, detail.clone());
     next.event("vm-failed");
     next.fail("remove-failed", detail, "mend the cause and delete the VM again");
     next.done()

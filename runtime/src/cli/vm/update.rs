@@ -18,7 +18,6 @@ Examples:
   hearth vm update demo --rename web";
 
 #[derive(Debug, Args)]
-#[group(id = "changes", required = true, multiple = true, args = ["rename", "labels", "vcpus", "mem", "cmdline", "restart"])]
 pub struct UpdateArgs {
     /// Name or id
     vm: String,
@@ -42,7 +41,17 @@ pub struct UpdateArgs {
     restart: Option<Restart>,
 }
 
+impl UpdateArgs {
+    fn changes_something(&self) -> bool {
+        let spec = self.vcpus.is_some() || self.mem.is_some() || self.cmdline.is_some() || self.restart.is_some();
+        spec || self.rename.is_some() || !self.labels.is_empty()
+    }
+}
+
 pub async fn run(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
+    if !args.changes_something() {
+        return Err(CliError::Usage { detail: "nothing to change".to_owned(), hint: "see `hearth vm update --help`" });
+    }
     let args = &args;
     change::each(context, std::slice::from_ref(&args.vm), Verb::new("update", "updated"), false, |name| async move {
         let vms = context.client.vms();

@@ -14,6 +14,11 @@ pub fn event(cursor: u64, event: Event) -> v1::Event {
         Datum::Number(number) => Value::from(number),
         Datum::Flag(flag) => Value::Bool(flag),
     };
+    // A host belongs to no project; to those who filter by one it belongs to all of them, and there is one.
+    let project = match event.kind {
+        Kind::Host => crate::http::PROJECT.to_owned(),
+        Kind::Vm | Kind::Image | Kind::Operation => event.project.to_string(),
+    };
     v1::Event {
         cursor,
         time: time(event.time),
@@ -25,7 +30,7 @@ pub fn event(cursor: u64, event: Event) -> v1::Event {
         },
         id: event.id,
         name: event.name,
-        project: event.project.to_string(),
+        project,
         generation: event.generation.0,
         event: event.event,
         actor: event.actor,

@@ -2,6 +2,7 @@
 
 use super::refuse;
 use crate::http::{
+    accepted::answered,
     edge::{Edge, Serving},
     hosts,
     input::{Fields, Live, Reference},
@@ -11,13 +12,12 @@ use crate::http::{
 };
 use api::v1;
 use axum::{
-    Json,
     body::Body,
     extract::{
         State,
         ws::{Message, WebSocket, close_code},
     },
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream as streams};
@@ -96,9 +96,7 @@ async fn answer(edge: &Edge, live: Live, mut samples: Samples) -> Answer {
     match live {
         Live::Once => {
             let sample = samples.next().await.ok_or_else(|| Refusal::internal("there is no sample"))?;
-            let sample =
-                serde_json::from_str::<serde_json::Value>(&sample).map_err(|_| Refusal::internal("the sample is no JSON"))?;
-            Ok(Json(sample).into_response())
+            Ok(answered(200, sample))
         }
         Live::Socket(upgrade) => {
             let place = stream::place(edge)?;

@@ -244,10 +244,16 @@ impl Story {
         self.record().state.machine().expect("a machine").launch
     }
 
+    /// The process is made.
+    pub fn launches(&mut self) -> &mut Story {
+        let launch = self.record().attempt;
+        self.answers(Finished::Launched { machine: machine(launch) })
+    }
+
     /// From `launching` to `running`, everything well.
     pub fn boots(&mut self) -> &mut Story {
         let launch = self.record().attempt;
-        self.answers(Finished::Launched { machine: machine(launch) }).answers(Finished::Released);
+        self.launches().answers(Finished::Released);
         self.observes(Observed::GuestReady { launch })
     }
 

@@ -1,0 +1,182 @@
+//! Commands that are requests and answers.
+
+use super::double::{Double, Ran, hearth};
+use serde_json::Value;
+use std::process::Stdio;
+
+#[test]
+fn a_list_is_read_page_by_page() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "ls", "--label", "a=b", "--state", "running"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert!(lines[0].starts_with("NAME  STATE    IMAGE"), "{ran:?}");
+    assert!(lines[1].starts_with("one   running  busybox") && lines[2].starts_with("two   stopped"), "{ran:?}");
+    assert!(double.seen("GET /v1/vms?limit=1000&label=a%3Db&cursor=c1&state=running").len() == 1, "{:?}", double.seen(""));
+    assert_eq!(double.run(&["vm", "list", "-q"]).out, "vm_one\nvm_two\n");
+    let json: Value = serde_json::from_str(&double.run(&["vm", "ls", "-o", "json"]).out).unwrap();
+    assert_eq!(json[1]["name"], "two");
+    assert_eq!(double.run(&["vm", "ls", "--limit", "1"]).err, "there are more than these 1; --limit shows more\n");
+}
+
+#[test]
+fn one_thing_is_shown_in_full() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "show", "demo"]);
+    assert!(ran.out.contains("name      demo\n") && ran.out.contains("labels    a=1 b=2\n"), "{ran:?}");
+    let json: Value = serde_json::from_str(&double.run(&["vm", "get", "demo", "-o", "json"]).out).unwrap();
+    assert_eq!(json["id"], "vm_demo");
+}
+
+#[test]
+fn creating_waits_and_starts() {
+    let double = Double::start();
+    let ran = double.run(&[
+        "vm",
+        "create",
+        "demo",
+        "--image",
+        "busybox",
+        "--mem",
+        "1G",
+        "--disk",
+        "2G",
+        "--label",
+        "a=b",
+        "--no-network",
+    ]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "vm demo created and started\n", ""));
+    let post = &double.seen("POST /v1/vms")[0];
+    assert!(post.key.is_some());
+    assert_eq!(post.body["spec"]["mem_mib"], 1024);
+    assert_eq!((&post.body["spec"]["disk_mib"], &post.body["start"]), (&2048.into(), &true.into()));
+    assert_eq!(post.body["spec"]["networks"], serde_json::json!([]));
+    assert_eq!(double.seen("GET /v1/operations/op_ok_demo").len(), 2);
+
+    let ran = double.run(&["vm", "create", "--name", "x", "--image", "busybox", "--no-start", "--no-wait"]);
+    assert_eq!(ran.out, "vm x: create goes on (op_ok_x)\n", "{ran:?}");
+    assert_eq!(double.seen("POST /v1/vms")[1].body["start"], false);
+    assert!(double.seen("GET /v1/operations/op_ok_x").is_empty());
+}
+
+#[test]
+fn what_fails_does_not_stop_the_others() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "start", "a", "refused", "doomed", "b"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), "vm a started\nvm b started\n"));
+    assert_eq!(
+        ran.err,
+        "error: refused: vm refused is running\nhint: stop it first\nrequest: req_7\n\
+         error: doomed: the guest panicked\nhint: look at its logs\n"
+    );
+    let keys: std::collections::BTreeSet<_> = double.seen("POST").into_iter().map(|seen| seen.key.unwrap()).collect();
+    assert_eq!(keys.len(), 4);
+}
+
+#[test]
+fn a_wait_has_an_end() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "stop", "slow", "--timeout", "1"]);
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(
+        ran.err,
+        "error: operation op_slow is still running after 1 s\nhint: go on waiting with `hearth operation wait op_slow`\n"
+    );
+}
+
+#[test]
+fn problems_are_json_for_those_who_want_json() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "get", "missing", "-o", "json"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    let problem: Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!((&problem["code"], &problem["status"]), (&"vm-not-found".into(), &404.into()));
+}
+
+#[test]
+fn labels_change_only_on_top_of_what_was_read() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "update", "demo", "--label", "c=3", "--label", "a-"]);
+    assert_eq!(ran.out, "vm demo updated\n", "{ran:?}");
+    let patch = &double.seen("PATCH /v1/vms/demo")[0];
+    assert_eq!(patch.body, serde_json::json!({"labels": {"b": "2", "c": "3"}}));
+    assert_eq!(patch.if_match.as_deref(), Some("\"4\""));
+    assert_eq!(double.run(&["vm", "update", "demo"]).code, Some(2));
+}
+
+#[test]
+fn removing_by_force_is_the_servers_work() {
+    let double = Double::start();
+    assert_eq!(double.run(&["vm", "rm", "-f", "a", "b"]).out, "vm a deleted\nvm b deleted\n");
+    assert_eq!(double.seen("DELETE /v1/vms/a?force=true").len(), 1);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ran = Ran::from(hearth(&["vm", "ls", "--url", &format!("http://{free}"), "--token", "x"]).output().unwrap());
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(
+        ran.err,
+        format!(
+            "error: cannot reach hearth at http://{free}: connection refused\n\
+             hint: start the server with `hearth up`, or name another with --url or HEARTH_URL\n"
+        )
+    );
+}
+
+#[test]
+fn the_token_is_found_and_its_absence_explained() {
+    let double = Double::start();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let ran = Ran::from(hearth(&["vm", "ls", "--url", &double.url, "--data-dir", path]).output().unwrap());
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.starts_with(&format!("error: sign in first\nhint: {path}/admin.token does not exist; set HEARTH_TOKEN")),
+        "{ran:?}"
+    );
+    std::fs::write(dir.path().join("admin.token"), "secret\n").unwrap();
+    let ran = Ran::from(hearth(&["vm", "ls", "-q", "--url", &double.url, "--data-dir", path]).output().unwrap());
+    assert_eq!(ran.out, "vm_one\nvm_two\n", "{ran:?}");
+}
+
+#[test]
+fn wrong_usage_is_2_and_help_is_0() {
+    for args in [
+        &["vm"][..],
+        &["vm", "start"],
+        &["vm", "create", "x"],
+        &["vm", "create", "x", "--image", "i", "--mem", "1K"],
+        &["nonsense"],
+    ] {
+        let ran = Ran::from(hearth(args).output().unwrap());
+        assert_eq!(ran.code, Some(2), "{args:?} {ran:?}");
+    }
+    for args in [&["--help"][..], &["vm", "create", "--help"], &["vm", "exec", "--help"], &["version"]] {
+        assert_eq!(Ran::from(hearth(args).output().unwrap()).code, Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn completions_are_made_without_a_server() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = Ran::from(hearth(&["completion", shell]).output().unwrap());
+        assert!(ran.code == Some(0) && ran.out.contains("hearth") && ran.out.contains("cordon"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_is_no_failure() {
+    let mut child = hearth(&["completion", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn metrics_once() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "metrics", "demo"]);
+    assert!(ran.out.lines().nth(1).unwrap().starts_with("demo  12.5%  64M/256M"), "{ran:?}");
+}

@@ -1,0 +1,217 @@
+//! The event stream: resumed without loss, filtered, cut off with a reason.
+
+use crate::bench::{Bench, TOKEN};
+use axum::body::Body;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest},
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn connect(address: SocketAddr, path: &str) -> Result<Socket, Error> {
+    let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+    connect_async(request).await.map(|(socket, _)| socket)
+}
+
+async fn event(socket: &mut Socket) -> Value {
+    loop {
+        match timeout(SOON, socket.next()).await.unwrap().unwrap().unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Ping(_) | Message::Pong(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn close(socket: &mut Socket) -> (u16, String) {
+    loop {
+        match timeout(Duration::from_secs(60), socket.next()).await.unwrap().unwrap().unwrap() {
+            Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.to_string()),
+            Message::Close(None) => panic!("no reason"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_resumes_with_nothing_lost_and_nothing_twice() {
+    let bench = Bench::with_images().await;
+    let address = bench.listen().await;
+    let latest = bench.node.journal().latest();
+    let mut all = connect(address, "/v1/events?after=0").await.unwrap();
+    for cursor in 1..=latest {
+        assert_eq!(event(&mut all).await["cursor"], cursor);
+    }
+    let mut now = connect(address, "/v1/events").await.unwrap();
+    bench.post("/v1/vms?wait=10", &bench.vm("a")).await;
+    for (socket, cursor) in [(&mut all, latest + 1), (&mut now, latest + 1)] {
+        let first = event(socket).await;
+        assert_eq!((&first["cursor"], &first["kind"], &first["name"]), (&cursor.into(), &"vm".into(), &"a".into()));
+    }
+    let mut resumed = connect(address, &format!("/v1/events?after={}", latest + 1)).await.unwrap();
+    assert_eq!(event(&mut resumed).await["cursor"], latest + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_narrowed_by_kind_and_id() {
+    let bench = Bench::with_images().await;
+    let address = bench.listen().await;
+    let a = bench.post("/v1/vms?wait=10", &bench.vm("a")).await.body["id"].as_str().unwrap().to_owned();
+    let b = bench.post("/v1/vms?wait=10", &bench.vm("b")).await.body["id"].as_str().unwrap().to_owned();
+    let mut of_b = connect(address, &format!("/v1/events?after=0&id={b}")).await.unwrap();
+    let mut hosts = connect(address, "/v1/events?after=0&kind=host&kind=image").await.unwrap();
+    assert_eq!(event(&mut of_b).await["name"], "b");
+    assert_eq!(event(&mut hosts).await["kind"], "host");
+    assert_eq!(event(&mut hosts).await["kind"], "image");
+    assert_ne!(a, b);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_is_no_longer_kept_is_told_to_list_again() {
+    let bench = Bench::keeping(8).await;
+    bench.images().await;
+    for n in 0..400 {
+        if bench.node.journal().oldest() > 3 {
+            break;
+        }
+        bench.post("/v1/vms?wait=10", &bench.vm(&format!("vm-{n}"))).await;
+    }
+    let oldest = bench.node.journal().oldest();
+    assert!(oldest > 3, "events were pruned");
+    let address = bench.listen().await;
+    let mut socket = connect(address, "/v1/events?after=1").await.unwrap();
+    let first = event(&mut socket).await;
+    assert_eq!((&first["type"], &first["kind"], &first["cursor"]), (&"resync".into(), &"stream".into(), &(oldest - 1).into()));
+    assert_eq!(event(&mut socket).await["cursor"], oldest, "what is kept follows");
+    let mut ahead = connect(address, "/v1/events?after=999999").await.unwrap();
+    assert_eq!(event(&mut ahead).await["type"], "resync");
+    let mut oldest_kept = connect(address, "/v1/events?after=0").await.unwrap();
+    assert_eq!(event(&mut oldest_kept).await["cursor"], oldest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_does_not_read_is_cut_off_with_a_reason() {
+    let bench = Bench::keeping(100_000).await;
+    let address = bench.listen().await;
+    let mut socket = connect(address, "/v1/events").await.unwrap();
+    // The stream is live once it has given an event.
+    bench.images().await;
+    event(&mut socket).await;
+    // More than the sockets' buffers and the ring hold: each of these events has 32 KiB.
+    let big = storage::envelope::encode(&domain::event::Event {
+        time: domain::Timestamp(1),
+        kind: domain::event::Kind::Vm,
+        id: "vm_x".to_owned(),
+        name: "x".to_owned(),
+        project: "default".parse().unwrap(),
+        generation: domain::Generation(1),
+        event: "vm-updated".to_owned(),
+        actor: "system".to_owned(),
+        operation: None,
+        data: vec![("text".to_owned(), domain::event::Datum::Text("x".repeat(32 * 1024)))],
+    })
+    .unwrap();
+    for _ in 0..100 {
+        let batch = (0..10).fold(storage::Batch::default(), |batch, _| batch.event(big.clone()));
+        bench.node.journal().commit(batch).await.unwrap();
+    }
+    // Nobody reads until the server has noticed.
+    timeout(Duration::from_secs(30), async {
+        while bench.edge.serving().unwrap().hub.dropped() == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("the subscriber is cut off");
+    let (code, reason) = close(&mut socket).await;
+    assert_eq!(code, 4408);
+    assert!(reason.contains("after="), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_sent_events_honour_the_last_id_and_say_goodbye() {
+    let bench = Bench::with_images().await;
+    let address = bench.listen().await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "GET /v1/events?after=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip\r\nLast-Event-ID: 2\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let until = async |text: &mut String, stream: &mut TcpStream, wanted: &str| {
+        let mut chunk = [0; 4096];
+        while !text.contains(wanted) {
+            let length = timeout(SOON, stream.read(&mut chunk)).await.unwrap().unwrap();
+            assert!(length > 0, "{wanted} did not come: {text}");
+            text.push_str(std::str::from_utf8(&chunk[..length]).unwrap());
+        }
+    };
+    until(&mut text, &mut stream, "id: 3\ndata: {\"cursor\":3,").await;
+    assert!(text.contains("content-type: text/event-stream") && !text.contains("content-encoding"), "{text}");
+    assert!(!text.contains("id: 2\n"), "{text}");
+    bench.edge.end_streams();
+    until(&mut text, &mut stream, "event: disconnect\ndata: {\"code\":\"stopping\"").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_signs_in_by_a_subprotocol() {
+    let bench = Bench::new().await;
+    let address = bench.listen().await;
+    let with = async |token: &str| {
+        let mut request = format!("ws://{address}/v1/events").into_client_request().unwrap();
+        let value = format!("hearth.v1, bearer.{}", URL_SAFE_NO_PAD.encode(token));
+        request.headers_mut().insert("sec-websocket-protocol", value.parse().unwrap());
+        connect_async(request).await
+    };
+    let (mut socket, response) = with(TOKEN).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "hearth.v1");
+    bench.edge.end_streams();
+    assert_eq!(close(&mut socket).await.0, 1001);
+    assert!(matches!(with("wrong").await, Err(Error::Http(response)) if response.status() == 401));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_stream_says_why() {
+    let bench = Bench::with_images().await;
+    let address = bench.listen().await;
+    bench.post("/v1/vms?wait=10", &bench.vm("a")).await;
+    let refused = connect(address, "/v1/vms/a/shell").await;
+    assert!(matches!(refused, Err(Error::Http(response)) if response.status() == 409), "the VM does not run");
+    // A browser reads it in the close frame.
+    let mut request = format!("ws://{address}/v1/vms/a/console").into_client_request().unwrap();
+    let value = format!("hearth.v1, bearer.{}", URL_SAFE_NO_PAD.encode(TOKEN));
+    request.headers_mut().insert("sec-websocket-protocol", value.parse().unwrap());
+    let (mut socket, _) = connect_async(request).await.unwrap();
+    assert_eq!(close(&mut socket).await, (4409, "the VM is not running".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_stream_while_somebody_looks() {
+    let bench = Bench::with_images().await;
+    let address = bench.listen().await;
+    bench.post("/v1/vms?wait=10", &bench.vm("a")).await;
+    bench.ask("POST", "/v1/vms/a/start?wait=10", &[], Body::empty()).await;
+    let mut socket = connect(address, "/v1/vms/a/metrics").await.unwrap();
+    let (first, second) = (event(&mut socket).await, event(&mut socket).await);
+    assert_eq!(first["mem_total_bytes"], 128 * 1024 * 1024);
+    assert!(second["time_ms"].as_u64() > first["time_ms"].as_u64(), "{first} {second}");
+    assert_eq!(bench.get("/v1/vms/a/metrics").await.body["mem_total_bytes"], 128 * 1024 * 1024);
+    bench.ask("POST", "/v1/vms/a/stop?wait=10", &[("content-type", "application/json")], "{\"force\":true}").await;
+    assert_eq!(close(&mut socket).await.0, 1000, "the guest is gone");
+    let mut host = connect(address, &format!("/v1/hosts/{}/metrics", bench.get("/v1/hosts").await.body["items"][0]["id"].as_str().unwrap())).await.unwrap();
+    event(&mut host).await;
+    host.send(Message::Close(None)).await.unwrap();
+}

@@ -1,0 +1,307 @@
+//! The bytes of schema 1 of every stored record, as they lie in journals out there.
+//!
+//! Each file under `golden/` holds examples of one record, one for each variant that it can have, each with its length before it (u32,
+//! little-endian). A test that fails here means that journals of released versions would be misread: the shape gets the next number in
+//! `schema.rs` and an `upgrade` from this one, and these files stay. A new variant at the END of an enum is no such change: its example is
+//! added by `HEARTH_WRITE_GOLDEN=1 cargo test -p hearth-storage --test golden_formats`, which must leave the old bytes as they are.
+#![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
+
+use domain::{
+    Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
+    event::{Datum, Event, Kind},
+    host::{Facts, Host, State as HostState, VmmFacts},
+    image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
+    operation::{Operation, OperationError, OperationKind, Status, StepRecord, StepStatus, Target},
+    vm::{
+        BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, RestartPolicy, Restarts, Starting, State, StopStage,
+        Stopping, Then, Vm, VmSpec,
+    },
+};
+use std::{fmt::Debug, net::Ipv4Addr, path::PathBuf};
+use storage::envelope::{Stored, decode, encode};
+
+const NOW: Timestamp = Timestamp(1_767_225_600_000);
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn labels() -> Labels {
+    Labels::from([("team".to_owned(), "a".to_owned()), ("tier".to_owned(), "gold".to_owned())])
+}
+
+fn machine(driver: Driver) -> Machine {
+    Machine {
+        launch: Attempt(300),
+        driver,
+        pid: 70_000,
+        start_ticks: 1 << 33,
+        executable: "/usr/bin/vmm".into(),
+        version: "1.2".into(),
+    }
+}
+
+/// Every state, and in passing every stage and every `Then`.
+fn vm_states() -> Vec<State> {
+    let m = || machine(Driver::Qemu);
+    let mut states = vec![
+        State::Creating { start: true },
+        State::Creating { start: false },
+        State::Created,
+        State::Starting(Starting::Launching),
+        State::Starting(Starting::Releasing(m())),
+        State::Starting(Starting::Booting(m())),
+        State::Starting(Starting::BackingOff),
+        State::Running(machine(Driver::Firecracker)),
+        State::Running(m()),
+        State::Running(machine(Driver::Simulated)),
+        State::Pausing(m()),
+        State::Paused(m()),
+        State::Resuming(m()),
+    ];
+    for stage in [StopStage::Asking(m()), StopStage::Killing(m()), StopStage::Cleaning] {
+        for then in [Then::Stopped, Then::Relaunch, Then::Restart, Then::Failed, Then::Delete] {
+            states.push(State::Stopping(Stopping { stage: stage.clone(), then, tries: 2 }));
+        }
+    }
+    states.extend([State::Stopped, State::Snapshotting(m()), State::Restoring, State::Failed, State::Deleting]);
+    states
+}
+
+const REASONS: [ReasonCode; 12] = [
+    ReasonCode::LaunchFailed,
+    ReasonCode::AgentTimeout,
+    ReasonCode::GuestShutdown,
+    ReasonCode::GuestReboot,
+    ReasonCode::GuestPanic,
+    ReasonCode::VmmKilled,
+    ReasonCode::VmmFailed,
+    ReasonCode::VmmGone,
+    ReasonCode::RestartBudgetSpent,
+    ReasonCode::CleanFailed,
+    ReasonCode::ActorFailed,
+    ReasonCode::RestoreInterrupted,
+];
+
+const KINDS: [OperationKind; 9] = [
+    OperationKind::VmCreate,
+    OperationKind::VmStart,
+    OperationKind::VmStop,
+    OperationKind::VmPause,
+    OperationKind::VmResume,
+    OperationKind::VmReboot,
+    OperationKind::VmDelete,
+    OperationKind::ImageCreate,
+    OperationKind::ImageDelete,
+];
+
+fn vm(state: State) -> Vm {
+    Vm {
+        id: VmId::from_bits(0x0192_f0e1_d2c3_b4a5_9687_7869_5a4b_3c2d),
+        name: name("demo"),
+        project: name("default"),
+        labels: labels(),
+        generation: Generation(1000),
+        created_at: NOW,
+        updated_at: Timestamp(NOW.0 + 1),
+        spec: VmSpec {
+            host: Some("h1".into()),
+            vcpus: 2,
+            mem_mib: 512,
+            kernel: Some("linux".into()),
+            image: "debian".into(),
+            disk_mib: Some(4096),
+            cmdline: Some("quiet".into()),
+            networks: vec!["default".into()],
+            restart: RestartPolicy::OnFailure,
+        },
+        boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(2) },
+        host: HostId::from_bits(3),
+        nic: Some(Nic {
+            address: Ipv4Addr::new(10, 77, 0, 5),
+            prefix: 16,
+            gateway: Ipv4Addr::new(10, 77, 0, 1),
+            mac: [2, 0, 0, 0, 0, 5],
+            tap: "hth0123456789".into(),
+        }),
+        network_note: None,
+        state,
+        attempt: Attempt(301),
+        operation: None,
+        restarts: Restarts { in_window: 1, window_start: NOW, total: 70_000 },
+        reason: None,
+    }
+}
+
+fn vms() -> Vec<Vm> {
+    let mut all: Vec<Vm> = vm_states().into_iter().map(vm).collect();
+    all.extend(REASONS.map(|code| Vm { reason: Some(Reason { code, detail: "seen".into() }), ..vm(State::Failed) }));
+    all.extend(KINDS.map(|kind| {
+        let operation = Some(InFlight { id: OperationId::from_bits(9), kind });
+        Vm { operation, ..vm(State::Starting(Starting::Launching)) }
+    }));
+    for restart in [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always] {
+        let mut bare = vm(State::Created);
+        bare.labels = Labels::new();
+        bare.spec = VmSpec { host: None, kernel: None, disk_mib: None, cmdline: None, networks: vec![], restart, ..bare.spec };
+        bare.nic = None;
+        bare.network_note = Some("no bridge".into());
+        all.push(bare);
+    }
+    all
+}
+
+fn images() -> Vec<Image> {
+    let image = |kind, state| Image {
+        id: ImageId::from_bits(7),
+        name: name("debian"),
+        project: name("default"),
+        labels: labels(),
+        generation: Generation(3),
+        created_at: NOW,
+        updated_at: NOW,
+        spec: ImageSpec {
+            kind,
+            path: "/srv/a".into(),
+            initrd: Some("/srv/i".into()),
+            default: true,
+            description: Some("d".into()),
+        },
+        state,
+        attempt: Attempt(2),
+        operation: Some(OperationId::from_bits(9)),
+    };
+    let files =
+        Files { digest: "sha256:00".into(), size_bytes: 1 << 40, initrd_digest: Some("sha256:11".into()), initrd_size_bytes: 9 };
+    vec![
+        image(ImageKind::Kernel, ImageState::Importing),
+        image(ImageKind::Kernel, ImageState::Ready(files)),
+        image(ImageKind::Rootfs, ImageState::Failed { code: "disk-full".into(), detail: "seen".into() }),
+        image(ImageKind::Rootfs, ImageState::Deleting),
+    ]
+}
+
+fn hosts() -> Vec<Host> {
+    let host = |state, driver| Host {
+        id: HostId::from_bits(3),
+        name: name("h1"),
+        labels: labels(),
+        generation: Generation(4),
+        created_at: NOW,
+        updated_at: NOW,
+        facts: Facts {
+            hostname: "h1".into(),
+            kernel: "6.1".into(),
+            architecture: "x86_64".into(),
+            cpu_model: "cpu".into(),
+            cpus: 4,
+            mem_mib: 8192,
+            vm_vcpus: 8,
+            vm_mem_mib: 7000,
+            hearth_version: "0.1.0".into(),
+            vmm: VmmFacts { driver, version: "1".into(), acceleration: "kvm".into(), chosen_because: "it boots".into() },
+            network_problem: Some("no bridge".into()),
+            problems: vec!["no cgroups".into()],
+        },
+        state,
+        cordoned: true,
+    };
+    vec![
+        host(HostState::Healthy, Driver::Firecracker),
+        host(HostState::Degraded, Driver::Qemu),
+        host(HostState::Offline, Driver::Simulated),
+    ]
+}
+
+fn operations() -> Vec<Operation> {
+    let operation = |kind, status| Operation {
+        id: OperationId::from_bits(9),
+        kind,
+        target: Target { kind: Kind::Vm, id: "vm_x".into(), name: name("demo") },
+        project: name("default"),
+        actor: "user:admin".into(),
+        generation: Generation(5),
+        created_at: NOW,
+        updated_at: NOW,
+        status,
+        progress: 60,
+        steps: [StepStatus::Running, StepStatus::Done, StepStatus::Failed]
+            .map(|status| StepRecord { name: "boot".into(), status, started_at: NOW, ended_at: Some(NOW) })
+            .into(),
+    };
+    let error = OperationError { code: "disk-full".into(), detail: "seen".into(), hint: "make room".into() };
+    let statuses = [Status::Running, Status::Succeeded, Status::Failed(error), Status::Cancelled];
+    let mut all: Vec<Operation> = statuses.into_iter().map(|status| operation(OperationKind::VmStart, status)).collect();
+    all.extend(KINDS.map(|kind| operation(kind, Status::Running)));
+    all
+}
+
+fn events() -> Vec<Event> {
+    let event = |kind| Event {
+        time: NOW,
+        kind,
+        id: "vm_x".into(),
+        name: "demo".into(),
+        project: name("default"),
+        generation: Generation(6),
+        event: "vm-started".into(),
+        actor: "user:admin".into(),
+        operation: Some(OperationId::from_bits(9)),
+        data: vec![
+            ("state".into(), Datum::Text("running".into())),
+            ("size".into(), Datum::Number(1 << 40)),
+            ("force".into(), Datum::Flag(true)),
+        ],
+    };
+    [Kind::Vm, Kind::Host, Kind::Image, Kind::Operation].map(event).into()
+}
+
+/// The committed bytes are what these values are written as, and these values are what the bytes are read as.
+fn agree<T: Stored + Debug + PartialEq>(examples: &[T]) {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{}-{}.bin", T::NAME, T::SCHEMA));
+    if std::env::var_os("HEARTH_WRITE_GOLDEN").is_some() {
+        let mut bytes = Vec::new();
+        for example in examples {
+            let record = encode(example).unwrap();
+            bytes.extend_from_slice(&u32::try_from(record.len()).unwrap().to_le_bytes());
+            bytes.extend_from_slice(&record);
+        }
+        std::fs::write(&file, bytes).unwrap();
+        return;
+    }
+    let bytes = std::fs::read(&file).unwrap();
+    let mut rest = bytes.as_slice();
+    for example in examples {
+        let (length, tail) = rest.split_first_chunk::<4>().expect("as many examples as the file holds");
+        let (golden, tail) = tail.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
+        rest = tail;
+        assert_eq!(&decode::<T>(golden).unwrap(), example, "what lies in journals is read as something else");
+        assert_eq!(encode(example).unwrap(), golden, "{example:?} is written differently");
+    }
+    assert!(rest.is_empty(), "the file holds more examples than are known here");
+}
+
+#[test]
+fn vm_1() {
+    agree(&vms());
+}
+
+#[test]
+fn image_1() {
+    agree(&images());
+}
+
+#[test]
+fn host_1() {
+    agree(&hosts());
+}
+
+#[test]
+fn operation_1() {
+    agree(&operations());
+}
+
+#[test]
+fn event_1() {
+    agree(&events());
+}
