@@ -8,9 +8,10 @@ mod actor;
 pub(crate) mod supervisor;
 
 use crate::shared::Shared;
-use domain::operation::Operation;
+use domain::{OperationId, operation::Operation};
 use ractor::{ActorRef, Message};
 use std::sync::{Arc, PoisonError, RwLock};
+use storage::{envelope, schema};
 pub(crate) use supervisor::{Operations, OperationsMsg};
 
 /// Where an actor is now; it may have been replaced since one last looked.
@@ -56,6 +57,15 @@ impl OperationsRef {
             self.tell(OperationsMsg::Ended { operation });
         } else if !known {
             self.tell(OperationsMsg::Begun { id: operation.id });
+        }
+    }
+
+    /// Shows the operation as the journal has it: who committed it may have been killed before it could be shown.
+    pub(crate) fn refresh(&self, shared: &Shared, id: OperationId) {
+        let stored = shared.journal.get(schema::OPERATIONS, &id.to_string()).ok().flatten();
+        let Some(stored) = stored.and_then(|bytes| envelope::decode::<Operation>(&bytes).ok()) else { return };
+        if shared.view.operation(id).is_none_or(|shown| *shown != stored) {
+            self.changed(shared, Arc::new(stored));
         }
     }
 }

@@ -60,6 +60,11 @@ impl ImageUse {
         }
     }
 
+    /// All users anew, in one step: an image must never look unused in between.
+    pub fn replace(&mut self, users: HashMap<ImageId, HashSet<VmId>>) {
+        self.users = users;
+    }
+
     /// How many use it, and the first of them by id.
     pub fn users(&self, image: ImageId, most: usize) -> (usize, Vec<VmId>) {
         let Some(users) = self.users.get(&image) else { return (0, Vec::new()) };
@@ -113,6 +118,14 @@ impl Shared {
 
     pub fn image_use(&self) -> MutexGuard<'_, ImageUse> {
         lock(&self.image_use)
+    }
+}
+
+impl Shared {
+    /// What was handed to the journal so far is on the disk or refused. An actor that was killed while it committed leaves a batch behind
+    /// that may yet be written; whoever reads after it must read this first. A journal that takes no more writes nothing late either.
+    pub async fn settled(&self) {
+        let _ = self.journal.commit(storage::Batch::default()).await;
     }
 }
 

@@ -35,6 +35,13 @@ impl Progress {
         Busy(Arc::clone(self))
     }
 
+    /// Backdates the handler that runs: what stalls lead to is tested with it.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn pretend_busy_since(&self, since: Duration) {
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.busy_since_ms.store(crate::shared::now().0.saturating_sub(since_ms), Ordering::Relaxed);
+    }
+
     pub fn busy_for(&self) -> Option<Duration> {
         match self.busy_since_ms.load(Ordering::Relaxed) {
             0 => None,

@@ -71,6 +71,14 @@ impl Ledger {
         self.shares.insert(vm, share);
     }
 
+    /// Releases all that `keeps` does not want.
+    pub fn retain(&mut self, keeps: impl Fn(VmId) -> bool) {
+        let gone: Vec<VmId> = self.shares.keys().copied().filter(|vm| !keeps(*vm)).collect();
+        for vm in gone {
+            self.release(vm);
+        }
+    }
+
     pub fn release(&mut self, vm: VmId) {
         if let Some(share) = self.shares.remove(&vm) {
             self.mem_mib -= u64::from(share.mem_mib);

@@ -12,7 +12,7 @@ use crate::{
     operation::OperationsMsg,
     shared::{Shared, new_id},
     view::{Page, View},
-    vm::{VmMsg, VmsMsg},
+    vm::{VmMsg, VmsMsg, supervisor::tap_of},
 };
 use domain::{
     HostId, ImageId, Name, OperationId, VmId,
@@ -118,6 +118,19 @@ impl Node {
             }
         });
         futures_util::future::join_all(stops).await;
+    }
+
+    /// Removes the bridge and its rules when no VM runs any more: what `hearth down` leaves is the data directory alone.
+    pub async fn give_network_back(&self) {
+        let (rows, _) = self.shared.view.vms(&Page::first(usize::MAX - 1));
+        if rows.iter().any(|row| row.record.state.holds_capacity()) {
+            return;
+        }
+        if let Some(network) = &self.shared.network
+            && let Err(error) = network.tear_down().await
+        {
+            tracing::warn!(error = %chain(&error), "the bridge and its rules were not removed");
+        }
     }
 
     pub async fn create_vm(&self, new: NewVm, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
@@ -266,6 +279,20 @@ impl Node {
         self.vm_actor(id)?.cast(VmMsg::Crash).map_err(|_| CommandError::Restarting)
     }
 
+    /// Makes the VM's actor hang in a handler, as if for longer than the supervisor bears.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn hang_vm_actor(&self, id: VmId) -> Result<(), CommandError> {
+        let since = crate::supervise::STALL_AFTER * 2;
+        self.vm_actor(id)?.cast(VmMsg::Hang { since }).map_err(|_| CommandError::Restarting)
+    }
+
+    /// Makes the supervisor of all VMs panic.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn crash_vms(&self) -> Result<(), CommandError> {
+        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+        vms.cast(VmsMsg::Crash).map_err(|_| CommandError::Restarting)
+    }
+
     fn vm_actor(&self, id: VmId) -> Result<ActorRef<VmMsg>, CommandError> {
         if self.shared.view.vm(id).is_none() {
             return Err(not_found(Kind::Vm, id.to_string()));
@@ -289,9 +316,21 @@ fn info(name: String, parent: &str, restarts: u32, last_error: Option<String>, l
 
 /// What belongs to this hearth but to no record is removed, and said.
 async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>]) {
-    let ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
-    let taps: Vec<String> = vms.iter().filter_map(|vm| vm.nic.as_ref()).map(|nic| nic.tap.clone()).collect();
-    let image_ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
+    let mut ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
+    let mut taps: Vec<String> = vms.iter().filter_map(|vm| vm.nic.as_ref()).map(|nic| nic.tap.clone()).collect();
+    let mut image_ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
+    // What a record that can't be read stands for is no rubbish: whoever repairs it, or starts the newer hearth that wrote it, wants its disk.
+    match load::set_aside(&shared.journal) {
+        Ok(aside) => {
+            taps.extend(aside.vms.iter().map(|id| tap_of(*id)));
+            ids.extend(aside.vms);
+            image_ids.extend(aside.images);
+        }
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "what was set aside can't be read; nothing is swept");
+            return;
+        }
+    }
     report("machines", shared.vmm.sweep(&ids).await.map_err(|error| chain(&error)));
     report("images", shared.images.sweep(&image_ids).await.map_err(|error| chain(&error)));
     if let Some(network) = &shared.network {

@@ -183,6 +183,7 @@ async fn read<T: storage::envelope::Stored + Send + Sync + 'static>(
     shared: &Arc<Shared>,
     table: &'static str,
 ) -> Result<Vec<Arc<T>>, ActorProcessingErr> {
+    shared.settled().await;
     let journal = shared.journal.clone();
     Ok(tokio::task::spawn_blocking(move || load::table::<T>(&journal, table)).await??)
 }

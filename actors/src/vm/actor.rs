@@ -22,7 +22,7 @@ use domain::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{sync::Arc, time::Duration};
-use storage::schema;
+use storage::{envelope, schema};
 
 pub(super) struct VmActor;
 
@@ -32,8 +32,17 @@ pub(super) struct Args {
     pub operations: OperationsRef,
     pub parent: ActorRef<VmsMsg>,
     pub progress: Arc<Progress>,
-    /// Absent: the VM is new, and `Create` comes first.
-    pub record: Option<Arc<Vm>>,
+    pub from: From,
+}
+
+/// Where a VM's actor begins.
+pub(super) enum From {
+    /// The VM is new, and `Create` comes first.
+    Nothing,
+    /// The record as the journal has it.
+    Record(Arc<Vm>),
+    /// An earlier actor of this VM failed, or was killed while it committed: what the journal has is the truth.
+    Journal,
 }
 
 pub(super) struct State {
@@ -43,6 +52,7 @@ pub(super) struct State {
     parent: ActorRef<VmsMsg>,
     progress: Arc<Progress>,
     record: Option<Arc<Vm>>,
+    reload: bool,
     performer: Performer,
     guest: GuestLink,
 }
@@ -53,13 +63,19 @@ impl Actor for VmActor {
     type Arguments = Args;
 
     async fn pre_start(&self, _: ActorRef<VmMsg>, args: Args) -> Result<State, ActorProcessingErr> {
+        let (record, reload) = match args.from {
+            From::Nothing => (None, false),
+            From::Record(record) => (Some(record), false),
+            From::Journal => (None, true),
+        };
         Ok(State {
             id: args.id,
             shared: args.shared,
             operations: args.operations,
             parent: args.parent,
             progress: args.progress,
-            record: args.record,
+            record,
+            reload,
             performer: Performer::default(),
             guest: GuestLink::default(),
         })
@@ -67,8 +83,15 @@ impl Actor for VmActor {
 
     /// A loaded record reconciles with the world. Here and not in `pre_start`: the supervisor must not wait for it.
     async fn post_start(&self, myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter();
+        if std::mem::take(&mut state.reload) {
+            reload(state).await;
+            if state.record.is_none() {
+                let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
+                myself.stop(None);
+            }
+        }
         if let Some(record) = state.record.clone() {
-            let _busy = state.progress.enter();
             hold_capacity(state, &record);
             drive(state, &myself, Input::Recovered).await?;
         }
@@ -115,12 +138,40 @@ impl Actor for VmActor {
             }
             #[cfg(any(test, feature = "faults"))]
             VmMsg::Crash => panic!("told to"),
+            #[cfg(any(test, feature = "faults"))]
+            VmMsg::Hang { since } => {
+                state.progress.pretend_busy_since(since);
+                std::future::pending::<()>().await;
+            }
         }
         if state.record.is_none() {
             myself.stop(None);
         }
         Ok(())
     }
+}
+
+/// The record as the journal has it, into the view with its operations. A journal that can't be read leaves what was answered for.
+async fn reload(state: &mut State) {
+    let shared = Arc::clone(&state.shared);
+    shared.settled().await;
+    let shown = shared.view.vm(state.id).map(|row| row.record);
+    let stored = match shared.journal.get(schema::VMS, &state.id.to_string()) {
+        Ok(stored) => stored.and_then(|bytes| envelope::decode::<Vm>(&bytes).ok()).map(Arc::new),
+        Err(error) => {
+            tracing::warn!(vm = %state.id, error = %chain(&error), "the VM can't be read again; its actor goes on with what it knew");
+            shown.clone()
+        }
+    };
+    let operation = |vm: &Option<Arc<Vm>>| vm.as_ref().and_then(|vm| vm.operation).map(|in_flight| in_flight.id);
+    for id in [operation(&shown), operation(&stored)].into_iter().flatten() {
+        state.operations.refresh(&shared, id);
+    }
+    match &stored {
+        Some(record) => shared.view.put_vm(VmView { record: Arc::clone(record), agent: None, started_at: None }),
+        None => shared.view.drop_vm(state.id),
+    }
+    state.record = stored;
 }
 
 async fn create(

@@ -58,6 +58,11 @@ pub enum VmMsg {
     /// Panics on purpose: what supervision is for is tested with it.
     #[cfg(any(test, feature = "faults"))]
     Crash,
+    /// Never returns from its handler, and says that it has been there for this long.
+    #[cfg(any(test, feature = "faults"))]
+    Hang {
+        since: std::time::Duration,
+    },
 }
 
 impl fmt::Display for VmMsg {
@@ -73,6 +78,8 @@ impl fmt::Display for VmMsg {
             VmMsg::Guest { .. } => f.write_str("guest"),
             #[cfg(any(test, feature = "faults"))]
             VmMsg::Crash => f.write_str("crash"),
+            #[cfg(any(test, feature = "faults"))]
+            VmMsg::Hang { .. } => f.write_str("hang"),
         }
     }
 }
@@ -108,4 +115,7 @@ pub enum VmsMsg {
     Inspect {
         reply_to: RpcReplyPort<Vec<ChildInfo<VmId>>>,
     },
+    /// Panics on purpose.
+    #[cfg(any(test, feature = "faults"))]
+    Crash,
 }

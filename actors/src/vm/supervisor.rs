@@ -2,7 +2,7 @@
 //! budget, and sets aside the one that keeps failing.
 
 use super::{
-    actor::{Args, VmActor},
+    actor::{Args, From, VmActor},
     messages::{Reply, VmMsg, VmRef, VmsMsg},
 };
 use crate::{
@@ -12,17 +12,17 @@ use crate::{
     operation::OperationsRef,
     shared::{Shared, new_id, now},
     supervise::{Children, Progress, STALL_CHECK, Verdict},
-    view::VmView,
+    view::{Page, VmView},
 };
 use domain::{
-    Name, OperationId, VmId,
+    ImageId, Name, OperationId, VmId,
     event::Kind,
     ipam::{Pool, Subnet, mac_of},
     vm::{self, BootImages, Draft, Nic, Vm, spec::SpecProblem},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 use storage::schema;
@@ -65,13 +65,18 @@ pub(crate) struct State {
     operations: OperationsRef,
     directory: Directory,
     children: Children<VmId>,
-    names: HashMap<(Name, Name), VmId>,
+    names: HashMap<Key, VmId>,
     pool: Pool,
     /// What a VM that is going gives back.
     given: HashMap<VmId, Given>,
 }
 
+/// Project and name.
+type Key = (Name, Name);
+
 struct Given {
+    /// Its name, and one that it is about to take; kept here so that a VM that goes is not searched for among all names.
+    names: Vec<Key>,
     boot: BootImages,
     address: Option<std::net::Ipv4Addr>,
 }
@@ -92,10 +97,9 @@ impl Actor for Vms {
             pool: Pool::new(args.subnet),
             given: HashMap::new(),
         };
+        adopt(&mut state, &args.records);
         for record in args.records {
-            enter(&mut state, &record);
-            state.shared.view.put_vm(VmView { record: Arc::clone(&record), agent: None, started_at: None });
-            spawn(&mut state, &myself, record.id, Some(record)).await?;
+            spawn(&mut state, &myself, record.id, From::Record(record)).await?;
         }
         myself.send_interval(STALL_CHECK, || VmsMsg::LookForStalls);
         Ok(state)
@@ -110,9 +114,7 @@ impl Actor for Vms {
             VmsMsg::NameSettled { id } => name_settled(state, id),
             VmsMsg::Gone { id } => gone(state, id),
             VmsMsg::Respawn { id } => {
-                if let Some(row) = state.shared.view.vm(id) {
-                    spawn(state, &myself, id, Some(row.record)).await?;
-                }
+                spawn(state, &myself, id, From::Journal).await?;
             }
             VmsMsg::LookForStalls => {
                 for (id, actor, busy) in state.children.stalled() {
@@ -123,6 +125,8 @@ impl Actor for Vms {
             VmsMsg::Inspect { reply_to } => {
                 let _ = reply_to.send(state.children.list());
             }
+            #[cfg(any(test, feature = "faults"))]
+            VmsMsg::Crash => panic!("told to"),
         }
         Ok(())
     }
@@ -133,16 +137,17 @@ impl Actor for Vms {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let (actor, error) = match event {
-            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
-            SupervisionEvent::ActorTerminated(cell, _, reason) => (cell, reason.unwrap_or_default()),
+        let (actor, error, in_order) = match event {
+            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string(), false),
+            // One that was killed leaves no state behind.
+            SupervisionEvent::ActorTerminated(cell, left, reason) => (cell, reason.unwrap_or_default(), left.is_some()),
             SupervisionEvent::ActorStarted(_)
             | SupervisionEvent::ProcessGroupChanged(_)
             | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
         };
         let Some(id) = state.children.ended(actor.get_id()) else { return Ok(()) };
-        // A VM that is no more ends its actor in order.
-        if state.shared.view.vm(id).is_none() {
+        // A VM that is no more ends its actor in order. One that fails before it is shown may be durable all the same: the journal is asked.
+        if in_order && state.shared.view.vm(id).is_none() {
             gone(state, id);
             return Ok(());
         }
@@ -157,24 +162,56 @@ impl Actor for Vms {
     }
 }
 
-/// A record that exists: its name, address and images are taken.
-fn enter(state: &mut State, record: &Vm) {
-    state.names.insert((record.project.clone(), record.name.clone()), record.id);
-    if let Some(nic) = &record.nic {
-        state.pool.hold(nic.address);
+/// The records are what exists: their names, addresses and images are taken, and all else that is shown or held is left from actors that
+/// were killed in the middle of something.
+fn adopt(state: &mut State, records: &[Arc<Vm>]) {
+    let shared = Arc::clone(&state.shared);
+    let known: HashSet<VmId> = records.iter().map(|record| record.id).collect();
+    let (shown, _) = shared.view.vms(&Page::first(usize::MAX - 1));
+    for row in shown.iter().filter(|row| !known.contains(&row.record.id)) {
+        refresh_operation(state, &row.record);
+        shared.view.drop_vm(row.record.id);
     }
-    let mut images = state.shared.image_use();
-    images.enter(record.boot.kernel, record.id);
-    images.enter(record.boot.rootfs, record.id);
-    let given = Given { boot: record.boot, address: record.nic.as_ref().map(|nic| nic.address) };
-    state.given.insert(record.id, given);
+    shared.ledger().retain(|id| known.contains(&id));
+    let mut users: HashMap<ImageId, HashSet<VmId>> = HashMap::new();
+    for record in records {
+        let key = (record.project.clone(), record.name.clone());
+        state.names.insert(key.clone(), record.id);
+        if let Some(nic) = &record.nic {
+            state.pool.hold(nic.address);
+        }
+        for image in [record.boot.kernel, record.boot.rootfs] {
+            users.entry(image).or_default().insert(record.id);
+        }
+        let given = Given { names: vec![key], boot: record.boot, address: record.nic.as_ref().map(|nic| nic.address) };
+        state.given.insert(record.id, given);
+        match shared.view.vm(record.id) {
+            Some(row) if row.record == *record => {}
+            Some(row) => {
+                refresh_operation(state, &row.record);
+                refresh_operation(state, record);
+            }
+            None => refresh_operation(state, record),
+        }
+        shared.view.put_vm(VmView { record: Arc::clone(record), agent: None, started_at: None });
+    }
+    shared.image_use().replace(users);
+}
+
+fn refresh_operation(state: &State, record: &Vm) {
+    if let Some(in_flight) = record.operation {
+        state.operations.refresh(&state.shared, in_flight.id);
+    }
 }
 
 fn gone(state: &mut State, id: VmId) {
     state.directory.set(id, None);
     state.children.forget(id);
-    state.names.retain(|_, holder| *holder != id);
+    state.shared.ledger().release(id);
     let Some(given) = state.given.remove(&id) else { return };
+    for key in given.names {
+        state.names.remove(&key);
+    }
     if let Some(address) = given.address {
         state.pool.take_back(address);
     }
@@ -183,12 +220,7 @@ fn gone(state: &mut State, id: VmId) {
     images.leave(given.boot.rootfs, id);
 }
 
-async fn spawn(
-    state: &mut State,
-    myself: &ActorRef<VmsMsg>,
-    id: VmId,
-    record: Option<Arc<Vm>>,
-) -> Result<VmRef, ActorProcessingErr> {
+async fn spawn(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, from: From) -> Result<VmRef, ActorProcessingErr> {
     let progress: Arc<Progress> = Arc::default();
     let args = Args {
         id,
@@ -196,7 +228,7 @@ async fn spawn(
         operations: state.operations.clone(),
         parent: myself.clone(),
         progress: Arc::clone(&progress),
-        record,
+        from,
     };
     let (actor, _) = Actor::spawn_linked(None, VmActor, args, myself.get_cell()).await?;
     state.children.started(id, actor.get_cell(), progress);
@@ -217,7 +249,7 @@ async fn create(
         }
         Ok(draft) => {
             let id = draft.id;
-            let actor = spawn(state, myself, id, None).await?;
+            let actor = spawn(state, myself, id, From::Nothing).await?;
             let operation = OperationId::from_bits(new_id());
             // The actor makes it durable, answers, and tells `Gone` when it could not.
             let _ = actor.cast(VmMsg::Create { draft: Box::new(draft), who, operation, reply_to });
@@ -249,8 +281,9 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
         let mut images = shared.image_use();
         images.enter(boot.kernel, id) && images.enter(boot.rootfs, id)
     };
-    state.names.insert((new.project.clone(), name.clone()), id);
-    state.given.insert(id, Given { boot, address: nic.as_ref().map(|nic| nic.address) });
+    let key = (new.project.clone(), name.clone());
+    state.names.insert(key.clone(), id);
+    state.given.insert(id, Given { names: vec![key], boot, address: nic.as_ref().map(|nic| nic.address) });
     if !entered {
         gone(state, id);
         return Err(CommandError::ImageNotReady { field: "spec.image", reference: new.spec.image, state: "being deleted" });
@@ -272,13 +305,12 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
 fn give_nic(pool: &mut Pool, id: VmId) -> Result<Nic, CommandError> {
     let address = pool.give().map_err(|full| CommandError::AddressesExhausted { room: full.0 })?;
     let subnet = pool.subnet();
-    Ok(Nic {
-        address,
-        prefix: subnet.prefix(),
-        gateway: subnet.gateway(),
-        mac: mac_of(address),
-        tap: format!("hrt{}", id.short()),
-    })
+    Ok(Nic { address, prefix: subnet.prefix(), gateway: subnet.gateway(), mac: mac_of(address), tap: tap_of(id) })
+}
+
+/// The name of the VM's TAP on the host.
+pub(crate) fn tap_of(id: VmId) -> String {
+    format!("hrt{}", id.short())
 }
 
 fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<(), CommandError> {
@@ -288,8 +320,12 @@ fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<(), CommandError
     let key = (row.record.project.clone(), name);
     match state.names.get(&key) {
         Some(holder) if *holder != id => Err(CommandError::NameTaken { kind: Kind::Vm, name: key.1.to_string() }),
-        _ => {
-            state.names.insert(key, id);
+        Some(_) => Ok(()),
+        None => {
+            if let Some(given) = state.given.get_mut(&id) {
+                given.names.push(key.clone());
+                state.names.insert(key, id);
+            }
             Ok(())
         }
     }
@@ -298,7 +334,10 @@ fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<(), CommandError
 fn name_settled(state: &mut State, id: VmId) {
     let Some(row) = state.shared.view.vm(id) else { return };
     let current = (row.record.project.clone(), row.record.name.clone());
-    state.names.retain(|key, holder| *holder != id || *key == current);
+    let Some(given) = state.given.get_mut(&id) else { return };
+    for key in given.names.extract_if(.., |key| *key != current) {
+        state.names.remove(&key);
+    }
 }
 
 /// The budget is spent: the VM is failed with the reason, and stays so until someone acts. The supervisor is the owner of a VM without
@@ -324,7 +363,7 @@ async fn quarantine(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, erro
     }
     state.shared.ledger().release(id);
     // A failed VM does nothing by itself: its actor is there for those who start or delete it.
-    spawn(state, myself, id, Some(next)).await?;
+    spawn(state, myself, id, From::Record(next)).await?;
     Ok(())
 }
 

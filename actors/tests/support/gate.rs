@@ -1,0 +1,89 @@
+//! A driver whose launches wait until they are let through. Everything else is the simulated driver's.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+use async_trait::async_trait;
+use domain::{
+    Attempt, VmId,
+    host::VmmFacts,
+    vm::{Exit, Inspection, Machine},
+};
+use host::{
+    guest::GuestSession,
+    vmm::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError, simulated::Simulated},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+pub struct Gate {
+    inner: Arc<Simulated>,
+    open: watch::Sender<bool>,
+    pub waiting: watch::Sender<u32>,
+}
+
+impl Gate {
+    pub fn shut(inner: Arc<Simulated>) -> Arc<Gate> {
+        Arc::new(Gate { inner, open: watch::Sender::new(false), waiting: watch::Sender::new(0) })
+    }
+
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+#[async_trait]
+impl Vmm for Gate {
+    fn facts(&self) -> VmmFacts {
+        self.inner.facts()
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+    async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
+        self.inner.prepare_disk(plan).await
+    }
+    async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+        self.inner.launch(plan, launch).await
+    }
+    async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.inner.release(vm, machine).await
+    }
+    async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
+        self.inner.inspect(vm, machine).await
+    }
+    async fn exited(&self, vm: VmId, machine: &Machine) -> Exit {
+        self.inner.exited(vm, machine).await
+    }
+    async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.inner.pause(vm, machine).await
+    }
+    async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.inner.resume(vm, machine).await
+    }
+    async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.inner.kill(vm, machine).await
+    }
+    async fn clean(&self, vm: VmId) -> Result<(), VmmError> {
+        self.inner.clean(vm).await
+    }
+    async fn remove(&self, vm: VmId) -> Result<(), VmmError> {
+        self.inner.remove(vm).await
+    }
+    async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
+        self.inner.guest(vm, machine, deadline).await
+    }
+    async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
+        self.inner.console(vm, history_bytes).await
+    }
+    async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError> {
+        self.inner.console_log(vm, bytes).await
+    }
+    async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
+        self.inner.usage(vm, machine).await
+    }
+    async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
+        self.inner.sweep(known).await
+    }
+}

@@ -1,0 +1,244 @@
+//! A node on a temporary journal with simulated machines, and waiting for what should come true. Owns no assertion of a test.
+
+// Helpers of tests are not seen as tests by the lint, and no test binary uses all of them.
+#![allow(clippy::unwrap_used, dead_code)]
+
+use actors::{Accepted, CommandError, HostProbe, NewImage, NewVm, Node, Parts, Ports, Who, decode_event, view::VmView};
+use async_trait::async_trait;
+use domain::{
+    ImageId, Labels, Name, OperationId, VmId,
+    event::Event,
+    host::{Facts, VmmFacts},
+    image::{ImageKind, ImageSpec},
+    ipam::Subnet,
+    operation::{Operation, Status},
+    vm::{Command, Driver, RestartPolicy, StopMode, Vm, VmSpec},
+};
+use host::{
+    image::FileStore,
+    vmm::{
+        Vmm,
+        simulated::{Simulated, SimulatedOptions},
+    },
+};
+use std::{path::Path, sync::Arc, time::Duration};
+use storage::{Journal, Options};
+
+/// Far more than anything here takes; a wait that reaches it has failed.
+pub const SOON: Duration = Duration::from_secs(20);
+/// Between two looks at a predicate.
+const LOOK: Duration = Duration::from_millis(2);
+
+pub struct Lab {
+    pub dir: tempfile::TempDir,
+    pub subnet: &'static str,
+    pub mem_mib: u64,
+}
+
+struct Machine(u64);
+
+#[async_trait]
+impl HostProbe for Machine {
+    async fn facts(&self) -> Facts {
+        let vmm = VmmFacts {
+            driver: Driver::Simulated,
+            version: "0".into(),
+            acceleration: "none".into(),
+            chosen_because: "a test wants it".into(),
+        };
+        Facts {
+            hostname: "lab".into(),
+            kernel: "6".into(),
+            architecture: "x86_64".into(),
+            cpu_model: "none".into(),
+            cpus: 1,
+            mem_mib: self.0,
+            vm_vcpus: 1_000_000,
+            vm_mem_mib: self.0,
+            hearth_version: "0".into(),
+            vmm,
+            network_problem: None,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl Lab {
+    pub fn new() -> Lab {
+        Lab { dir: tempfile::tempdir().unwrap(), subnet: "10.77.0.0/16", mem_mib: 1 << 20 }
+    }
+
+    pub fn at(path: &Path) -> Lab {
+        Lab { dir: tempfile::tempdir_in(path).unwrap(), ..Lab::new() }
+    }
+
+    pub fn driver(&self) -> Arc<Simulated> {
+        let options = SimulatedOptions { data: self.dir.path().into(), ..SimulatedOptions::default() };
+        Arc::new(Simulated::new(options).unwrap())
+    }
+
+    pub fn journal(&self) -> Journal {
+        Journal::open(Options::new(self.dir.path().join("journal"))).unwrap()
+    }
+
+    pub async fn start(&self) -> Node {
+        self.start_with(self.driver()).await
+    }
+
+    pub async fn start_with(&self, vmm: Arc<dyn Vmm>) -> Node {
+        let ports = Ports {
+            vmm,
+            network: None,
+            network_problem: None,
+            dns: Vec::new(),
+            images: Arc::new(FileStore::new(self.dir.path().join("images"))),
+            probe: Arc::new(Machine(self.mem_mib)),
+        };
+        let subnet = Subnet::parse(self.subnet).unwrap();
+        Node::start(Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }).await.unwrap()
+    }
+
+    /// A node with a kernel and a root file system that VMs boot from.
+    pub async fn start_with_images(&self) -> Node {
+        let node = self.start().await;
+        self.add_images(&node).await;
+        node
+    }
+
+    pub async fn add_images(&self, node: &Node) -> (ImageId, ImageId) {
+        let kernel = self.dir.path().join("vmlinux");
+        std::fs::write(&kernel, b"\x7fELF, or so it says").unwrap();
+        let rootfs = self.dir.path().join("rootfs.ext4");
+        let mut bytes = vec![0; 4096];
+        bytes[1028] = 4;
+        bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
+        std::fs::write(&rootfs, bytes).unwrap();
+        let kernel = add_image(node, "kernel", ImageKind::Kernel, &kernel).await;
+        let rootfs = add_image(node, "rootfs", ImageKind::Rootfs, &rootfs).await;
+        (kernel, rootfs)
+    }
+}
+
+async fn add_image(node: &Node, called: &str, kind: ImageKind, path: &Path) -> ImageId {
+    let spec = ImageSpec {
+        kind,
+        path: path.to_str().unwrap().to_owned(),
+        initrd: None,
+        default: kind == ImageKind::Kernel,
+        description: None,
+    };
+    let new = NewImage { name: name(called), project: name("default"), labels: Labels::new(), spec };
+    let accepted = node.create_image(new, who()).await.unwrap();
+    done(node, accepted.operation).await;
+    accepted.resource.id
+}
+
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+pub fn who() -> Who {
+    Who { actor: "user:test".into(), if_match: None, idempotency: None }
+}
+
+/// A VM with 128 MiB.
+pub fn vm(called: &str, start: bool) -> NewVm {
+    let spec = VmSpec {
+        host: None,
+        vcpus: 1,
+        mem_mib: 128,
+        kernel: None,
+        image: "rootfs".into(),
+        disk_mib: None,
+        cmdline: None,
+        networks: vec!["default".into()],
+        restart: RestartPolicy::Never,
+    };
+    NewVm { name: Some(name(called)), project: name("default"), labels: Labels::new(), spec, start }
+}
+
+/// A VM that was created, and runs if it is to start.
+pub async fn made(node: &Node, called: &str, start: bool) -> VmId {
+    let accepted = node.create_vm(vm(called, start), who()).await.unwrap();
+    done(node, accepted.operation).await;
+    let id = accepted.resource.id;
+    assert_eq!(state(node, id), if start { "running" } else { "created" });
+    id
+}
+
+pub async fn ask(node: &Node, id: VmId, command: Command) -> Result<Accepted<Arc<Vm>>, CommandError> {
+    node.command_vm(id, command, who()).await
+}
+
+/// Commands, waits for the end, and wants success.
+pub async fn carry_out(node: &Node, id: VmId, command: Command) {
+    let accepted = ask(node, id, command).await.unwrap();
+    done(node, accepted.operation).await;
+}
+
+pub fn graceful() -> Command {
+    Command::Stop(StopMode::Graceful { deadline_ms: 10_000 })
+}
+
+pub async fn ended(node: &Node, operation: Option<OperationId>) -> Arc<Operation> {
+    let operation = node.wait(operation.unwrap(), SOON).await.expect("the operation is known");
+    assert!(operation.status.is_final(), "{operation:?}");
+    operation
+}
+
+pub async fn done(node: &Node, operation: Option<OperationId>) {
+    let operation = ended(node, operation).await;
+    assert_eq!(operation.status, Status::Succeeded, "{operation:?}");
+}
+
+pub fn row(node: &Node, id: VmId) -> VmView {
+    node.view().vm(id).expect("the VM is in the view")
+}
+
+pub fn state(node: &Node, id: VmId) -> &'static str {
+    node.view().vm(id).map_or("none", |row| row.record.state.name())
+}
+
+/// Waits until it is so, and says what was waited for when it never is.
+pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let wait = async {
+        while !so() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, wait).await.is_ok(), "never came true: {what}");
+}
+
+pub async fn until_state(node: &Node, id: VmId, wanted: &str) {
+    until(&format!("{id} is {wanted}"), || state(node, id) == wanted).await;
+}
+
+/// The same for what is asked and not seen.
+pub async fn until_answered<T>(what: &str, mut asked: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(answer) = asked().await {
+                return answer;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(SOON, wait).await.unwrap_or_else(|_| panic!("never came true: {what}"))
+}
+
+/// Every event after the cursor, with its number.
+pub fn events(journal: &Journal, mut after: u64) -> Vec<(u64, Event)> {
+    let mut all = Vec::new();
+    loop {
+        let page = journal.read(after, 1000).unwrap();
+        let Some((last, _)) = page.last() else { return all };
+        after = *last;
+        all.extend(page.iter().map(|(cursor, bytes)| (*cursor, decode_event(bytes).unwrap())));
+    }
+}
+
+/// What happened to one VM, in order.
+pub fn story(journal: &Journal, id: VmId) -> Vec<String> {
+    let id = id.to_string();
+    events(journal, 0).into_iter().filter(|(_, event)| event.id == id).map(|(_, event)| event.event).collect()
+}
