@@ -161,13 +161,14 @@ async fn terminals_are_typed_in_sized_and_ended() -> Result<()> {
         second.ask("echo still $((1 + 1))", "still 2").await?;
         second.type_in("exit 5\n").await?;
         ensure!(second.exit().await? == Exit { code: Some(5), signal: None }, "the shell's exit code");
-        // A terminal that goes away takes its shell along.
-        first.ask("sleep 4711 & echo bg $((2 + 2))", "bg 4").await?;
+        // A terminal that goes away takes its shell along, and what runs in the foreground.
+        first.type_in("echo $$ > /tmp/shell; sleep 4711\n").await?;
+        let count = || guest.sh("ps | grep -c '[s]leep 4711' || true");
+        until("the program on the terminal", PATIENCE, || async { Ok((count().await? == "1").then_some(())) }).await?;
         drop(first);
-        until("the end of a shell whose terminal went away", PATIENCE, || async {
-            Ok((guest.sh("ps | grep -c '[s]leep 4711' || true").await? == "0").then_some(()))
-        })
-        .await?;
+        until("the end of what the terminal had", PATIENCE, || async { Ok((count().await? == "0").then_some(())) }).await?;
+        let shell = || guest.sh("test -e /proc/$(cat /tmp/shell) && echo there || echo gone");
+        until("the shell's end", PATIENCE, || async { Ok((shell().await? == "gone").then_some(())) }).await?;
 
         let mut console = Typist::of(client.console(&guest.id).await?);
         guest.sh("echo hello serial > /dev/console").await?;
