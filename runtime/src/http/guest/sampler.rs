@@ -78,9 +78,8 @@ async fn sample(node: &Node, vm: VmId, session: &Arc<dyn GuestSession>, sender: 
         tracing::debug!(%vm, %fault, "the guest's pace of metrics can't be set");
     }
     let mut samples = session.metrics();
-    // What is there may be from before the pace was set; it is a first sample all the same.
-    samples.mark_changed();
-    let mut before: Option<MetricsSample> = None;
+    // What is there is up to ten seconds old: good to measure from, not to be shown as now.
+    let mut before: Option<MetricsSample> = samples.borrow_and_update().clone();
     loop {
         tokio::select! {
             _ = session.closed() => return,
