@@ -66,7 +66,12 @@ async fn streamed(server: &Server, guest: &Guest) -> Result<()> {
     }
     input.eof().await?;
     let (out, err, exit) = within("cat", PATIENCE, drain(&mut exec)).await??;
-    ensure!(out == b"one two three" && err == b"done\n", "{:?} {:?}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+    ensure!(
+        out == b"one two three" && err == b"done\n",
+        "{:?} {:?}",
+        String::from_utf8_lossy(&out),
+        String::from_utf8_lossy(&err)
+    );
     ensure!(exit.code == Some(3), "{exit:?}");
 
     let mut exec = stream("trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.1; done").await?;
@@ -209,7 +214,10 @@ async fn metrics_show_what_the_guest_does() -> Result<()> {
         let host = server.client().get_host_sample().await?;
         ensure!(host > 0, "the host's memory");
         let text = Raw::new(&server, Method::GET, "/metrics")?.send().await?.text();
-        ensure!(text.lines().any(|line| line.starts_with("hearth_vms") && line.contains("running") && line.ends_with(" 1")), "{text}");
+        ensure!(
+            text.lines().any(|line| line.starts_with("hearth_vms") && line.contains("running") && line.ends_with(" 1")),
+            "{text}"
+        );
         guest.delete(&server, true).await?;
         nothing_left(&server, None).await
     })
@@ -219,52 +227,60 @@ async fn metrics_show_what_the_guest_does() -> Result<()> {
 /// The network: the address told is the guest's, the gateway answers, the neighbours and the host do not.
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_reach_the_gateway_and_not_each_other() -> Result<()> {
-    scenario("guests_reach_the_gateway_and_not_each_other", &[Need::Guests, Need::Network, Need::Program("nft")], async |machine| {
-        let server = Server::start(&machine, Options::qemu()).await?;
-        let host = server.client().hosts().get(&server.client().hosts().list(Default::default()).next().await?.context("a host")?.id).await?;
-        if let Some(problem) = host.status.network_problem {
-            machine::skipped("guests_reach_the_gateway_and_not_each_other", &problem);
-            return Ok(());
-        }
-        let one = Guest::boot(&server, "one", small()).await?;
-        let two = Guest::boot(&server, "two", small()).await?;
-        let (first, second) = (one.address().await?, two.address().await?);
-        ensure!(first != second, "both are {first}");
-        for (guest, address) in [(&one, &first), (&two, &second)] {
-            let told = guest.sh("ip -4 addr show").await?;
-            ensure!(told.contains(&format!("inet {address}/")), "{address} is not in {told}");
-            guest.sh(&format!("ping -c 2 -W 5 {}", server.gateway())).await.context("the gateway does not answer")?;
-        }
-        let ping = |from: &Guest, to: String| {
-            let command = format!("ping -c 2 -W 2 {to}");
-            let from = from.run(&["sh", "-c", Box::leak(command.into_boxed_str())]);
-            async move { Ok::<bool, anyhow::Error>(from.await?.exit.code == Some(0)) }
-        };
-        ensure!(!ping(&one, second.clone()).await?, "one reaches two");
-        ensure!(!ping(&two, first.clone()).await?, "two reaches one");
-        // The API listens on the host's loopback, and nothing else of the host is for guests.
-        let api = format!("wget -T 3 -q -O - http://{}:{}/healthz", server.gateway(), server.port());
-        ensure!(one.run(&["sh", "-c", &api]).await?.exit.code != Some(0), "a guest reaches the host's API");
-        let tap = remains::taps(&server.owner()?, Some(&one.id));
-        ensure!(tap.len() == 1, "{tap:?}");
+    scenario(
+        "guests_reach_the_gateway_and_not_each_other",
+        &[Need::Guests, Need::Network, Need::Program("nft")],
+        async |machine| {
+            let server = Server::start(&machine, Options::qemu()).await?;
+            let host = server
+                .client()
+                .hosts()
+                .get(&server.client().hosts().list(Default::default()).next().await?.context("a host")?.id)
+                .await?;
+            if let Some(problem) = host.status.network_problem {
+                machine::skipped("guests_reach_the_gateway_and_not_each_other", &problem);
+                return Ok(());
+            }
+            let one = Guest::boot(&server, "one", small()).await?;
+            let two = Guest::boot(&server, "two", small()).await?;
+            let (first, second) = (one.address().await?, two.address().await?);
+            ensure!(first != second, "both are {first}");
+            for (guest, address) in [(&one, &first), (&two, &second)] {
+                let told = guest.sh("ip -4 addr show").await?;
+                ensure!(told.contains(&format!("inet {address}/")), "{address} is not in {told}");
+                guest.sh(&format!("ping -c 2 -W 5 {}", server.gateway())).await.context("the gateway does not answer")?;
+            }
+            let ping = |from: &Guest, to: String| {
+                let command = format!("ping -c 2 -W 2 {to}");
+                let from = from.run(&["sh", "-c", Box::leak(command.into_boxed_str())]);
+                async move { Ok::<bool, anyhow::Error>(from.await?.exit.code == Some(0)) }
+            };
+            ensure!(!ping(&one, second.clone()).await?, "one reaches two");
+            ensure!(!ping(&two, first.clone()).await?, "two reaches one");
+            // The API listens on the host's loopback, and nothing else of the host is for guests.
+            let api = format!("wget -T 3 -q -O - http://{}:{}/healthz", server.gateway(), server.port());
+            ensure!(one.run(&["sh", "-c", &api]).await?.exit.code != Some(0), "a guest reaches the host's API");
+            let tap = remains::taps(&server.owner()?, Some(&one.id));
+            ensure!(tap.len() == 1, "{tap:?}");
 
-        // The address is for life.
-        one.stop(false).await?;
-        one.start().await?;
-        ensure!(one.address().await? == first, "another address after a restart");
-        one.sh(&format!("ping -c 1 -W 5 {}", server.gateway())).await?;
-        one.delete(&server, true).await?;
-        two.delete(&server, true).await?;
-        nothing_left(&server, None).await?;
-        ensure!(remains::table(&server.bridge()), "the table ends with the server, not with the last VM");
-        server.client().node_down().await?;
-        let mut server = server;
-        server.ended().await?;
-        ensure!(!remains::table(&server.bridge()), "the table is left after down");
-        let link = std::path::Path::new("/sys/class/net").join(server.bridge());
-        ensure!(!link.exists(), "the bridge is left after down");
-        Ok(())
-    })
+            // The address is for life.
+            one.stop(false).await?;
+            one.start().await?;
+            ensure!(one.address().await? == first, "another address after a restart");
+            one.sh(&format!("ping -c 1 -W 5 {}", server.gateway())).await?;
+            one.delete(&server, true).await?;
+            two.delete(&server, true).await?;
+            nothing_left(&server, None).await?;
+            ensure!(remains::table(&server.bridge()), "the table ends with the server, not with the last VM");
+            server.client().node_down().await?;
+            let mut server = server;
+            server.ended().await?;
+            ensure!(!remains::table(&server.bridge()), "the table is left after down");
+            let link = std::path::Path::new("/sys/class/net").join(server.bridge());
+            ensure!(!link.exists(), "the bridge is left after down");
+            Ok(())
+        },
+    )
     .await
 }
 
