@@ -61,6 +61,17 @@ impl Follower {
         self.find(&format!("{kind} of {id}"), |event| event.id == id && event.event == kind).await
     }
 
+    /// One of this type for each resource, from now on in the stream, in whatever order.
+    pub async fn each(&mut self, ids: &[&str], kind: &str) -> Result<()> {
+        let mut missing: Vec<&str> = ids.to_vec();
+        while !missing.is_empty() {
+            let what = format!("{kind} of {missing:?}");
+            let event = self.find(&what, |event| event.event == kind && missing.contains(&event.id.as_str())).await?;
+            missing.retain(|id| *id != event.id);
+        }
+        Ok(())
+    }
+
     /// The cursor of the newest that was seen.
     pub fn cursor(&self) -> u64 {
         self.seen.last().map_or(0, |event| event.cursor)

@@ -160,17 +160,20 @@ async fn terminals_are_typed_in_sized_and_ended() -> Result<()> {
         second.ask("tty", "/dev/pts/").await?;
         // Ctrl-C reaches the program and not the shell.
         second.type_in("sleep 1000\n").await?;
+        let runs = || async { Ok((guest.sh("ps | grep -c '[s]leep 1000' || true").await? == "1").then_some(())) };
+        until("the program on the terminal", PATIENCE, runs).await?;
         second.type_in("\u{3}").await?;
         second.ask("echo still $((1 + 1))", "still 2").await?;
         second.type_in("exit 5\n").await?;
         ensure!(second.exit().await? == Exit { code: Some(5), signal: None }, "the shell's exit code");
-        // A terminal that goes away takes its shell along.
-        first.ask("sleep 4711 & echo bg $((2 + 2))", "bg 4").await?;
+        // A terminal that goes away takes its shell along, and what runs in the foreground.
+        first.type_in("echo $$ > /tmp/shell; sleep 4711\n").await?;
+        let count = || guest.sh("ps | grep -c '[s]leep 4711' || true");
+        until("the program on the terminal", PATIENCE, || async { Ok((count().await? == "1").then_some(())) }).await?;
         drop(first);
-        until("the end of a shell whose terminal went away", PATIENCE, || async {
-            Ok((guest.sh("ps | grep -c '[s]leep 4711' || true").await? == "0").then_some(()))
-        })
-        .await?;
+        until("the end of what the terminal had", PATIENCE, || async { Ok((count().await? == "0").then_some(())) }).await?;
+        let shell = || guest.sh("test -e /proc/$(cat /tmp/shell) && echo there || echo gone");
+        until("the shell's end", PATIENCE, || async { Ok((shell().await? == "gone").then_some(())) }).await?;
 
         let mut console = Typist::of(client.console(&guest.id).await?);
         guest.sh("echo hello serial > /dev/console").await?;
@@ -211,8 +214,10 @@ async fn metrics_show_what_the_guest_does() -> Result<()> {
         }
         let one = server.client().vms().metrics(&guest.id).await?;
         ensure!(one.time_ms >= loaded.time_ms, "{one:?}");
-        let host = server.client().get_host_sample().await?;
-        ensure!(host > 0, "the host's memory");
+        let host = server.client().hosts().list(Default::default()).next().await?.context("a host")?;
+        let sample = server.client().hosts().metrics(&host.id).await?;
+        ensure!(sample.mem_used_bytes > 0 && sample.mem_total_bytes > sample.mem_used_bytes, "{sample:?}");
+        ensure!(host.status.held_vcpus == 1 && host.status.held_mem_mib >= 128, "{:?}", host.status);
         let text = Raw::new(&server, Method::GET, "/metrics")?.send().await?.text();
         ensure!(
             text.lines().any(|line| line.starts_with("hearth_vms") && line.contains("running") && line.ends_with(" 1")),
@@ -232,11 +237,7 @@ async fn guests_reach_the_gateway_and_not_each_other() -> Result<()> {
         &[Need::Guests, Need::Network, Need::Program("nft")],
         async |machine| {
             let server = Server::start(&machine, Options::qemu()).await?;
-            let host = server
-                .client()
-                .hosts()
-                .get(&server.client().hosts().list(Default::default()).next().await?.context("a host")?.id)
-                .await?;
+            let host = server.client().hosts().list(Default::default()).next().await?.context("a host")?;
             if let Some(problem) = host.status.network_problem {
                 machine::skipped("guests_reach_the_gateway_and_not_each_other", &problem);
                 return Ok(());
@@ -250,13 +251,10 @@ async fn guests_reach_the_gateway_and_not_each_other() -> Result<()> {
                 ensure!(told.contains(&format!("inet {address}/")), "{address} is not in {told}");
                 guest.sh(&format!("ping -c 2 -W 5 {}", server.gateway())).await.context("the gateway does not answer")?;
             }
-            let ping = |from: &Guest, to: String| {
-                let command = format!("ping -c 2 -W 2 {to}");
-                let from = from.run(&["sh", "-c", Box::leak(command.into_boxed_str())]);
-                async move { Ok::<bool, anyhow::Error>(from.await?.exit.code == Some(0)) }
-            };
-            ensure!(!ping(&one, second.clone()).await?, "one reaches two");
-            ensure!(!ping(&two, first.clone()).await?, "two reaches one");
+            for (from, to) in [(&one, &second), (&two, &first)] {
+                let ping = from.run(&["ping", "-c", "2", "-W", "2", to]).await?;
+                ensure!(ping.exit.code == Some(1), "{} reaches {to}: {ping:?}", from.name);
+            }
             // The API listens on the host's loopback, and nothing else of the host is for guests.
             let api = format!("wget -T 3 -q -O - http://{}:{}/healthz", server.gateway(), server.port());
             ensure!(one.run(&["sh", "-c", &api]).await?.exit.code != Some(0), "a guest reaches the host's API");
