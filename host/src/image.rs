@@ -15,14 +15,22 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    #[error("{path} can't be read: {source}")]
-    Source { path: PathBuf, source: std::io::Error },
+    #[error("{path} can't be read")]
+    Source {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{path} is not a {kind}: {detail}")]
     WrongKind { path: PathBuf, kind: &'static str, detail: String },
     #[error("no space left in the image store {path}")]
     DiskFull { path: PathBuf },
-    #[error("the image store {path} can't be written: {source}")]
-    Store { path: PathBuf, source: std::io::Error },
+    #[error("the image store {path} can't be written")]
+    Store {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl ImageError {

@@ -167,6 +167,11 @@ fn recall(path: &Path) -> Option<KvmVerdict> {
     (remembered.boot_id == boot_id()).then_some(remembered.verdict)
 }
 
+/// What the last start of this boot found out about KVM.
+pub fn remembered_kvm(data_dir: &Path) -> Option<KvmVerdict> {
+    recall(&data_dir.join("kvm.json"))
+}
+
 /// Only saves the next start some seconds: a failure is no failure.
 fn remember(path: &Path, verdict: &KvmVerdict) {
     let remembered = Remembered { boot_id: boot_id(), verdict: verdict.clone() };

@@ -43,12 +43,15 @@ pub struct Props {
     pub shown: bool,
 }
 
+/// What xterm.js calls: with what was typed, and with a new size.
+type Listeners = (Closure<dyn Fn(String)>, Closure<dyn Fn(u16, u16)>);
+
 /// What lives from opening to closing. Dropped as one: first the socket falls silent, then the terminal goes.
 struct Session {
     socket: RefCell<Option<Socket>>,
     handle: RefCell<Option<JsValue>>,
     size: Cell<Option<Resize>>,
-    closures: RefCell<Option<(Closure<dyn Fn(String)>, Closure<dyn Fn(u16, u16)>)>>,
+    closures: RefCell<Option<Listeners>>,
 }
 
 impl Session {

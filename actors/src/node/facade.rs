@@ -120,6 +120,19 @@ impl Node {
         futures_util::future::join_all(stops).await;
     }
 
+    /// Removes the bridge and its rules when no VM runs any more: what `hearth down` leaves is the data directory alone.
+    pub async fn give_network_back(&self) {
+        let (rows, _) = self.shared.view.vms(&Page::first(usize::MAX - 1));
+        if rows.iter().any(|row| row.record.state.holds_capacity()) {
+            return;
+        }
+        if let Some(network) = &self.shared.network
+            && let Err(error) = network.tear_down().await
+        {
+            tracing::warn!(error = %chain(&error), "the bridge and its rules were not removed");
+        }
+    }
+
     pub async fn create_vm(&self, new: NewVm, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
         let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
         ask(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await

@@ -332,6 +332,8 @@ fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effect
             Effect::StartTimer { timer, after_ms } => start_timer(myself, record, timer, after_ms),
             Effect::Watch(machine) => state.performer.watch(myself, &state.shared, state.id, machine),
             Effect::AwaitGuest(machine) => state.performer.await_guest(myself, &state.shared, state.id, machine),
+            // Its agent is asked when it says hello, which the step knows; the deadline runs in any case.
+            Effect::AskShutdown { .. } if state.guest.session().is_none() => {}
             effect => state.performer.queue(Arc::clone(record), effect, state.guest.session()),
         }
     }

@@ -96,7 +96,7 @@ fn play(simulation: &mut Simulation, a_move: Move) {
 /// Failures are kept beside the test; cargo runs it in the crate's folder.
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 2_000,
+        cases: 3_000,
         max_shrink_iters: 20_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct("proptest-regressions/vm_properties.txt"))),
         ..ProptestConfig::default()

@@ -4,7 +4,7 @@ use crate::world::{Fault, Phase, World};
 use domain::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     event::Kind,
-    operation::{self, Change as OperationChange, Operation, Status, Target},
+    operation::{self, Change as OperationChange, Operation, OperationKind, Status, Target},
     vm::{
         BootImages, Command, Effect, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, Starting, State, Step,
         StopStage, Ticket, Timer, Vm, VmSpec, create, invariant,
@@ -81,6 +81,15 @@ impl Simulation {
     /// The step's outcome: the record first, then operations, then effects.
     fn take(&mut self, step: Step) {
         for change in step.operations {
+            let succeeded = match &change {
+                OperationChange::Apply { id, input: operation::Input::Succeed } => {
+                    self.operations.get(id).map(|known| known.kind)
+                }
+                OperationChange::Apply { .. } | OperationChange::Begin { .. } => None,
+            };
+            if let Some(kind) = succeeded {
+                assert!(reached(kind, step.next.as_ref()), "{kind:?} is told done: {:?}", step.next);
+            }
             self.change(change);
         }
         let before = std::mem::replace(&mut self.vm, step.next);
@@ -345,5 +354,18 @@ fn is_stale(vm: &Vm, input: &Input) -> bool {
             Observed::Exited { launch: of, .. } | Observed::GuestReady { launch: of } | Observed::Inspected { launch: of, .. },
         ) => launch(of),
         Input::Command { .. } | Input::Recovered => false,
+    }
+}
+
+/// Whether the record is where an operation of that kind was to lead.
+fn reached(kind: OperationKind, vm: Option<&Vm>) -> bool {
+    let state = vm.map(|vm| &vm.state);
+    match kind {
+        OperationKind::VmCreate => matches!(state, Some(State::Created | State::Running(_))),
+        OperationKind::VmStart | OperationKind::VmResume | OperationKind::VmReboot => matches!(state, Some(State::Running(_))),
+        OperationKind::VmStop => matches!(state, Some(State::Stopped)),
+        OperationKind::VmPause => matches!(state, Some(State::Paused(_))),
+        OperationKind::VmDelete => state.is_none(),
+        OperationKind::ImageCreate | OperationKind::ImageDelete => false,
     }
 }

@@ -91,19 +91,15 @@ impl World {
             },
             Effect::Pause(machine) => match self.runs(machine) {
                 Some(process) if works && process.phase != Phase::Held => {
-                    if well {
-                        process.phase = Phase::Paused;
-                        Finished::Paused
-                    } else {
-                        Finished::PauseFailed { detail: detail() }
-                    }
+                    process.phase = Phase::Paused;
+                    if well { Finished::Paused } else { Finished::PauseFailed { detail: detail() } }
                 }
                 _ => Finished::PauseFailed { detail: detail() },
             },
             Effect::Resume(machine) => match self.runs(machine) {
-                Some(process) if well && process.phase != Phase::Held => {
+                Some(process) if works && process.phase != Phase::Held => {
                     process.phase = Phase::Running;
-                    Finished::Resumed
+                    if well { Finished::Resumed } else { Finished::ResumeFailed { detail: detail() } }
                 }
                 _ => Finished::ResumeFailed { detail: detail() },
             },

@@ -77,7 +77,8 @@ fn boots(guest_boot: &GuestBoot) -> Check {
     let (id, title) = ("kvm-guest", "KVM boots a guest");
     match guest_boot {
         GuestBoot::Boots { detail } => Check::ok(id, title, detail.clone()),
-        GuestBoot::NotTried => Check::new(id, title, Status::Warn, "not tried"),
+        GuestBoot::NotTried => Check::new(id, title, Status::Warn, "not tried yet")
+            .remedy("start `hearth up` once with a kernel image: it tries and remembers"),
         GuestBoot::Fails { detail } => {
             let detail = format!("{detail}; guests run in QEMU's emulation");
             Check::new(id, title, Status::Missing, detail)

@@ -24,8 +24,13 @@ pub struct DoctorArgs {
 
 pub async fn run(global: &Global, args: DoctorArgs) -> Result<(), CliError> {
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
-    // Whether a guest boots is tried by the server's driver, which knows kernel and image.
-    let options = Options { data_dir, firecracker: args.firecracker, guest_boot: GuestBoot::NotTried };
+    // Whether a guest boots is tried by the server's driver, which has a kernel to try; it keeps what it found.
+    let guest_boot = match crate::assemble::remembered_kvm(&data_dir) {
+        None => GuestBoot::NotTried,
+        Some(verdict) if verdict.works => GuestBoot::Boots { detail: verdict.reason },
+        Some(verdict) => GuestBoot::Fails { detail: verdict.reason },
+    };
+    let options = Options { data_dir, firecracker: args.firecracker, guest_boot };
     let report = host::doctor::run(options).await;
     match global.output {
         Output::Json => output::json(&report)?,

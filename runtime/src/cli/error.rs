@@ -73,7 +73,8 @@ impl CliError {
             _ => String::new(),
         };
         let mut text = format!("{} {about}{}\n", paint(colour, Colour::Red, "error:"), harmless(&problem.detail));
-        for field in &problem.fields {
+        // One wrong field is often told in the sentence already.
+        for field in problem.fields.iter().filter(|field| !problem.detail.contains(&field.detail)) {
             let _ = writeln!(text, "  {}: {}", harmless(&field.field), harmless(&field.detail));
         }
         if !problem.hint.is_empty() {

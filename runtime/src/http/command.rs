@@ -32,7 +32,7 @@ impl From<CommandError> for Refusal {
             CommandError::Invalid(problems) => invalid(problems),
             CommandError::UnknownImage { field, reference } => {
                 let detail = format!("there is no image {reference}");
-                unprocessable("unknown-image", field, &detail).hint("list the images with GET /v1/images")
+                unprocessable("unknown-image", field, &detail).hint("list them with `hearth image ls` or GET /v1/images")
             }
             CommandError::NoDefaultKernel => unprocessable("no-default-kernel", "spec.kernel", &text)
                 .hint("name a kernel, or mark one with PATCH /v1/images/KERNEL {\"default\":true}"),

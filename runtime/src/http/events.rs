@@ -65,6 +65,8 @@ async fn web_socket(socket: WebSocket, mut follower: Follower, place: Place) {
     let (mut sender, mut receiver) = stream::halves(socket);
     loop {
         let sent = tokio::select! {
+            // The hub ends with the server too; its end must not be taken for a failure of the log.
+            biased;
             () = place.ending.cancelled() => return sender.going_away().await,
             incoming = receiver.next() => match incoming {
                 // A subscriber has nothing to say; what it says is let pass.
@@ -120,6 +122,8 @@ fn server_sent(follower: Follower, place: Place) -> Response {
 impl SentEvents {
     async fn next(&mut self) -> Bytes {
         let next = tokio::select! {
+            // As above.
+            biased;
             () = self.place.ending.cancelled() => {
                 self.ended = true;
                 return stream::sse_disconnect("stopping", "the server is shutting down");

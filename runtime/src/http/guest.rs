@@ -55,7 +55,11 @@ impl From<GuestFault> for Refusal {
                     plain(StatusCode::UNPROCESSABLE_ENTITY, "not-executable", "the guest's own rights forbid it")
                 }
                 ErrorCode::InvalidRequest => plain(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "change the request"),
-                ErrorCode::Unsupported => plain(StatusCode::CONFLICT, "guest-unsupported", "this guest's agent can't do it; a reboot brings the newest agent"),
+                ErrorCode::Unsupported => plain(
+                    StatusCode::CONFLICT,
+                    "guest-unsupported",
+                    "this guest's agent can't do it; a reboot brings the newest agent",
+                ),
                 ErrorCode::Busy | ErrorCode::NoSession => away(),
                 _ => plain(StatusCode::BAD_GATEWAY, "guest-failed", "look at the VM's logs"),
             },

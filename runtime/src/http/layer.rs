@@ -38,7 +38,8 @@ pub async fn observe(State(edge): State<Edge>, request: Request, next: Next) -> 
     let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str()).to_owned();
     edge.counters.answered(&method, &route, status.as_u16(), took);
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
+    // While the server starts or stops, 503 is what it is to answer.
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::warn!(request = %id, %method, path, status = status.as_u16(), ms, "answered");
     } else {
         tracing::debug!(request = %id, %method, path, status = status.as_u16(), ms, "answered");

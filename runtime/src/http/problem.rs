@@ -41,7 +41,7 @@ impl Refusal {
 
     pub fn not_found(kind: &str, reference: &str) -> Refusal {
         Refusal::new(StatusCode::NOT_FOUND, &format!("{kind}-not-found"), format!("there is no {kind} {reference}"))
-            .hint(format!("list them with GET /v1/{kind}s"))
+            .hint(format!("list them with `hearth {kind} ls` or GET /v1/{kind}s"))
     }
 
     pub fn internal(detail: impl Into<String>) -> Refusal {

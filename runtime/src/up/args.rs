@@ -20,7 +20,7 @@ pub struct UpArgs {
     /// Register the images that `make setup` made and boot a VM named demo
     #[arg(long)]
     pub demo: bool,
-    /// The list of images for --demo
+    /// The list of images for --demo, or the folder with images.json
     #[arg(long, env = "HEARTH_IMAGES", value_name = "FILE", default_value = "build/images/images.json")]
     pub images: PathBuf,
     /// The bridge that VMs are connected to

@@ -60,15 +60,21 @@ enum DemoError {
     Slow { what: String, within: Duration },
 }
 
+/// The list itself; a folder means the list in it.
+fn list(named: &Path) -> PathBuf {
+    if named.is_dir() { named.join("images.json") } else { named.to_owned() }
+}
+
 /// The default kernel of the list, to try KVM with; absent when there is no list.
 pub fn kernel(manifest: &Path) -> Option<PathBuf> {
+    let manifest = &list(manifest);
     let entries = read(manifest).ok()?;
     let entry = entries.iter().find(|entry| entry.kind == Kind::Kernel && entry.default)?;
     Some(beside(manifest, &entry.path)).filter(|path| path.is_file())
 }
 
 pub async fn run(node: &Node, manifest: &Path) {
-    match boot(node, manifest).await {
+    match boot(node, &list(manifest)).await {
         Ok(text) => say(&text),
         Err(error) => say(&format!("the demo did not start: {error}")),
     }

@@ -13,7 +13,10 @@ fn the_committed_document_is_the_generated_one() {
         std::fs::write(COMMITTED, generated).unwrap();
     }
     let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
-    assert!(committed == generated, "docs/openapi.json is not what the routes say: run this test with HEARTH_BLESS=1 and look at the difference");
+    assert!(
+        committed == generated,
+        "docs/openapi.json is not what the routes say: run this test with HEARTH_BLESS=1 and look at the difference"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +36,11 @@ async fn every_path_is_served_and_every_operation_tells_its_errors() {
             }
             let answer = bench.ask(&method.to_uppercase(), &path.replace("{id}", "nope"), &[], "").await;
             let status = answer.status.as_str().to_owned();
-            assert!(responses.contains_key(&status), "{method} {path} answers {status}, which the document does not know: {}", answer.body);
+            assert!(
+                responses.contains_key(&status),
+                "{method} {path} answers {status}, which the document does not know: {}",
+                answer.body
+            );
             assert_ne!(answer.status, 500, "{method} {path}");
             assert_ne!(answer.code(), "unknown-path", "{method} {path}");
         }

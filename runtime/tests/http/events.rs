@@ -36,6 +36,22 @@ async fn event(socket: &mut Socket) -> Value {
     }
 }
 
+fn journal_event(data: Vec<(String, domain::event::Datum)>) -> Vec<u8> {
+    storage::envelope::encode(&domain::event::Event {
+        time: domain::Timestamp(1),
+        kind: domain::event::Kind::Vm,
+        id: "vm_x".to_owned(),
+        name: "x".to_owned(),
+        project: "default".parse().unwrap(),
+        generation: domain::Generation(1),
+        event: "vm-updated".to_owned(),
+        actor: "system".to_owned(),
+        operation: None,
+        data,
+    })
+    .unwrap()
+}
+
 async fn close(socket: &mut Socket) -> (u16, String) {
     loop {
         match timeout(Duration::from_secs(60), socket.next()).await.unwrap().unwrap().unwrap() {
@@ -111,19 +127,7 @@ async fn a_subscriber_that_does_not_read_is_cut_off_with_a_reason() {
     bench.images().await;
     event(&mut socket).await;
     // More than the sockets' buffers and the ring hold: each of these events has 32 KiB.
-    let big = storage::envelope::encode(&domain::event::Event {
-        time: domain::Timestamp(1),
-        kind: domain::event::Kind::Vm,
-        id: "vm_x".to_owned(),
-        name: "x".to_owned(),
-        project: "default".parse().unwrap(),
-        generation: domain::Generation(1),
-        event: "vm-updated".to_owned(),
-        actor: "system".to_owned(),
-        operation: None,
-        data: vec![("text".to_owned(), domain::event::Datum::Text("x".repeat(32 * 1024)))],
-    })
-    .unwrap();
+    let big = journal_event(vec![("text".to_owned(), domain::event::Datum::Text("x".repeat(32 * 1024)))]);
     for _ in 0..100 {
         let batch = (0..10).fold(storage::Batch::default(), |batch, _| batch.event(big.clone()));
         bench.node.journal().commit(batch).await.unwrap();
@@ -211,7 +215,50 @@ async fn metrics_stream_while_somebody_looks() {
     assert_eq!(bench.get("/v1/vms/a/metrics").await.body["mem_total_bytes"], 128 * 1024 * 1024);
     bench.ask("POST", "/v1/vms/a/stop?wait=10", &[("content-type", "application/json")], "{\"force\":true}").await;
     assert_eq!(close(&mut socket).await.0, 1000, "the guest is gone");
-    let mut host = connect(address, &format!("/v1/hosts/{}/metrics", bench.get("/v1/hosts").await.body["items"][0]["id"].as_str().unwrap())).await.unwrap();
+    let mut host =
+        connect(address, &format!("/v1/hosts/{}/metrics", bench.get("/v1/hosts").await.body["items"][0]["id"].as_str().unwrap()))
+            .await
+            .unwrap();
     event(&mut host).await;
     host.send(Message::Close(None)).await.unwrap();
+}
+
+/// Two hundred events a second for a hundred subscribers is the target; what is asserted is that each gets all of them in order. The
+/// delays are printed, because on a busy machine they say more about the machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_subscribers_get_every_event_in_order() {
+    const SUBSCRIBERS: usize = 100;
+    const EVENTS: u64 = 200;
+    let bench = Bench::new().await;
+    let address = bench.listen().await;
+    let first = bench.node.journal().latest() + 1;
+    let begun = std::time::Instant::now();
+    let mut readers = Vec::new();
+    for _ in 0..SUBSCRIBERS {
+        let mut socket = connect(address, &format!("/v1/events?after={}", first - 1)).await.unwrap();
+        readers.push(tokio::spawn(async move {
+            let mut delays = Vec::new();
+            for cursor in first..first + EVENTS {
+                let event = event(&mut socket).await;
+                assert_eq!(event["cursor"], cursor);
+                let sent_us = event["data"]["sent_us"].as_u64().unwrap();
+                delays.push(begun.elapsed().as_micros() as u64 - sent_us);
+            }
+            delays
+        }));
+    }
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    for _ in 0..EVENTS {
+        pace.tick().await;
+        let now = begun.elapsed().as_micros() as u64;
+        let event = journal_event(vec![("sent_us".to_owned(), domain::event::Datum::Number(now))]);
+        bench.node.journal().commit(storage::Batch::default().event(event)).await.unwrap();
+    }
+    let mut delays: Vec<u64> = Vec::new();
+    for reader in readers {
+        delays.extend(timeout(SOON * 3, reader).await.unwrap().unwrap());
+    }
+    delays.sort_unstable();
+    let at = |share: usize| delays[delays.len() * share / 1000] as f64 / 1000.0;
+    eprintln!("{SUBSCRIBERS} subscribers, {EVENTS} events: p50 {} ms, p99 {} ms, p99.9 {} ms", at(500), at(990), at(999));
 }

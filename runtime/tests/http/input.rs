@@ -13,7 +13,11 @@ async fn bodies_are_read_strictly() {
         vm
     };
     let post = async |body: serde_json::Value| bench.post("/v1/vms", &body).await;
-    post(json!({"name": "a", "spec": {"vcpus": 1, "mem_mib": 128, "image": "rootfs"}, "colour": 1})).await.refuses(400, "unknown-field", "colour");
+    post(json!({"name": "a", "spec": {"vcpus": 1, "mem_mib": 128, "image": "rootfs"}, "colour": 1})).await.refuses(
+        400,
+        "unknown-field",
+        "colour",
+    );
     post(spec(json!({"colour": 1}))).await.refuses(400, "unknown-field", "spec.colour");
     post(spec(json!({"vcpus": "2"}))).await.refuses(400, "wrong-type", "spec.vcpus");
     post(spec(json!({"vcpus": -1}))).await.refuses(400, "wrong-type", "spec.vcpus");
@@ -25,7 +29,11 @@ async fn bodies_are_read_strictly() {
     post(spec(json!({"disk_mib": 0}))).await.refuses(422, "invalid-spec", "spec.disk_mib");
     post(spec(json!({"networks": ["lan"]}))).await.refuses(422, "invalid-spec", "spec.networks");
     post(spec(json!({"image": "nope"}))).await.refuses(422, "unknown-image", "spec.image");
-    post(json!({"name": "No Good", "spec": {"vcpus": 1, "mem_mib": 128, "image": "rootfs"}})).await.refuses(422, "invalid-name", "name");
+    post(json!({"name": "No Good", "spec": {"vcpus": 1, "mem_mib": 128, "image": "rootfs"}})).await.refuses(
+        422,
+        "invalid-name",
+        "name",
+    );
     assert_eq!(bench.get("/v1/vms").await.body["items"], json!([]), "nothing was made");
 }
 
@@ -86,7 +94,9 @@ async fn queries_and_headers_are_read_strictly() {
     bench.get("/v1/vms/%ff").await.refuses(400, "bad-path", "");
     bench.post("/v1/vms?wait=5", &bench.vm("a")).await.code_is(200);
     let patch = async |tag: &str| {
-        bench.ask("PATCH", "/v1/vms/a", &[("content-type", "application/json"), ("if-match", tag)], "{\"labels\":{\"k\":\"v\"}}").await
+        bench
+            .ask("PATCH", "/v1/vms/a", &[("content-type", "application/json"), ("if-match", tag)], "{\"labels\":{\"k\":\"v\"}}")
+            .await
     };
     patch("junk").await.refuses(400, "bad-if-match", "If-Match");
     patch("\"1\", \"2\"").await.refuses(400, "bad-if-match", "If-Match");
@@ -95,8 +105,16 @@ async fn queries_and_headers_are_read_strictly() {
     let tag = bench.get("/v1/vms/a").await.headers["etag"].to_str().unwrap().to_owned();
     patch(&tag).await.code_is(200);
     patch(&tag).await.refuses(412, "stale", "");
-    bench.ask("POST", "/v1/vms/a/start", &[("idempotency-key", "")], Body::empty()).await.refuses(400, "bad-idempotency-key", "Idempotency-Key");
-    bench.ask("POST", "/v1/vms/a/stop", &[("content-type", "application/json")], "{\"deadline_s\":0}").await.refuses(422, "invalid-deadline", "deadline_s");
+    bench.ask("POST", "/v1/vms/a/start", &[("idempotency-key", "")], Body::empty()).await.refuses(
+        400,
+        "bad-idempotency-key",
+        "Idempotency-Key",
+    );
+    bench.ask("POST", "/v1/vms/a/stop", &[("content-type", "application/json")], "{\"deadline_s\":0}").await.refuses(
+        422,
+        "invalid-deadline",
+        "deadline_s",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

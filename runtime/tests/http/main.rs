@@ -1,5 +1,8 @@
 //! The edge over a real node with the simulated driver: what clients and checks rely on, asked as a client would.
 
+// Helpers of tests are tests; clippy only sees the functions.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod bench;
 mod document;
 mod events;

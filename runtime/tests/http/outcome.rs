@@ -110,5 +110,10 @@ async fn reads_carry_etags_and_hosts_are_cordoned() {
     bench.post("/v1/vms", &bench.vm("a")).await.refuses(409, "host-cordoned", "");
     let metrics = bench.get("/metrics").await;
     let text = metrics.body.as_str().unwrap();
-    assert!(text.contains("hearth_http_request_duration_seconds_count{method=\"POST\",route=\"/v1/hosts/{id}/cordon\",status=\"200\"} 2"), "{text}");
+    assert!(
+        text.contains(
+            "hearth_http_request_duration_seconds_count{method=\"POST\",route=\"/v1/hosts/{id}/cordon\",status=\"200\"} 2"
+        ),
+        "{text}"
+    );
 }

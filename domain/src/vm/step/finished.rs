@@ -64,10 +64,13 @@ pub(super) fn paused(mut next: Next, machine: Machine) -> Step {
     next.done()
 }
 
+/// What failed may have taken effect all the same (its answer was late, an earlier one was under way): the host is asked, and a machine that
+/// is not as recorded is made so.
 pub(super) fn pause_failed(mut next: Next, machine: Machine, detail: String) -> Step {
-    next.vm.state = State::Running(machine);
+    next.vm.state = State::Running(machine.clone());
     next.event("vm-pause-failed");
     next.fail("pause-failed", detail, "the VM goes on running; look at its console log");
+    next.issue(Effect::Inspect(machine));
     next.done()
 }
 
@@ -78,10 +81,12 @@ pub(super) fn resumed(mut next: Next, machine: Machine) -> Step {
     next.done()
 }
 
+/// As for a pause that failed.
 pub(super) fn resume_failed(mut next: Next, machine: Machine, detail: String) -> Step {
-    next.vm.state = State::Paused(machine);
+    next.vm.state = State::Paused(machine.clone());
     next.event("vm-resume-failed");
     next.fail("resume-failed", detail, "the VM stays paused; try again, or stop it with force");
+    next.issue(Effect::Inspect(machine));
     next.done()
 }
 

@@ -152,6 +152,11 @@ impl Hub {
         read.await.unwrap_or(Err(ReadError::Closed))
     }
 
+    fn newest(&self, after: u64) -> Result<Vec<Arc<Rendered>>, ReadError> {
+        let events = self.0.journal.read(after, READ)?;
+        Ok(events.into_iter().map(|(cursor, bytes)| Arc::new(render(cursor, &bytes))).collect())
+    }
+
     fn publish(&self, events: Vec<Arc<Rendered>>) {
         let mut ring = self.0.ring.write().unwrap_or_else(PoisonError::into_inner);
         for event in events {
@@ -166,7 +171,10 @@ impl Hub {
 async fn read_on(hub: Hub, head: watch::Sender<u64>, mut cursor: u64, ending: CancellationToken) {
     let mut latest = hub.0.journal.watch();
     loop {
-        match hub.older(cursor, READ).await {
+        // Near the head the journal answers from memory; only what is further back may have to wait for the disk.
+        let behind = hub.0.journal.latest().saturating_sub(cursor);
+        let read = if behind <= READ as u64 { hub.newest(cursor) } else { hub.older(cursor, READ).await };
+        match read {
             Ok(events) => {
                 if let Some(last) = events.last() {
                     cursor = last.cursor;

@@ -19,6 +19,9 @@ const LINGER: Duration = Duration::from_secs(30);
 /// The first sample comes right after hello; later than this the guest is starved.
 const FIRST_WITHIN: Duration = Duration::from_secs(15);
 
+/// Setting the pace brings a sample at once; a difference over less than this says nothing (the guest counts in hundredths of a second).
+const APART_MS: u64 = 250;
+
 type Sender = watch::Sender<Option<VmMetrics>>;
 
 /// The samplers that run.
@@ -75,9 +78,8 @@ async fn sample(node: &Node, vm: VmId, session: &Arc<dyn GuestSession>, sender: 
         tracing::debug!(%vm, %fault, "the guest's pace of metrics can't be set");
     }
     let mut samples = session.metrics();
-    // What is there may be from before the pace was set; it is a first sample all the same.
-    samples.mark_changed();
-    let mut before: Option<MetricsSample> = None;
+    // What is there is up to ten seconds old: good to measure from, not to be shown as now.
+    let mut before: Option<MetricsSample> = samples.borrow_and_update().clone();
     loop {
         tokio::select! {
             _ = session.closed() => return,
@@ -85,6 +87,10 @@ async fn sample(node: &Node, vm: VmId, session: &Arc<dyn GuestSession>, sender: 
             () = abandoned(sender) => break,
         }
         let Some(now) = samples.borrow_and_update().clone() else { continue };
+        let apart_ms = before.as_ref().and_then(|before| now.uptime_ms.checked_sub(before.uptime_ms));
+        if apart_ms.is_some_and(|apart_ms| apart_ms < APART_MS) {
+            continue;
+        }
         let usage = node.usage(vm).await.unwrap_or_default();
         sender.send_replace(Some(merge(before.as_ref(), &now, usage)));
         before = Some(now);

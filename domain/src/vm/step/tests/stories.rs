@@ -4,7 +4,7 @@ use super::fixture::{GRACEFUL, Story, machine};
 use crate::{
     Timestamp,
     vm::{
-        Change, Command, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, StopMode, Timer,
+        Change, Command, Exit, Finished, Input, Inspection, Observed, ReasonCode, RestartPolicy, StopMode, Timer,
         actions::Refused,
         admit, quarantine,
         step::{BOOT_DEADLINE_MS, TRIES_MAX, step},
@@ -184,6 +184,8 @@ fn a_users_reboot_is_one_operation_to_the_end() {
 fn pause_and_resume_and_what_can_go_wrong() {
     let mut story = Story::running(RestartPolicy::Never);
     story.user(Command::Pause).answers(Finished::PauseFailed { detail: fails() }).is("running").ended(2, "=pause-failed");
+    // Whether it took effect all the same is asked, and put right.
+    story.wants(&["inspect"]).finds(Inspection::Paused).is("resuming").answers(Finished::Resumed).is("running");
     story.user(Command::Pause).answers(Finished::Paused).is("paused").ended(3, "=ok");
     story.user(Command::Resume).answers(Finished::ResumeFailed { detail: fails() }).is("paused").ended(4, "=resume-failed");
     story.user(Command::Resume).answers(Finished::Resumed).is("running").ended(5, "=ok");
