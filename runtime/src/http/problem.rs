@@ -78,10 +78,21 @@ impl Refusal {
     }
 }
 
+/// What to do when nobody said anything better: every refusal has a hint.
+fn usual_hint(status: StatusCode, problem: &Problem) -> &'static str {
+    if !problem.fields.is_empty() {
+        return "correct what fields names and send it again; /openapi.json describes every field";
+    }
+    if status.is_server_error() { "try again, then look at the server's log" } else { "/openapi.json describes this request" }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(mut self) -> Response {
         self.problem.request_id = request_id::current();
         let status = self.status();
+        if self.problem.hint.is_empty() {
+            self.problem.hint = usual_hint(status, &self.problem).to_owned();
+        }
         let body = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if let Some(seconds) = self.retry_after_s {
