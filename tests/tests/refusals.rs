@@ -113,7 +113,7 @@ async fn a_bad_request_is_told_what_is_wrong() -> Result<()> {
         let json_type = "application/json";
         raw(Method::POST, "/v1/vms")?.text(json_type, "{\"name\":").send().await?.problem(400, "bad-json")?;
         raw(Method::POST, "/v1/vms")?.text(json_type, "").send().await?.problem(400, "body-missing")?;
-        raw(Method::POST, "/v1/vms")?.text(json_type, vec![b'['; 100_000]).send().await?.problem(400, "bad-json")?;
+        raw(Method::POST, "/v1/vms")?.text(json_type, vec![b'['; 100_000]).send().await?.problem(400, "wrong-type")?;
         raw(Method::POST, "/v1/vms")?.text("text/plain", "{}").send().await?.problem(415, "not-json")?;
         let large = format!("{{\"name\":\"{}\"}}", "x".repeat(2 << 20));
         raw(Method::POST, "/v1/vms")?.text(json_type, large).send().await?.problem(413, "too-large")?;

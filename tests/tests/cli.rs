@@ -1,0 +1,216 @@
+//! The command line on real guests: the README's tour, exit codes, JSON for scripts, a shell on a terminal, events as they happen.
+
+use anyhow::{Context, Result, ensure};
+use hearth_tests::{
+    Need, Options, PATIENCE, Server,
+    command::{hearth, ok, run, run_with},
+    guest::nothing_left,
+    scenario, until, within,
+};
+use serde_json::Value;
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
+
+/// The tour of the README, word by word as far as it is about a server that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_of_the_readme_works() -> Result<()> {
+    scenario("the_tour_of_the_readme_works", &[Need::Guests], async |machine| {
+        let mut server = Server::start(&machine, Options::offline()).await?;
+        ensure!(ok(&server, &["image", "ls"]).await?.contains("busybox"));
+        let mut follow = hearth(&server, &["event", "-f"])?.spawn()?;
+        let mut lines = BufReader::new(follow.stdout.take().context("stdout")?).lines();
+        // Something to see that the stream is open before what it must show.
+        let host = ok(&server, &["host", "ls", "-o", "json"]).await?;
+        let host: Value = serde_json::from_str(&host)?;
+        let name = host[0]["name"].as_str().or(host["items"][0]["name"].as_str()).context("a host's name")?.to_owned();
+        let mut opened = false;
+        while !opened {
+            ok(&server, &["host", "cordon", &name]).await?;
+            ok(&server, &["host", "uncordon", &name]).await?;
+            opened = tokio::time::timeout(std::time::Duration::from_secs(1), lines.next_line()).await.is_ok();
+        }
+
+        ok(&server, &["vm", "create", "web", "--image", "busybox", "--mem", "128M", "--no-network"]).await?;
+        let list = ok(&server, &["vm", "ls"]).await?;
+        ensure!(list.contains("web") && list.contains("running"), "{list}");
+        let seen = async {
+            loop {
+                let line = lines.next_line().await?.context("the events ended")?;
+                if line.contains("vm-started") && line.contains("web") {
+                    return Ok::<(), anyhow::Error>(());
+                }
+            }
+        };
+        within("vm-started of web in event -f", PATIENCE, seen).await??;
+        let release = ok(&server, &["vm", "exec", "web", "--", "uname", "-r"]).await?;
+        let own = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        ensure!(!release.trim().is_empty() && release != own, "{release:?}");
+        ok(&server, &["vm", "pause", "web"]).await?;
+        ok(&server, &["vm", "resume", "web"]).await?;
+
+        let pid = async |server: &Server| -> Result<u64> {
+            let vm: Value = serde_json::from_str(&ok(server, &["vm", "get", "web", "-o", "json"]).await?)?;
+            let vm = if vm.is_array() { vm[0].clone() } else { vm };
+            vm["status"]["vmm"]["pid"].as_u64().with_context(|| vm.to_string())
+        };
+        let before = pid(&server).await?;
+        server.kill().await?;
+        server.up().await?;
+        ensure!(pid(&server).await? == before, "another pid after kill -9");
+        until("a program after the restart", PATIENCE, || async {
+            Ok((run(&server, &["vm", "exec", "web", "--", "uptime"]).await?.code == Some(0)).then_some(()))
+        })
+        .await?;
+        let logs = ok(&server, &["vm", "logs", "web"]).await?;
+        ensure!(!logs.trim().is_empty(), "the serial log is empty");
+        ok(&server, &["vm", "metrics", "web"]).await?;
+        ok(&server, &["node", "tree"]).await?;
+        ok(&server, &["vm", "stop", "web"]).await?;
+        ok(&server, &["vm", "rm", "web"]).await?;
+        nothing_left(&server, None).await?;
+
+        // `hearth down` stops guests, and then the server.
+        ok(&server, &["vm", "create", "last", "--image", "busybox", "--mem", "128M", "--no-network"]).await?;
+        ok(&server, &["down"]).await?;
+        ensure!(server.ended().await?.success());
+        let owner = server.owner()?;
+        ensure!(hearth_tests::remains::processes(&format!("hearth-{owner}-")).is_empty(), "a guest is left after down");
+        follow.start_kill()?;
+        Ok(())
+    })
+    .await
+}
+
+/// What scripts rely on: 0, 1, 2, and the guest's own; problems as JSON on stderr.
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_and_json_are_for_scripts() -> Result<()> {
+    scenario("exit_codes_and_json_are_for_scripts", &[Need::Guests], async |machine| {
+        let mut server = Server::start(&machine, Options::offline()).await?;
+        let id =
+            ok(&server, &["vm", "create", "--name", "s", "--image", "busybox", "--mem", "128", "--no-network", "-q"]).await?;
+        ensure!(id.starts_with("vm_") && id.lines().count() == 1, "{id:?}");
+        for (script, code) in [("exit 0", 0), ("exit 42", 42), ("kill -9 $$", 137)] {
+            let ran = run(&server, &["vm", "exec", "s", "--", "sh", "-c", script]).await?;
+            ensure!(ran.code == Some(code), "{script}: {ran:?}");
+        }
+        ensure!(run(&server, &["vm", "exec", "s", "--", "no-such-program"]).await?.code == Some(127));
+        ensure!(run(&server, &["vm", "exec", "s", "--", "/etc/passwd"]).await?.code == Some(126));
+        let ran = run_with(&server, &["vm", "exec", "-i", "s", "--", "wc", "-c"], "12345").await?;
+        ensure!(ran.stdout.trim() == "5", "{ran:?}");
+        let ran = run(&server, &["vm", "exec", "s", "--", "sh", "-c", "echo out; echo err >&2"]).await?;
+        ensure!(ran.stdout == "out\n" && ran.stderr == "err\n", "{ran:?}");
+
+        let ran = run(&server, &["vm", "get", "nothing"]).await?;
+        ensure!(ran.code == Some(1) && ran.stderr.starts_with("error: ") && ran.stderr.contains("hint: "), "{ran:?}");
+        let ran = run(&server, &["vm", "start", "s", "-o", "json"]).await?;
+        let problem: Value = serde_json::from_str(&ran.stderr).with_context(|| format!("{ran:?}"))?;
+        ensure!(ran.code == Some(1) && problem["code"] == "vm-already-running", "{ran:?}");
+        ensure!(run(&server, &["vm", "fly"]).await?.code == Some(2));
+        ensure!(run(&server, &["vm", "create", "x", "--image", "busybox", "--mem", "much"]).await?.code == Some(2));
+        let list: Value = serde_json::from_str(&ok(&server, &["vm", "ls", "-o", "json"]).await?)?;
+        ensure!(list.to_string().contains("\"s\""), "{list}");
+        for shell in ["bash", "zsh", "fish"] {
+            ensure!(ok(&server, &["completion", shell]).await?.contains("hearth"));
+        }
+        let doctor = run(&server, &["doctor", "-o", "json"]).await?;
+        serde_json::from_str::<Value>(&doctor.stdout).with_context(|| format!("{doctor:?}"))?;
+
+        let mut wrong = hearth(&server, &["vm", "ls"])?;
+        wrong.env("HEARTH_TOKEN", "wrong-token-for-this-server");
+        let ran = hearth_tests::command::finish(wrong, None, "vm ls with a wrong token").await?;
+        ensure!(ran.code == Some(1) && ran.stderr.contains("hint: "), "{ran:?}");
+        ok(&server, &["vm", "rm", "--force", "s"]).await?;
+        nothing_left(&server, None).await?;
+        server.terminate().await?;
+        let ran = run(&server, &["vm", "ls"]).await?;
+        ensure!(ran.code == Some(1) && ran.stderr.contains("hearth up"), "{ran:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// `vm shell` on a terminal of its own: typing, its size and a change of it, its exit code, and the terminal as it was before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_works_on_a_terminal() -> Result<()> {
+    scenario("a_shell_works_on_a_terminal", &[Need::Guests, Need::Program("setsid")], async |machine| {
+        let server = Server::start(&machine, Options::offline()).await?;
+        ok(&server, &["vm", "create", "t", "--image", "busybox", "--mem", "128", "--no-network"]).await?;
+        let pty = nix::pty::openpty(Some(&size(100, 30)), None)?;
+        let before = rustix::termios::tcgetattr(&pty.slave)?.local_modes;
+        // setsid --ctty makes the terminal the controlling one, so that changes of its size are signalled.
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait"]).arg(&machine.hearth).args(["vm", "shell", "t"]);
+        command.env("HEARTH_URL", server.url()).env("HEARTH_TOKEN", server.token()?);
+        let end = || -> Result<Stdio> { Ok(Stdio::from(pty.slave.try_clone()?)) };
+        let mut shell = command.stdin(end()?).stdout(end()?).stderr(end()?).kill_on_drop(true).spawn()?;
+        let screen = Screen::of(pty.master)?;
+        screen.expect("#").await?;
+        screen.type_in("stty size\r")?;
+        screen.expect("30 100").await?;
+        rustix::termios::tcsetwinsize(
+            &screen.master,
+            rustix::termios::Winsize { ws_col: 77, ws_row: 22, ws_xpixel: 0, ws_ypixel: 0 },
+        )?;
+        until("the new size in the guest", PATIENCE, || async {
+            screen.type_in("stty size\r")?;
+            Ok(tokio::time::timeout(std::time::Duration::from_secs(1), screen.expect("22 77")).await.is_ok().then_some(()))
+        })
+        .await?;
+        screen.type_in("exit 9\r")?;
+        let status = within("the shell's end", PATIENCE, shell.wait()).await??;
+        ensure!(status.code() == Some(9), "{status}");
+        ensure!(rustix::termios::tcgetattr(&pty.slave)?.local_modes == before, "the terminal was left raw");
+        ok(&server, &["vm", "rm", "--force", "t"]).await?;
+        nothing_left(&server, None).await
+    })
+    .await
+}
+
+fn size(cols: u16, rows: u16) -> nix::pty::Winsize {
+    nix::pty::Winsize { ws_col: cols, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+/// The master's side of a terminal; a thread reads it for as long as it lives.
+struct Screen {
+    master: File,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Screen {
+    fn of(master: OwnedFd) -> Result<Screen> {
+        let master = File::from(master);
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (mut reader, text) = (master.try_clone()?, Arc::clone(&shown));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                text.lock().expect("nobody panics with it").push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        Ok(Screen { master, shown })
+    }
+
+    fn type_in(&self, text: &str) -> Result<()> {
+        Ok((&self.master).write_all(text.as_bytes())?)
+    }
+
+    /// Waits for the text, and forgets what was shown up to it.
+    async fn expect(&self, text: &str) -> Result<()> {
+        let what = format!("{text:?} on the terminal");
+        let found = until(&what, PATIENCE, || async {
+            let mut shown = self.shown.lock().expect("nobody panics with it");
+            let end = shown.find(text).map(|at| at + text.len());
+            Ok(end.map(|end| drop(shown.drain(..end))))
+        });
+        found.await.with_context(|| format!("shown: {:?}", self.shown.lock().expect("nobody panics with it")))
+    }
+}
