@@ -13,6 +13,7 @@ LOGS=$ROOT/target/test-logs
 export HEARTH_SKIP_LOG=$LOGS/skipped
 export HEARTH_BIN=$ROOT/target/release/hearth
 export HEARTH_IMAGES=$IMAGES
+export HEARTH_AGENT=$ROOT/target/embed/hearth-agent
 # What no machine of ours took: a stuck test must end the run and name itself in the log, rather than hang a CI for hours.
 STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-2400}
 mkdir -p "$LOGS"

@@ -9,7 +9,7 @@ use domain::{
 };
 use host::{
     image::{FileStore, ImageStore},
-    net::{NetError, Network, NetworkPlan},
+    net::{Network, NetworkPlan},
     vmm::{
         Vmm, VmmError,
         qemu::{KvmVerdict, Qemu, QemuOptions},
@@ -134,8 +134,10 @@ async fn qemu(journal: &Journal, wanted: &Wanted, owner: &str, images: &Arc<File
         ..QemuOptions::default()
     };
     let qemu = Qemu::detect(options).await.map_err(AssembleError::Vmm)?;
-    // A verdict without a kernel to try is no verdict.
-    if let (Some(verdict), Some(_)) = (qemu.kvm_verdict(), kernel) {
+    // A verdict without a kernel to try is no verdict, and one without the right to try is another user's tomorrow.
+    if let (Some(verdict), Some(_)) = (qemu.kvm_verdict(), kernel)
+        && nix::unistd::access("/dev/kvm", nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::W_OK).is_ok()
+    {
         remember(&remembered, verdict);
     }
     Ok(qemu)
@@ -197,7 +199,6 @@ async fn network(wanted: &Wanted, subnet: Subnet, owner: &str, simulated: bool) 
     };
     match host::net::detect(plan).await {
         Ok(network) => Ok(Some(network)),
-        Err(error @ NetError::NotPermitted { .. }) => Err(format!("{error}; run hearth as root to give VMs a network")),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -143,6 +143,10 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
                 if let Err(fault) = session.set_clock(SystemTime::now()).await {
                     tracing::debug!(vm = %id, %fault, "the guest's clock was not set");
                 }
+                // A young guest has little randomness of its own, and none that others could not guess.
+                if let Err(fault) = session.add_entropy(&rand::random::<[u8; 32]>()).await {
+                    tracing::debug!(vm = %id, %fault, "the guest's generator was not stirred");
+                }
                 if myself.cast(VmMsg::GuestUp { launch: machine.launch, session: Arc::clone(&session) }).is_err() {
                     return;
                 }

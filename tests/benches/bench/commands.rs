@@ -47,9 +47,9 @@ pub async fn run() -> Result<Vec<Row>> {
     let mut commands = 0;
     for round in 0..ROUNDS {
         let path = |name: &str| dir.path().join(format!("{name}-{round}"));
-        by_hand(&path("hand-1"), 1, &mut runs[0])?;
+        by_hand(&path("hand-1"), 1, 1, &mut runs[0])?;
         commands += patch(&server, &vms[..1], &mut runs[1]).await?;
-        by_hand(&path("hand-64"), CALLERS, &mut runs[2])?;
+        by_hand(&path("hand-64"), CALLERS, CALLERS, &mut runs[2])?;
         commands += patch(&server, &vms, &mut runs[3]).await?;
     }
     let cpu = (server.cpu()? - before).as_secs_f64() * 1e6 / commands as f64;
@@ -59,7 +59,7 @@ pub async fn run() -> Result<Vec<Row>> {
     Ok(vec![
         Row::of("sled + fdatasync by hand, one by one", "ms", &hand.ms),
         Row::of("durable command over HTTP, 1 caller", "ms", &one.ms)
-            .beside("by hand at p99", ratio)
+            .beside("by hand", one.ms.median() / hand.ms.median())
             .target("p99 <= 2 x by hand", ratio <= P99_RATIO),
         Row::of("sled + fdatasync by hand, batches of 64", "commits/s", &hands.per_s),
         Row::of("durable commands over HTTP, 64 callers", "commands/s", &many.per_s)
@@ -70,7 +70,8 @@ pub async fn run() -> Result<Vec<Row>> {
     ])
 }
 
-fn by_hand(path: &Path, group: usize, run: &mut Run) -> Result<()> {
+/// As many records as there are VMs that change, overwritten in turn; events only grow.
+fn by_hand(path: &Path, group: usize, records: usize, run: &mut Run) -> Result<()> {
     let db = sled::Config::new().path(path).cache_capacity(64 << 20).flush_every_ms(None).open()?;
     let file = File::open(path.join("db"))?;
     let (start, mut step) = (Instant::now(), 0u64);
@@ -79,7 +80,7 @@ fn by_hand(path: &Path, group: usize, run: &mut Run) -> Result<()> {
         let mut batch = sled::Batch::default();
         for _ in 0..group {
             step += 1;
-            batch.insert(format!("s/vm\0{:06}", step % 10_000).into_bytes(), vec![1; RECORD_BYTES]);
+            batch.insert(format!("s/vm\0{:06}", step % records as u64).into_bytes(), vec![1; RECORD_BYTES]);
             batch.insert([b"e/", &step.to_be_bytes()[..]].concat(), vec![2; EVENT_BYTES]);
         }
         db.apply_batch(batch)?;

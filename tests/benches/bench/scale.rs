@@ -10,6 +10,7 @@ use super::{
 };
 use anyhow::{Context, Result, ensure};
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +23,8 @@ const CALLERS: usize = 64;
 const PAGES: usize = 2_000;
 /// Simulated VMs run as soon as they are made; a minute for the last of them is far too much.
 const RUNNING_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at the metrics.
+const LOOK: Duration = Duration::from_millis(20);
 /// Room for all of them, on paper.
 const SUBNET: [&str; 2] = ["--subnet", "10.0.0.0/8"];
 /// FIGURES.
@@ -45,18 +48,13 @@ pub async fn run() -> Result<Vec<Row>> {
     let per_s = vms as f64 / took.as_secs_f64();
     let each = (server.rss_kib()? - idle) / vms as f64;
     let pages = pages(&mut http).await?;
+    let events = metric(&mut http, "hearth_events_total").await?;
     server.stop()?;
-    let again = Server::start(dir.path(), "simulated", &SUBNET)?;
-    let mut http = Http::connect(&again).await?;
-    until_running(&mut http, vms).await?;
-    let recovered = again.start_took.as_secs_f64();
-    let each_again = (again.rss_kib()? - idle) / vms as f64;
-    again.crash()?;
-    let crashed = Server::start(dir.path(), "simulated", &SUBNET)?;
-    let mut http = Http::connect(&crashed).await?;
-    until_running(&mut http, vms).await?;
-    let recovered_from_crash = crashed.start_took.as_secs_f64();
-    crashed.stop()?;
+    let again = restart(dir.path(), vms, events).await?;
+    let each_again = (again.server.rss_kib()? - idle) / vms as f64;
+    again.server.crash()?;
+    let crashed = restart(dir.path(), vms, again.events).await?;
+    crashed.server.stop()?;
     say(&format!("   {vms} VMs ran {:.1} s after the last was accepted", settled.as_secs_f64()))?;
     Ok(vec![
         Row::one(format!("creates with start, {vms} simulated VMs, 64 callers"), "creates/s", per_s)
@@ -65,10 +63,44 @@ pub async fn run() -> Result<Vec<Row>> {
         Row::one("memory a running VM, all in", "KiB", each).target("<= 16 KiB", each <= KIB_EACH),
         Row::one("the same after a restart", "KiB", each_again).target("<= 16 KiB", each_again <= KIB_EACH),
         Row::of("list page of 100 at a random cursor", "ms", &pages).target("p99 <= 20 ms", pages.percentile(99.0) <= PAGE_MS),
-        Row::one("recovery after SIGTERM, to ready", "s", recovered).target("<= 10 s", recovered <= RECOVERY_S),
-        Row::one("recovery after kill -9, to ready", "s", recovered_from_crash)
-            .target("<= 10 s", recovered_from_crash <= RECOVERY_S),
+        Row::one("start after SIGTERM, to ready", "s", again.ready_s),
+        Row::one("the same, until every VM is adopted", "s", again.adopted_s).target("<= 10 s", again.adopted_s <= RECOVERY_S),
+        Row::one("start after kill -9, to ready", "s", crashed.ready_s),
+        Row::one("the same, until every VM is adopted", "s", crashed.adopted_s)
+            .target("<= 10 s", crashed.adopted_s <= RECOVERY_S),
     ])
+}
+
+struct Restarted {
+    server: Server,
+    ready_s: f64,
+    /// Each VM's actor has asked the host and said so in an event.
+    adopted_s: f64,
+    /// As of then.
+    events: usize,
+}
+
+async fn restart(dir: &Path, vms: usize, events: usize) -> Result<Restarted> {
+    let start = Instant::now();
+    let server = Server::start(dir, "simulated", &SUBNET)?;
+    let mut http = Http::connect(&server).await?;
+    loop {
+        let now = metric(&mut http, "hearth_events_total").await?;
+        if now >= events + vms {
+            let (ready_s, adopted_s) = (server.start_took.as_secs_f64(), start.elapsed().as_secs_f64());
+            until_running(&mut http, vms).await?;
+            return Ok(Restarted { server, ready_s, adopted_s, events: now });
+        }
+        ensure!(start.elapsed() < RUNNING_WITHIN, "{} of {vms} were adopted", now - events);
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn metric(http: &mut Http, name: &str) -> Result<usize> {
+    let (_, body) = http.call("GET", "/metrics", "").await?;
+    let text = String::from_utf8_lossy(&body);
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("no {name}"))?.parse()?)
 }
 
 async fn create(server: &Server, vms: usize) -> Result<(Samples, Duration)> {
@@ -108,7 +140,7 @@ async fn until_running(http: &mut Http, vms: usize) -> Result<Duration> {
         }
         let states: Vec<&str> = text.lines().filter(|line| line.starts_with("hearth_vms{")).collect();
         ensure!(start.elapsed() < RUNNING_WITHIN, "not all run: {states:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
