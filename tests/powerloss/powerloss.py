@@ -124,13 +124,21 @@ def read_log(log):
                 break
             entries.append((first * sector, count * sector, flags, at + sector))
             at += sector + (0 if flags & DISCARD else count * sector)
-        try:
-            # Writes are logged side by side; the cut may have hit one in the middle while a later one, or a flush, was done.
-            os.lseek(file.fileno(), at + sector, os.SEEK_DATA)
-            whole = False
-        except OSError:
-            whole = True
-    return entries, whole
+    # Writes are logged side by side; the cut may have hit one in the middle while a later one, or a flush, was done.
+    return entries, only_zeroes(log, at + sector)
+
+
+def only_zeroes(path, at):
+    with open(path, "rb") as file:
+        while True:
+            try:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return True
+            piece = os.pread(file.fileno(), 1 << 20, at)
+            if any(piece):
+                return False
+            at += max(len(piece), 1)
 
 
 def replay(log, image, entries, keeps):
