@@ -3,8 +3,8 @@
 
     sudo tests/powerloss/powerloss.py ENGINE ROUNDS [SEED]     (docs/RELIABILITY.md says how to prepare)
 
-A guest runs storage's example powerloss_probe on a disk whose every write and flush QEMU logs (blklogwrites). At a random moment QEMU is killed. From
-the log, disks are made that a loss of power may leave behind:
+A guest runs storage's example powerloss_probe on a disk whose every write and flush QEMU logs (blklogwrites). At a random moment QEMU is killed. That
+moment, and some at which acknowledgements had just been heard, are the cuts. For each cut, disks are made that a loss of power may leave behind:
   keep  all that was written (the guest crashed, the disk did not)
   drop  what was written before the last flush, and nothing else
   rand  that, and each later write with probability 1/2
@@ -24,6 +24,7 @@ BUSYBOX = Path(os.environ.get("POWERLOSS_BUSYBOX", "/usr/bin/busybox"))
 KINDS = ("keep", "drop", "rand", "torn")
 DISK_MIB = 256
 LOG_MIB = 4096  # Sparse; a round wrote up to a tenth of it.
+CUTS = 3  # In a round, beside its end: more would test the same guest again and again.
 TORN_BYTES = 4096
 BOOT_DEADLINE_S = 120  # Emulated, on a busy machine; 5 to 15 s were seen.
 RUN_S = (0.2, 8.0)  # From the start of the probe to the cut: the short ones hit opening and recovery.
@@ -66,7 +67,10 @@ def new_disk(work):
 
 
 def run_guest(work, engine, base, rng):
-    """Boots, lets the probe write, cuts. Returns what it said."""
+    """Boots, lets the probe write, cuts. Returns what it said, and moments: (log entries, bytes heard until then).
+
+    QEMU's files are not synced on this machine (no-flush): it does not lose power, and the log knows what the guest asked for.
+    """
     log = work / "log"
     log.unlink(missing_ok=True)
     run("truncate", "-s", f"{LOG_MIB}M", log)
@@ -77,10 +81,11 @@ def run_guest(work, engine, base, rng):
         ["qemu-system-x86_64", "-M", "microvm,x-option-roms=off,isa-serial=on,rtc=on", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "512",
          "-kernel", KERNEL / "vmlinux", "-initrd", work / "initrd.cpio", "-append", kernel_line,
          "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio",
-         "-blockdev", f"driver=file,node-name=disk,filename={work}/disk.img", "-blockdev", f"driver=file,node-name=log,filename={log}",
+         "-blockdev", f"driver=file,node-name=disk,filename={work}/disk.img,cache.no-flush=on",
+         "-blockdev", f"driver=file,node-name=log,filename={log},cache.no-flush=on",
          "-blockdev", "driver=blklogwrites,node-name=logged,file=disk,log=log", "-device", "virtio-blk-device,drive=logged,write-cache=on"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said, cut, deadline = b"", None, time.monotonic() + BOOT_DEADLINE_S
+    said, cut, moments, written, deadline = b"", None, [], Log(log), time.monotonic() + BOOT_DEADLINE_S
     try:
         with selectors.DefaultSelector() as ready:
             ready.register(guest.stdout, selectors.EVENT_READ)
@@ -89,16 +94,20 @@ def run_guest(work, engine, base, rng):
                     piece = os.read(guest.stdout.fileno(), 65536)
                     if not piece:
                         sys.exit(f"the guest ended by itself:\n{said[-2000:].decode(errors='replace')}")
-                    said += piece
-                if cut is None and b"START\n" in said.replace(b"\r", b""):
+                    said += piece.replace(b"\r", b"")
+                    # What was heard was durable in the log as it is now, or earlier. A hole hides what came after it: no moment then.
+                    if written.read() and cut:
+                        moments.append((len(written.entries), len(said)))
+                if cut is None and b"START\n" in said:
                     cut = time.monotonic() + rng.uniform(*RUN_S)
     finally:
         guest.kill()
-        said += guest.stdout.read()
+        said += guest.stdout.read().replace(b"\r", b"")
         guest.wait()
     if cut is None:
         sys.exit(f"the guest did not start in {BOOT_DEADLINE_S} s:\n{said[-2000:].decode(errors='replace')}")
-    return said.replace(b"\r", b"")
+    whole = written.read()
+    return said, moments, written.entries, whole
 
 
 def acknowledgements(said):
@@ -110,32 +119,36 @@ def acknowledgements(said):
             sys.exit(f"the probe refused to write: {line.decode(errors='replace')}")
 
 
-def read_log(log):
-    """(first byte, bytes, flags, where the data lies) of each entry."""
-    entries = []
-    with open(log, "rb") as file:
-        magic, version, _, sector = struct.unpack("<QQQI", file.read(28))
-        assert (magic, version) == (0x6A736677736872, 1), "not a log of writes"
-        at = sector
+class Log:
+    """The log as far as it is written: `entries` of (first byte, bytes, flags, where the data lies)."""
+
+    def __init__(self, path):
+        self.file, self.at, self.entries = open(path, "rb"), 0, []
+
+    def read(self):
+        """Reads what is new. False when something lies behind the end: writes are logged side by side, and one was still under way."""
+        descriptor = self.file.fileno()
+        if self.at == 0:
+            magic, version, _, self.sector = struct.unpack("<QQQI", os.pread(descriptor, 28, 0))
+            if (magic, version) != (0x6A736677736872, 1):
+                return False
+            self.at = self.sector
         while True:
-            file.seek(at)
-            first, count, flags, _ = struct.unpack("<QQQQ", file.read(32))
+            first, count, flags, _ = struct.unpack("<QQQQ", os.pread(descriptor, 32, self.at))
             if not (first or count or flags):
-                break
-            entries.append((first * sector, count * sector, flags, at + sector))
-            at += sector + (0 if flags & DISCARD else count * sector)
-    # Writes are logged side by side; the cut may have hit one in the middle while a later one, or a flush, was done.
-    return entries, only_zeroes(log, at + sector)
+                return self.ends_here()
+            length = count * self.sector
+            self.entries.append((first * self.sector, length, flags, self.at + self.sector))
+            self.at += self.sector + (0 if flags & DISCARD else length)
 
-
-def only_zeroes(path, at):
-    with open(path, "rb") as file:
+    def ends_here(self):
+        at = self.at
         while True:
             try:
-                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+                at = os.lseek(self.file.fileno(), at, os.SEEK_DATA)
             except OSError:
                 return True
-            piece = os.pread(file.fileno(), 1 << 20, at)
+            piece = os.pread(self.file.fileno(), 1 << 20, at)
             if any(piece):
                 return False
             at += max(len(piece), 1)
@@ -170,19 +183,29 @@ def copy(source, target):
 
 
 def make_images(work, entries, rng):
-    """From the state before the round (base.img) and its log; `keep` is the disk itself."""
-    flushes = [number for number, entry in enumerate(entries) if entry[2] & FLUSH]
-    # A flush covers what was logged before it. Its own data, if any, is only ordered, so it counts as later.
-    last = flushes[-1] if flushes else 0
+    """From the state before the round (base.img) and its log up to a cut. Returns how many writes came after the last flush."""
+    last = last_flush(entries)
     log, later = work / "log", entries[last:]
-    copy(work / "disk.img", work / "keep.img")
     copy(work / "base.img", work / "drop.img")
     replay(log, work / "drop.img", entries[:last], all_of)
-    for kind, size in (("rand", 0), ("torn", TORN_BYTES)):
+    for kind, keeps in (("keep", all_of), ("rand", half_of(rng, 0)), ("torn", half_of(rng, TORN_BYTES))):
         copy(work / "drop.img", work / f"{kind}.img")
-        replay(log, work / f"{kind}.img", later, half_of(rng, size))
+        replay(log, work / f"{kind}.img", later, keeps)
     replay(log, work / "drop.img", later, lambda length, flags: all_of(length, flags) if flags & FUA else [])
-    return len(flushes), sum(1 for entry in later if entry[1])
+    return sum(1 for entry in later if entry[1])
+
+
+def last_flush(entries):
+    """A flush covers what was logged before it; its own data, if any, is only ordered, so it counts as later."""
+    return next((number for number in range(len(entries) - 1, -1, -1) if entries[number][2] & FLUSH), 0)
+
+
+def choose_cuts(rng, moments, entries):
+    """Of the moments, first those in the middle of a write: the others leave nothing to lose."""
+    rng.shuffle(moments)
+    busy = [moment for moment in moments if any(entry[1] for entry in entries[last_flush(entries[:moment[0]]):moment[0]])]
+    idle = set(moments).difference(busy)
+    return (busy + [moment for moment in moments if moment in idle])[:CUTS]
 
 
 def verify(work, engine, kind, acked):
@@ -208,36 +231,51 @@ def verify(work, engine, kind, acked):
     return probe.returncode == 0
 
 
+def heard_until(acked, said):
+    acked, count = dict(acked), 0
+    for thread, key, version in acknowledgements(said):
+        acked[thread, key] = max(version, acked.get((thread, key), 0))
+        count += 1
+    return acked, count
+
+
 def main(engine, rounds, seed, work):
     rng = random.Random(seed)
     make_initrd(work)
     new_disk(work)
-    acked, base, heard, cut_logs, results = {}, 1, 0, 0, {kind: [0, 0] for kind in KINDS}
+    acked, base, heard, results = {}, 1, 0, {kind: [0, 0] for kind in KINDS}
     for number in range(rounds):
         copy(work / "disk.img", work / "base.img")
-        said = run_guest(work, engine, base, rng)
-        count = 0
-        for thread, key, version in acknowledgements(said):
-            acked[thread, key] = max(version, acked.get((thread, key), 0))
-            base, count = max(base, version), count + 1
-        heard, base = heard + count, base + VERSION_GAP
-        entries, whole = read_log(work / "log")
-        flushes, later = make_images(work, entries, rng)
-        print(f"round {number}: {count} acknowledged, {len(entries)} log entries, {flushes} flushes, {later} writes after the last{'' if whole else ', log cut'}", flush=True)
-        cut_logs += not whole
-        good = []
-        for kind in KINDS if whole else KINDS[:1]:
-            kept = verify(work, engine, kind, acked)
-            results[kind][0] += not kept
-            results[kind][1] += 1
-            good += [kind] if kept else []
-        if len(good) == (len(KINDS) if whole else 1):
-            (work / f"{rng.choice(good)}.img").replace(work / "disk.img")
-        else:
+        said, moments, entries, whole = run_guest(work, engine, base, rng)
+        cuts = choose_cuts(rng, moments, entries) + ([(len(entries), len(said))] if whole else [])
+        now, count = heard_until(acked, said)
+        heard, base = heard + count, max([base, *now.values()]) + VERSION_GAP
+        flushes = sum(1 for entry in entries if entry[2] & FLUSH)
+        print(f"round {number}: {count} acknowledged, {len(entries)} log entries, {flushes} flushes{'' if whole else ', the end of the log is torn'}", flush=True)
+        good, failed = [], False
+        for length, bytes_heard in cuts:
+            later = make_images(work, entries[:length], rng)
+            then, count = heard_until(acked, said[:bytes_heard])
+            print(f" cut at entry {length}: {count} acknowledged, {later} writes after the last flush", flush=True)
+            for kind in KINDS:
+                kept = verify(work, engine, kind, then)
+                results[kind][0] += not kept
+                results[kind][1] += 1
+                failed = failed or not kept
+            kind = rng.choice(KINDS)
+            copy(work / f"{kind}.img", work / f"next{len(good)}.img")
+            good.append(then)
+        if failed:
             acked = {}
             new_disk(work)
+        elif good:
+            chosen = rng.randrange(len(good))
+            (work / f"next{chosen}.img").replace(work / "disk.img")
+            acked = good[chosen]
+        else:
+            copy(work / "base.img", work / "disk.img")
     failed = ", ".join(f"{kind} {bad}/{total}" for kind, (bad, total) in results.items())
-    print(f"{engine}, seed {seed}: {heard} batches acknowledged in {rounds} rounds, {cut_logs} with a cut log; failed images: {failed}", flush=True)
+    print(f"{engine}, seed {seed}: {heard} batches acknowledged in {rounds} rounds; failed images: {failed}", flush=True)
     return 1 if any(bad for bad, _ in results.values()) else 0
 
 

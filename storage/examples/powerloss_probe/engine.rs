@@ -64,16 +64,12 @@ impl Engine {
             return Journal::open(options).map(Engine::Journal).map_err(text);
         }
         let db = guarded(|| sled::Config::new().path(dir).cache_capacity(64 << 20).flush_every_ms(None).open())?;
-        let sync = match kind {
-            Kind::SledSync => {
-                // The names of the files; the journal's first start does the same.
-                for folder in [Some(dir), dir.parent()].into_iter().flatten() {
-                    File::open(folder).and_then(|folder| folder.sync_all()).map_err(text)?;
-                }
-                Some(File::open(dir.join("db")).map_err(text)?)
-            }
-            _ => None,
-        };
+        // The file and its name, once: without, nothing at all would be left, which shows less than what a missing sync per batch does.
+        let file = File::open(dir.join("db")).and_then(|file| file.sync_all().map(|()| file)).map_err(text)?;
+        for folder in [Some(dir), dir.parent()].into_iter().flatten() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(text)?;
+        }
+        let sync = (kind == Kind::SledSync).then_some(file);
         let last = guarded(|| db.scan_prefix(b"e/").next_back().transpose())?;
         let latest = last.map_or(Some(0), |(key, _)| cursor(&key)).ok_or("an event has a damaged key")?;
         Ok(Engine::ByHand(ByHand { db, sync, latest: Mutex::new(latest) }))
