@@ -1,10 +1,11 @@
-//! Flips bytes at random places of a closed journal's data file and tells what the next start makes of it.
+//! Flips bytes at random places of a journal's data file and tells what the next start makes of it. The journal was `closed`, or, with the
+//! word `killed`, copied while it was open, which is what the end of its process leaves.
 //!
 //! Each place is tried on a fresh copy and in a process of its own, because damage may end or hang one. Each copy is tried with the
 //! journal's file `acknowledged` and without it, which tells what that file is worth: sled alone takes some damage for a torn end and
 //! opens at an earlier state. Ends with 1 when a journal with that file showed anything but its whole content or an error.
 //!
-//!     cargo run -p hearth-storage --example flip_probe [places] [bytes] [seed]
+//!     cargo run -p hearth-storage --example flip_probe [places] [bytes] [seed] [closed|killed] [batches]
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,7 @@ use storage::{Batch, Journal, Options, READ_LIMIT};
 
 const PLACES: usize = 30;
 const BYTES: usize = 16;
-const BATCHES: u64 = 3000;
+const BATCHES: usize = 3000;
 /// Fewer than batches, so that the file holds live and dead records, as a real one does.
 const KEYS: u64 = 400;
 const TABLE: &str = "states";
@@ -36,16 +37,17 @@ fn value(step: u64) -> Vec<u8> {
     bytes
 }
 
-fn make(path: &Path) {
+fn make(path: &Path, batches: u64) -> Journal {
     let journal = Journal::open(Options::new(path)).expect("a new journal opens");
-    for step in 1..=BATCHES {
+    for step in 1..=batches {
         let batch = Batch::default().put(TABLE, format!("{:04}", step % KEYS), value(step)).event(value(step));
         journal.commit_blocking(batch).expect("the journal commits");
     }
+    journal
 }
 
 /// What a start finds: one word for the table, then the reason.
-fn look(path: &Path) -> String {
+fn look(path: &Path, batches: u64) -> String {
     let journal = match Journal::open(Options::new(path)) {
         Ok(journal) => journal,
         Err(error) => return format!("refused to open: {error:?}"),
@@ -69,16 +71,21 @@ fn look(path: &Path) -> String {
             && records.iter().cloned().collect::<BTreeMap<_, _>>() == state(last)
     };
     match latest {
-        BATCHES if is_state_at(BATCHES) => "whole".into(),
-        earlier if is_state_at(earlier) => format!("rolled back: to batch {earlier} of {BATCHES}"),
+        all if all == batches && is_state_at(all) => "whole".into(),
+        earlier if is_state_at(earlier) => format!("rolled back: to batch {earlier} of {batches}"),
         _ => format!("wrong: {} records, {} events up to {latest}", records.len(), events.len()),
     }
 }
 
 /// As `look`, in a child.
-fn ask(path: &Path) -> io::Result<String> {
-    let mut child =
-        Command::new(std::env::current_exe()?).arg("look").arg(path).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+fn ask(path: &Path, batches: u64) -> io::Result<String> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("look")
+        .arg(path)
+        .arg(batches.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
     let start = Instant::now();
     let status = loop {
         match child.try_wait()? {
@@ -128,25 +135,35 @@ fn flip(data: &Path, count: usize, rng: &mut StdRng) -> io::Result<u64> {
 fn main() -> io::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut out = io::stdout();
-    if let [word, path] = &arguments[..]
-        && word == "look"
+    if let [word, path, batches] = &arguments[..]
+        && let ("look", Ok(batches)) = (word.as_str(), batches.parse())
     {
-        return writeln!(out, "{}", look(Path::new(path))).map(|()| ExitCode::SUCCESS);
+        return writeln!(out, "{}", look(Path::new(path), batches)).map(|()| ExitCode::SUCCESS);
     }
     let number = |at: usize, usual: usize| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(usual);
     let (places, count) = (number(0, PLACES), number(1, BYTES));
+    let batches = number(4, BATCHES) as u64;
     let mut rng = StdRng::seed_from_u64(number(2, 1) as u64);
     let dir = tempfile::tempdir()?;
     let (good, guarded, bare) = (dir.path().join("good"), dir.path().join("guarded"), dir.path().join("bare"));
-    make(&good);
-    writeln!(out, "{} bytes of data; untouched: {}", fs::metadata(good.join("db"))?.len(), ask(&good)?)?;
+    let journal = make(&bare, batches);
+    if arguments.get(3).is_some_and(|word| word == "killed") {
+        copy(&bare, &good)?;
+        drop(journal);
+    } else {
+        drop(journal);
+        copy(&bare, &good)?;
+    }
+    // A copy: a start writes a snapshot of sled's, and with one the end of the log is no longer where sled looks for a torn one.
+    copy(&good, &guarded)?;
+    writeln!(out, "{} bytes of data; untouched: {}", fs::metadata(good.join("db"))?.len(), ask(&guarded, batches)?)?;
     let mut totals: [BTreeMap<String, usize>; 2] = Default::default();
     for _ in 0..places {
         copy(&good, &guarded)?;
         let at = flip(&guarded.join("db"), count, &mut rng)?;
         copy(&guarded, &bare)?;
         fs::remove_file(bare.join("acknowledged"))?;
-        let found = [ask(&guarded)?, ask(&bare)?];
+        let found = [ask(&guarded, batches)?, ask(&bare, batches)?];
         for (total, text) in totals.iter_mut().zip(&found) {
             *total.entry(text.split(':').next().unwrap_or(text).to_owned()).or_default() += 1;
         }

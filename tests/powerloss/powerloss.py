@@ -243,7 +243,7 @@ def main(engine, rounds, seed, work):
     rng = random.Random(seed)
     make_initrd(work)
     new_disk(work)
-    acked, base, heard, results = {}, 1, 0, {kind: [0, 0] for kind in KINDS}
+    acked, base, heard, results = {}, VERSION_GAP, 0, {kind: [0, 0] for kind in KINDS}
     for number in range(rounds):
         copy(work / "disk.img", work / "base.img")
         said, moments, entries, whole = run_guest(work, engine, base, rng)

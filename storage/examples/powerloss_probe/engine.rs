@@ -10,7 +10,7 @@ use std::{
 
 use storage::{Batch, Journal, Options, READ_LIMIT};
 
-use crate::step::{EVENTS, MOVING, PARTS, RECORDS, Step};
+use crate::step::{EVENTS, KEYS, MOVING, PARTS, RECORDS, Step};
 
 /// Few enough that a run prunes all the time.
 const KEEP_EVENTS: u64 = 4000;
@@ -19,6 +19,8 @@ const JOURNAL_LARGE_BYTES: usize = 9000;
 /// By hand nothing is cut, and a leaf of 16 such stays below the size at which sled makes blob files, which it never syncs: the
 /// one difference between the two ways by hand shall be the sync.
 const BY_HAND_LARGE_BYTES: usize = 2000;
+/// Batches of the first start by hand; versions that are acknowledged lie above.
+const PREPARED: u64 = 600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -64,15 +66,19 @@ impl Engine {
             return Journal::open(options).map(Engine::Journal).map_err(text);
         }
         let db = guarded(|| sled::Config::new().path(dir).cache_capacity(64 << 20).flush_every_ms(None).open())?;
+        let last = guarded(|| db.scan_prefix(b"e/").next_back().transpose())?;
+        let latest = last.map_or(Some(0), |(key, _)| cursor(&key)).ok_or("an event has a damaged key")?;
+        let mut by_hand = ByHand { db, sync: None, latest: Mutex::new(latest) };
+        if latest == 0 {
+            by_hand.prepare()?;
+        }
         // The file and its name, once: without, nothing at all would be left, which shows less than what a missing sync per batch does.
         let file = File::open(dir.join("db")).and_then(|file| file.sync_all().map(|()| file)).map_err(text)?;
         for folder in [Some(dir), dir.parent()].into_iter().flatten() {
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(text)?;
         }
-        let sync = (kind == Kind::SledSync).then_some(file);
-        let last = guarded(|| db.scan_prefix(b"e/").next_back().transpose())?;
-        let latest = last.map_or(Some(0), |(key, _)| cursor(&key)).ok_or("an event has a damaged key")?;
-        Ok(Engine::ByHand(ByHand { db, sync, latest: Mutex::new(latest) }))
+        by_hand.sync = (kind == Kind::SledSync).then_some(file);
+        Ok(Engine::ByHand(by_hand))
     }
 
     pub fn large_bytes(&self) -> usize {
@@ -151,7 +157,24 @@ impl Engine {
 }
 
 impl ByHand {
+    /// Fills some segments, so that later writes go to blocks that the file already has.
+    fn prepare(&self) -> Result<(), String> {
+        let mut before = None;
+        for version in 1..=PREPARED {
+            let step = Step { thread: 0, key: version % KEYS, version };
+            self.apply(step, before, &step.value(BY_HAND_LARGE_BYTES))?;
+            before = Some(step);
+        }
+        guarded(|| self.db.flush()).map(drop)
+    }
+
     fn commit(&self, step: Step, before: Option<Step>, value: &[u8]) -> Result<(), String> {
+        self.apply(step, before, value)?;
+        guarded(|| self.db.flush())?;
+        self.sync.as_ref().map_or(Ok(()), |file| file.sync_data().map_err(text))
+    }
+
+    fn apply(&self, step: Step, before: Option<Step>, value: &[u8]) -> Result<(), String> {
         let mut batch = sled::Batch::default();
         for part in 0..PARTS {
             batch.insert(format!("s/{RECORDS}/{}", step.part_name(part)).into_bytes(), value);
@@ -169,9 +192,7 @@ impl ByHand {
         }
         guarded(|| self.db.apply_batch(batch))?;
         *latest += EVENTS;
-        drop(latest);
-        guarded(|| self.db.flush())?;
-        self.sync.as_ref().map_or(Ok(()), |file| file.sync_data().map_err(text))
+        Ok(())
     }
 }
 
