@@ -13,7 +13,7 @@ use storage::{Batch, Journal, Options, READ_LIMIT};
 use crate::step::{EVENTS, KEYS, MOVING, PARTS, RECORDS, Step};
 
 /// Few enough that a run prunes all the time.
-const KEEP_EVENTS: u64 = 4000;
+const KEEP_EVENTS: u64 = 300;
 /// The journal cuts this into three pieces.
 const JOURNAL_LARGE_BYTES: usize = 9000;
 /// By hand nothing is cut, and a leaf of 16 such stays below the size at which sled makes blob files, which it never syncs: the
