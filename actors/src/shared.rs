@@ -11,6 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use storage::Journal;
+use tokio::sync::Semaphore;
 
 /// Looks at the machine. Behind a trait, so that tests and simulations decide what it is like.
 #[async_trait]
@@ -29,9 +30,15 @@ pub struct Shared {
     pub images: Arc<dyn ImageStore>,
     pub probe: Arc<dyn HostProbe>,
     pub host: HostId,
+    /// Taken by what nobody waits for, before it commits: half of the journal's queue (8,192), so that a node whose VMs all move at once
+    /// stands in line instead of being told "busy", and commands still find room.
+    pub unasked: Semaphore,
     ledger: Mutex<Ledger>,
     image_use: Mutex<ImageUse>,
 }
+
+/// Commits of VMs' own that may wait for the journal at once.
+const UNASKED_MAX: usize = 4_096;
 
 /// Which VMs boot from which images. A VM enters before its record is committed and an image that is being deleted takes none, so that
 /// no VM is ever made from an image that is going.
@@ -107,6 +114,7 @@ impl Shared {
             images: ports.images,
             probe: ports.probe,
             host,
+            unasked: Semaphore::new(UNASKED_MAX),
             ledger: Mutex::new(Ledger::default()),
             image_use: Mutex::new(ImageUse::default()),
         }

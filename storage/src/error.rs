@@ -2,7 +2,8 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-/// Why a journal could not be opened. Nothing was changed in the directory, but for `Prepare` and `WriteMarker`.
+/// Why a journal could not be opened. Nothing was changed in the directory, but for `Prepare`, `WriteMarker` and `Damaged`:
+/// before we can refuse, sled has already cut off what follows damage that it took for a torn end. Copy before trying again.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("cannot create the journal's directory {path}")]

@@ -249,6 +249,8 @@ async fn command(
 async fn drive(state: &mut State, myself: &ActorRef<VmMsg>, input: Input) -> Result<(), ActorProcessingErr> {
     let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = vm::step(&record, input, now()) else { return Ok(()) };
+    let shared = Arc::clone(&state.shared);
+    let _turn = shared.unasked.acquire().await?;
     let (next, effects) = commit(state, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
     let shown = next.unwrap_or(record);
     perform(state, myself, &shown, effects);

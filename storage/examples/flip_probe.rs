@@ -1,0 +1,193 @@
+//! Flips bytes at random places of a journal's data file and tells what the next start makes of it. The journal was `closed`, or, with the
+//! word `killed`, copied while it was open, which is what the end of its process leaves.
+//!
+//! Each place is tried on a fresh copy and in a process of its own, because damage may end or hang one. Each copy is tried with the
+//! journal's file `acknowledged` and without it, which tells what that file is worth: sled alone takes some damage for a torn end and
+//! opens at an earlier state. Ends with 1 when a journal with that file showed anything but its whole content or an error.
+//!
+//!     cargo run -p hearth-storage --example flip_probe [places] [bytes] [seed] [closed|killed] [batches]
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use storage::{Batch, Journal, Options, READ_LIMIT};
+
+const PLACES: usize = 30;
+const BYTES: usize = 16;
+const BATCHES: usize = 3000;
+/// Fewer than batches, so that the file holds live and dead records, as a real one does.
+const KEYS: u64 = 400;
+const TABLE: &str = "states";
+/// A start that takes longer than this hangs; usual ones take a few milliseconds.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How often a child is looked at: there is no wait with a deadline.
+const POLL: Duration = Duration::from_millis(5);
+
+fn value(step: u64) -> Vec<u8> {
+    let mut bytes = step.to_be_bytes().to_vec();
+    bytes.extend((0..200 + step % 200).map(|at| (at.wrapping_mul(step) >> 3) as u8));
+    bytes
+}
+
+fn make(path: &Path, batches: u64) -> Journal {
+    let journal = Journal::open(Options::new(path)).expect("a new journal opens");
+    for step in 1..=batches {
+        let batch = Batch::default().put(TABLE, format!("{:04}", step % KEYS), value(step)).event(value(step));
+        journal.commit_blocking(batch).expect("the journal commits");
+    }
+    journal
+}
+
+/// What a start finds: one word for the table, then the reason.
+fn look(path: &Path, batches: u64) -> String {
+    let journal = match Journal::open(Options::new(path)) {
+        Ok(journal) => journal,
+        Err(error) => return format!("refused to open: {error:?}"),
+    };
+    let records = match journal.load(TABLE) {
+        Ok(loaded) => loaded.records,
+        Err(error) => return format!("refused to read: {error:?}"),
+    };
+    let (latest, mut after, mut events) = (journal.latest(), journal.oldest().saturating_sub(1), Vec::new());
+    while after < latest {
+        match journal.read(after, READ_LIMIT) {
+            Ok(page) => events.extend(page),
+            Err(error) => return format!("refused to read: {error:?}"),
+        }
+        after = events.last().map_or(latest, |(cursor, _)| *cursor);
+    }
+    let state = |last: u64| (1..=last).map(|step| (format!("{:04}", step % KEYS), value(step))).collect::<BTreeMap<_, _>>();
+    let is_state_at = |last| {
+        events.len() as u64 == last
+            && events.iter().zip(1..).all(|((cursor, bytes), step)| *cursor == step && **bytes == value(step))
+            && records.iter().cloned().collect::<BTreeMap<_, _>>() == state(last)
+    };
+    match latest {
+        all if all == batches && is_state_at(all) => "whole".into(),
+        earlier if is_state_at(earlier) => format!("rolled back: to batch {earlier} of {batches}"),
+        _ => format!("wrong: {} records, {} events up to {latest}", records.len(), events.len()),
+    }
+}
+
+/// As `look`, in a child.
+fn ask(path: &Path, batches: u64) -> io::Result<String> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("look")
+        .arg(path)
+        .arg(batches.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if start.elapsed() > DEADLINE => {
+                child.kill()?;
+                child.wait()?;
+                return Ok("hung: ended after the deadline".into());
+            }
+            None => std::thread::sleep(POLL),
+        }
+    };
+    let mut text = String::new();
+    child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut text))?;
+    Ok(if status.success() { text.trim().into() } else { format!("died: {status}") })
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name()))?,
+            false => fs::copy(entry.path(), to.join(entry.file_name())).map(drop)?,
+        }
+    }
+    Ok(())
+}
+
+/// A place inside what was written: where all is zero, sled uses nothing.
+fn place(data: &Path, count: usize, rng: &mut StdRng) -> io::Result<u64> {
+    let file = File::open(data)?;
+    let length = file.metadata()?.len() - count as u64;
+    loop {
+        let (at, mut bytes) = (rng.random_range(0..length), vec![0; count]);
+        file.read_exact_at(&mut bytes, at)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(at);
+        }
+    }
+}
+
+/// Twice is as it was.
+fn invert(data: &Path, at: u64, count: usize) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(data)?;
+    let mut bytes = vec![0; count];
+    file.read_exact_at(&mut bytes, at)?;
+    bytes.iter_mut().for_each(|byte| *byte = !*byte);
+    file.write_all_at(&bytes, at)
+}
+
+fn main() -> io::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut out = io::stdout();
+    if let [word, path, batches] = &arguments[..]
+        && let ("look", Ok(batches)) = (word.as_str(), batches.parse())
+    {
+        return writeln!(out, "{}", look(Path::new(path), batches)).map(|()| ExitCode::SUCCESS);
+    }
+    let number = |at: usize, usual: usize| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let (places, count) = (number(0, PLACES), number(1, BYTES));
+    let batches = number(4, BATCHES) as u64;
+    let mut rng = StdRng::seed_from_u64(number(2, 1) as u64);
+    let dir = tempfile::tempdir()?;
+    let (good, guarded, bare) = (dir.path().join("good"), dir.path().join("guarded"), dir.path().join("bare"));
+    let journal = make(&bare, batches);
+    if arguments.get(3).is_some_and(|word| word == "killed") {
+        copy(&bare, &good)?;
+        drop(journal);
+    } else {
+        drop(journal);
+        copy(&bare, &good)?;
+    }
+    // A copy: a start writes a snapshot of sled's, and with one the end of the log is no longer where sled looks for a torn one.
+    copy(&good, &guarded)?;
+    writeln!(out, "{} bytes of data; untouched: {}", fs::metadata(good.join("db"))?.len(), ask(&guarded, batches)?)?;
+    let mut totals: [BTreeMap<String, usize>; 2] = Default::default();
+    let mut harmed = 0;
+    for _ in 0..places {
+        copy(&good, &guarded)?;
+        let at = place(&guarded.join("db"), count, &mut rng)?;
+        invert(&guarded.join("db"), at, count)?;
+        copy(&guarded, &bare)?;
+        fs::remove_file(bare.join("acknowledged"))?;
+        let found = [ask(&guarded, batches)?, ask(&bare, batches)?];
+        if found[0].starts_with("refused") {
+            invert(&guarded.join("db"), at, count)?;
+            harmed += usize::from(ask(&guarded, batches)? != "whole");
+        }
+        for (total, text) in totals.iter_mut().zip(&found) {
+            *total.entry(text.split(':').next().unwrap_or(text).to_owned()).or_default() += 1;
+        }
+        writeln!(out, "at {at}: {}\n    without `acknowledged`: {}", found[0], found[1])?;
+    }
+    writeln!(out, "{places} places of {count} bytes: {:?}; without `acknowledged`: {:?}", totals[0], totals[1])?;
+    writeln!(
+        out,
+        "{harmed} of the refused starts did further harm: with the bytes as they were before, the journal was no longer whole"
+    )?;
+    let honest = ["whole", "refused to open", "refused to read"];
+    Ok(if totals[0].keys().all(|word| honest.contains(&word.as_str())) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
