@@ -141,15 +141,19 @@ deny_check() {
 # dependency a second time. Compiled outside, where crates can be fetched; run inside, where nothing can be reached but the loopback.
 # --no-fail-fast: all failures at once.
 test_targets() {
-  local file
+  local file name
   for file in "$@"; do
-    [ ! -e "$file" ] || printf -- '--test=%s\n' "$(basename "$file" .rs)"
+    [ -e "$file" ] || continue
+    name=$(basename "$file" .rs)
+    # A suite of several files is a folder with a main.rs, and cargo calls it by the folder's name.
+    [ "$name" != main ] || name=$(basename "$(dirname "$file")")
+    printf -- '--test=%s\n' "$name"
   done
 }
 
 unit_tests() {
   local targets file files=()
-  for file in */tests/*.rs; do
+  for file in */tests/*.rs */tests/*/main.rs; do
     case $file in tests/* | guest/* | web-yew/*) ;; *) files+=("$file") ;; esac
   done
   mapfile -t targets < <(test_targets "${files[@]}")
