@@ -181,6 +181,8 @@ async fn pictures_for_the_documentation() -> Result<()> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(&folder);
         std::fs::create_dir_all(&folder)?;
         let server = Server::start(&machine, Options::qemu()).await?;
+        // Signed in first: the dashboard then has something to tell.
+        let browser = signed_in(&server).await?;
         let mut guests = Vec::new();
         for name in ["web", "database"] {
             guests.push(Guest::boot(&server, name, small()).await?);
@@ -188,17 +190,19 @@ async fn pictures_for_the_documentation() -> Result<()> {
         guests.push(Guest::make(&server, "spare", small()).await?);
         guests.push(Guest::make(&server, "build", VmSpec { vcpus: 2, mem_mib: 512, ..small() }).await?);
         guests[1].pause().await?;
-        let browser = signed_in(&server).await?;
-        browser.shown("nav-vms").await?;
-        picture(&browser, DESK, &folder.join("dashboard.png")).await?;
         browser.click("nav-vms").await?;
-        browser.shown("vm-row-web").await?;
+        attribute(&browser, "vm-state-database", "paused").await?;
         picture(&browser, DESK, &folder.join("vms.png")).await?;
+        browser.click("nav-dashboard").await?;
+        browser.until_script("the newest event", "return /paused/i.test(document.querySelector('main').innerText)").await?;
+        picture(&browser, DESK, &folder.join("dashboard.png")).await?;
         open(&browser, "web").await?;
-        guests[0].sh("(while :; do :; done) > /dev/null 2>&1 & echo $! > /tmp/load").await?;
+        let work = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; dd if=/dev/zero of=/root/f bs=64k count=40; sync; ping -c 3 GATEWAY; sleep 2";
+        let line = format!("(while :; do {work}; done) > /dev/null 2>&1 & echo $! > /tmp/load").replace("GATEWAY", &server.gateway());
+        guests[0].sh(&line).await?;
         browser.click("tab-metrics").await?;
-        let grown = "return [...document.querySelectorAll(\"[data-testid='charts'] svg path\")].some(path => (path.getAttribute('d') ?? '').split('L').length > 20)";
-        browser.until_script("twenty samples", grown).await?;
+        let grown = "return [...document.querySelectorAll(\"[data-testid='charts'] svg path\")].some(path => (path.getAttribute('d') ?? '').split('L').length > 50)";
+        browser.until_script("fifty samples", grown).await?;
         picture(&browser, NIGHT, &folder.join("vm-metrics.png")).await?;
         guests[0].sh("kill $(cat /tmp/load)").await?;
         ask_terminal(&browser).await?;
