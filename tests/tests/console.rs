@@ -83,6 +83,9 @@ async fn a_vms_life_in_the_browser() -> Result<()> {
         browser.click("vm-create-submit").await?;
         browser.click("nav-vms").await?;
         attribute(&browser, "vm-state-seen", "running").await?;
+        // What the host gives away is told without a look at the host.
+        browser.click("nav-dashboard").await?;
+        browser.until_script("the memory held", "return /256 MiB of/.test(document.querySelector('main').innerText)").await?;
         open(&browser, "seen").await?;
         attribute(&browser, "vm-state", "running").await?;
         ask_terminal(&browser).await?;

@@ -25,6 +25,9 @@ const SILENCE_MS: f64 = 20_000.0;
 const CHECK_EVERY_MS: u32 = 5_000;
 /// After so many failed attempts the server was away long enough to have been restored from a backup: list again.
 const LONG_LOSS_ATTEMPTS: u32 = 4;
+/// What a host gives to VMs changes with them, and no event of the host says so: hosts are listed so long after a VM's event, once for all
+/// events within that time.
+const HOSTS_AFTER_MS: u32 = 400;
 /// When a single fetch failed while the stream is up.
 const RELIST_AFTER_MS: u32 = 2_000;
 
@@ -65,6 +68,7 @@ struct Inner {
     flush: RefCell<Option<Timeout>>,
     retry: RefCell<Option<Timeout>>,
     relist: RefCell<Option<Timeout>>,
+    hosts: RefCell<Option<Timeout>>,
     check: RefCell<Option<Interval>>,
 }
 
@@ -84,6 +88,7 @@ impl Live {
             flush: RefCell::default(),
             retry: RefCell::default(),
             relist: RefCell::default(),
+            hosts: RefCell::default(),
             check: RefCell::default(),
         });
         inner.connect();
@@ -126,6 +131,7 @@ impl Live {
         self.0.check.take();
         self.0.retry.take();
         self.0.relist.take();
+        self.0.hosts.take();
         self.0.flush.take();
         self.0.socket.take();
     }
@@ -180,6 +186,9 @@ impl Inner {
             self.want((Kind::Operation, operation.clone()));
         }
         self.push(Msg::Event(Box::new(event)));
+        if matches!(means, Meaning::Changed(Kind::Vm, _) | Meaning::Gone(Kind::Vm, _)) {
+            self.list_hosts_soon();
+        }
         match means {
             Meaning::Resync => self.list_all(),
             Meaning::Changed(kind, id) => self.want((kind, id)),
@@ -257,6 +266,19 @@ impl Inner {
                 next.into_iter().for_each(|key| inner.fetch(key));
             });
         });
+    }
+
+    fn list_hosts_soon(self: &Rc<Self>) {
+        if self.hosts.borrow().is_some() {
+            return;
+        }
+        let weak = Rc::downgrade(self);
+        self.hosts.replace(Some(Timeout::new(HOSTS_AFTER_MS, move || {
+            with(&weak, |inner| {
+                inner.hosts.take();
+                inner.list(Kind::Host, None);
+            });
+        })));
     }
 
     fn list_later(self: &Rc<Self>) {
