@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod command;
+pub mod console;
 pub mod events;
 pub mod guest;
 pub mod images;
