@@ -117,6 +117,10 @@ pub fn document<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     if bytes.is_empty() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "body-missing", "this request needs a JSON body"));
     }
+    // serde takes an array for a struct's fields in their order, which nobody means.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Refusal::field("wrong-type", "body", "must be an object, not an array"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -193,4 +197,15 @@ fn is_too_large(error: &axum::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_is_no_object() {
+        assert!(document::<api::v1::StopRequest>(b" [true, 5]").is_err());
+        assert!(document::<api::v1::StopRequest>(b" {\"force\": true}").is_ok());
+    }
 }
