@@ -29,6 +29,8 @@ mod writer;
 pub use aside::{SET_ASIDE, SetAside};
 pub use follow::{Event, READ_LIMIT};
 pub use handle::{Committed, Journal, Options, Stats};
+#[cfg(any(test, fuzzing))]
+pub(crate) use layout::fuzz;
 pub use loaded::{Loaded, Split};
 
 mod loaded;

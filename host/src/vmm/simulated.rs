@@ -10,6 +10,8 @@ mod guest;
 mod notes;
 
 pub use fault::Faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) use notes::fuzz;
 
 use super::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;

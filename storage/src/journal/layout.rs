@@ -78,6 +78,30 @@ pub(super) fn chunk_owner(key: &[u8]) -> Option<(&[u8], u8)> {
     Some((owner, *number))
 }
 
+/// Counters, keys and values as they lie in the tree.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(head) = Head::decode(bytes) {
+        assert_eq!(head.encode(), bytes);
+        // Of counters that no journal of ours has; what it is, it is the same twice.
+        assert_eq!(head.kept(), head.kept());
+    }
+    if let Some(cursor) = event_cursor(bytes) {
+        assert_eq!(event_key(cursor), bytes);
+    }
+    if let Some((owner, number)) = chunk_owner(bytes) {
+        assert_eq!(chunk_key(owner, number), bytes);
+    }
+    // As long as a journal takes it, and of every length at the chunks' edges.
+    let long = bytes.repeat(1 + 3 * CHUNK_BYTES / (1 + bytes.len()));
+    for value in [bytes, &long] {
+        let (entry, chunks) = split(value);
+        assert_eq!(usize::from(entry[0]), chunks.len());
+        assert_eq!([&entry[1..], chunks.concat().as_slice()].concat(), value);
+        assert!(entry.len() <= 1 + CHUNK_BYTES && chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK_BYTES));
+    }
+}
+
 /// The first entry (how many chunks follow, then the first bytes) and the chunks, numbered from 1.
 pub(super) fn split(value: &[u8]) -> (Vec<u8>, Vec<&[u8]>) {
     let (first, rest) = value.split_at(value.len().min(CHUNK_BYTES));
