@@ -19,7 +19,8 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Counters, Shared,
     aside::{SET_ASIDE, SetAside},
-    directory::{self, Acknowledged, Directory, Found},
+    directory::{self, Acknowledged, Directory, Found, Noted},
+    examine,
     handle::{Committed, Options, QUEUE_BATCHES},
     layout::{self, Head},
     ring::{RING_EVENTS, Ring},
@@ -88,10 +89,15 @@ pub(super) struct Opened {
 
 pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let path = options.path;
-    let (directory, found) = Directory::claim(&path)?;
+    let (mut directory, found) = Directory::claim(&path)?;
     let damaged = |source| OpenError::Damaged { path: path.clone(), source };
-    if found == Found::Ready && !directory::has_data(&path) {
-        return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
+    if found == Found::Ready {
+        if !directory::has_data(&path) {
+            return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
+        }
+        // Before sled: it cuts off what lies behind damage.
+        examine::before_opening(&path, options.cache_mib).map_err(|detail| damaged(StoreFault::Inconsistent { detail }))?;
+        directory.sign()?;
     }
     let mut store = Store::open(&path, options.cache_mib).map_err(damaged)?;
     let head = match (found, store.head().map_err(damaged)?) {
@@ -101,11 +107,10 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         }
         (Found::Fresh, None) => begin(&mut store).map_err(|source| OpenError::Prepare { path: path.clone(), source })?,
     };
-    if found == Found::Fresh {
-        directory.mark_ready()?;
-    }
-    let (acknowledged, number) = Acknowledged::open(&path)
-        .map_err(|source| damaged(StoreFault::File { step: "read the last acknowledged number", source }))?;
+    directory.mark_ready()?;
+    let acknowledged = Acknowledged::open(&path)
+        .map_err(|source| damaged(StoreFault::File { step: "open the note of the last acknowledged batch", source }))?;
+    let number = directory::noted(&path).map_or(0, |noted| noted.number);
     if head.number < number {
         let detail = format!("batch {number} was acknowledged, the store ends at batch {}", head.number);
         return Err(damaged(StoreFault::Inconsistent { detail }));
@@ -289,7 +294,7 @@ impl Writer {
         shared.ring.push(group.events);
         shared.oldest.store(head.oldest, Ordering::Release);
         shared.latest.store(head.latest, Ordering::Release);
-        if let Err(error) = self.acknowledged.record(head.number) {
+        if let Err(error) = self.acknowledged.record(Noted { number: head.number, latest: head.latest }) {
             // It only guards against damage later; what is committed stays so.
             tracing::warn!(%error, "cannot note the last acknowledged batch");
         }
