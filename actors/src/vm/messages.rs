@@ -92,15 +92,18 @@ pub enum VmsMsg {
         who: Who,
         reply_to: Reply<Accepted<Arc<Vm>>>,
     },
-    /// Answered when the name is held for this VM, which may now take it. Held until `NameSettled`.
-    HoldName {
+    /// A command that gives the VM this name: held until the VM's actor, which answers, says that it is settled.
+    Rename {
         id: VmId,
         name: Name,
-        reply_to: Reply<()>,
+        command: Command,
+        who: Who,
+        reply_to: Reply<Accepted<Arc<Vm>>>,
     },
-    /// The VM's name is now the one in the view; others that it held are free.
+    /// That name of the VM is in the view, or was not taken: it is held no longer.
     NameSettled {
         id: VmId,
+        name: Name,
     },
     /// The VM is no more, or never came to be.
     Gone {
