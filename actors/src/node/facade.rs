@@ -151,10 +151,12 @@ impl Node {
             self.check_update(id, change)?;
             if let Some(name) = change.name.clone() {
                 let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+                let (command, who) = (Box::new(command), Box::new(who));
                 return ask(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
             }
         }
         let actor = self.vm_actor(id)?;
+        let (command, who) = (Box::new(command), Box::new(who));
         ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await
     }
 

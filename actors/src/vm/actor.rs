@@ -127,11 +127,11 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             }
         }
         VmMsg::Command { command, who, reply_to } => {
-            let renamed = match &command {
+            let renamed = match &*command {
                 Command::Update(change) => change.name.clone(),
                 _ => None,
             };
-            let answer = self::command(state, &myself, command, &who).await;
+            let answer = self::command(state, &myself, *command, &who).await;
             if let Some(name) = renamed {
                 let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name });
             }
@@ -140,7 +140,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
         }
         VmMsg::Done { attempt, outcome } => {
             state.performer.ended(attempt);
-            let input = match outcome {
+            let input = match *outcome {
                 Outcome::Finished(result) => Input::Finished { attempt, result },
                 Outcome::Inspected { launch, found } => Input::Observed(Observed::Inspected { launch, found }),
             };
@@ -148,7 +148,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             state.performer.next(&myself, &state.shared);
         }
         VmMsg::Elapsed { attempt, timer } => drive(state, &myself, Input::Elapsed { attempt, timer }).await?,
-        VmMsg::Observed(observed) => drive(state, &myself, Input::Observed(observed)).await?,
+        VmMsg::Observed(observed) => drive(state, &myself, Input::Observed(*observed)).await?,
         VmMsg::GuestUp { launch, session } => {
             if state.guest.up(&state.shared, state.id, launch, session) {
                 drive(state, &myself, Input::Observed(Observed::GuestReady { launch })).await?;

@@ -97,7 +97,7 @@ impl Performer {
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
         let task = task(async move {
             if let Some(outcome) = carry_out(&shared, job).await {
-                let _ = myself.cast(VmMsg::Done { attempt, outcome });
+                let _ = myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) });
             }
         });
         self.running = Some(Running { attempt, can_be_given_up, _task: task });
@@ -114,7 +114,7 @@ impl Performer {
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
         self.watch = Some(task(async move {
             let exit = shared.vmm.exited(id, &machine).await;
-            let _ = myself.cast(VmMsg::Observed(Observed::Exited { launch: machine.launch, exit }));
+            let _ = myself.cast(VmMsg::Observed(Box::new(Observed::Exited { launch: machine.launch, exit })));
         }));
     }
 
@@ -155,7 +155,7 @@ impl Follower for Following {
     }
 
     fn exited(&self, exit: Exit) {
-        let _ = self.actor.cast(VmMsg::Observed(Observed::Exited { launch: self.launch, exit }));
+        let _ = self.actor.cast(VmMsg::Observed(Box::new(Observed::Exited { launch: self.launch, exit })));
     }
 }
 

@@ -297,7 +297,7 @@ async fn create(
             let actor = spawn(state, myself, id, From::Nothing).await?;
             let operation = OperationId::from_bits(new_id());
             // The actor makes it durable, answers, and tells `Gone` when it could not.
-            let _ = actor.cast(VmMsg::Create { draft: Box::new(draft), who, operation, reply_to });
+            let _ = actor.cast(VmMsg::Create { draft: Box::new(draft), who: Box::new(who), operation, reply_to });
         }
     }
     Ok(())

@@ -45,12 +45,14 @@ fn name(index: usize) -> Name {
 
 fn thing() -> impl Strategy<Value = Thing> {
     let labels = prop::collection::btree_map(prop::sample::select(&WORDS[..]), prop::sample::select(&WORDS[..]), 0..3);
-    (0..24u8, 0..2usize, 0..3usize, prop::sample::select(&WORDS[..]), labels).prop_map(|(id, project, named, state, labels)| Thing {
-        id,
-        project: name(project),
-        name: name(named),
-        state,
-        labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+    (0..24u8, 0..2usize, 0..3usize, prop::sample::select(&WORDS[..]), labels).prop_map(|(id, project, named, state, labels)| {
+        Thing {
+            id,
+            project: name(project),
+            name: name(named),
+            state,
+            labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        }
     })
 }
 

@@ -150,11 +150,8 @@ impl Shared {
     pub fn remove(&self, vm: VmId) -> Result<(), VmmError> {
         let Some(mut entry) = self.vms().remove(&vm) else { return Ok(()) };
         let forgotten = self.notes.forget(vm);
-        let ended = entry.follower.take().map(|follower| News::Exited {
-            follower,
-            was_connected: entry.connected,
-            exit: Exit::Unknown,
-        });
+        let ended =
+            entry.follower.take().map(|follower| News::Exited { follower, was_connected: entry.connected, exit: Exit::Unknown });
         self.changed.send_replace(());
         ended.into_iter().for_each(News::tell);
         forgotten
