@@ -46,7 +46,7 @@ impl Next {
     }
 
     /// The record as it was: what is told and done changes nothing of it, and needs no attempt of its own.
-    pub fn as_before(mut self) -> Step {
+    pub fn unmoved(mut self) -> Step {
         (self.vm.generation, self.vm.updated_at) = self.was;
         self.done()
     }

@@ -67,7 +67,7 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             next.follow(&machine);
             next.event("vm-adopted");
             // As recorded: the record stays, and with it every ETag that a client holds.
-            return next.as_before();
+            return next.unmoved();
         }
         // Somebody paused it behind our back; the VM is to run.
         (State::Running(_), false) => {

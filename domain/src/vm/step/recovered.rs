@@ -25,7 +25,7 @@ pub(super) fn recover(mut next: Next) -> Step {
         // which at a start with 100,000 VMs would be most of what there is to do.
         State::Running(machine) | State::Paused(machine) => {
             next.effects.push(Effect::Inspect(machine));
-            next.as_before()
+            next.unmoved()
         }
         State::Starting(Starting::Releasing(machine) | Starting::Booting(machine))
         | State::Pausing(machine)
