@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -40,6 +40,13 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 const PRUNE_STEP: u64 = 64;
 /// How long the writer waits for work before it prunes alone, while there is something to prune.
 const PRUNE_IDLE: Duration = Duration::from_millis(20);
+
+/// Under this target each group's events are told with the microsecond in which they were on the disk: what latencies are measured from.
+const DURABLE: &str = "storage::durable";
+
+fn micros_since_epoch() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
 
 /// What a caller wants done.
 pub(super) enum Work {
@@ -290,6 +297,8 @@ impl Writer {
         shared.counters.pruned.fetch_add(head.oldest.saturating_sub(self.head.oldest.max(1)), Ordering::Relaxed);
         shared.counters.commits.fetch_add(group.answers.len() as u64, Ordering::Relaxed);
         let moved = head.latest != self.head.latest;
+        let first = self.head.latest + 1;
+        let durable_us = tracing::enabled!(target: DURABLE, tracing::Level::TRACE).then(micros_since_epoch);
         self.head = head;
         shared.ring.push(group.events);
         shared.oldest.store(head.oldest, Ordering::Release);
@@ -303,6 +312,10 @@ impl Writer {
         }
         if moved {
             self.watch.moved(head.latest);
+        }
+        // Last, so that writing it down is in nobody's way.
+        if let Some(at_us) = durable_us.filter(|_| moved) {
+            tracing::trace!(target: DURABLE, first, last = head.latest, at_us, "durable");
         }
     }
 
