@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 /// Shortened inputs and flipped bits tried for each of the corpus: a little fuzzing where there is no fuzzer.
 const CUTS: usize = 16;
-const FLIPS: usize = 48;
+const FLIPS: usize = 24;
 
 pub fn replay(target: &str, seeds: &[Vec<u8>], run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);

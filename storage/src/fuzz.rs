@@ -11,7 +11,7 @@ use std::fmt::Debug;
 /// The first byte says what the rest is said to be.
 pub fn stored(input: &[u8]) {
     let Some((which, bytes)) = input.split_first() else { return };
-    match which % 8 {
+    match which % 9 {
         0 => again::<Vm>(bytes),
         1 => again::<Image>(bytes),
         2 => again::<Host>(bytes),
@@ -19,6 +19,7 @@ pub fn stored(input: &[u8]) {
         4 => again::<Event>(bytes),
         5 => again::<SetAside>(bytes),
         6 => crate::journal::fuzz(bytes),
+        7 => crate::raw::fuzz(bytes),
         _ => set_aside(bytes),
     }
 }

@@ -31,7 +31,14 @@ fn records() -> Vec<Vec<u8>> {
     seeds.push([&[6], [7u64.to_be_bytes(), 9u64.to_be_bytes(), 3u64.to_be_bytes()].concat().as_slice()].concat());
     seeds.push([&[6], b"x/s/vms\0vm_x\x01".as_slice()].concat());
     seeds.push([&[6], b"e/\0\0\0\0\0\0\0\x09".as_slice()].concat());
-    seeds.push([&[7], "vms\0vm_x\0it says \u{1f980}\0bytes".as_bytes()].concat());
+    seeds.push([&[8], "vms\0vm_x\0it says \u{1f980}\0bytes".as_bytes()].concat());
+    // Of sled: a leaf of two entries with a prefix, links, and the page that names the root.
+    let leaf = [0, 0, 0, 1, 2, b'e', b'a', 0, 0, 2, 1, b'b', 1, b'c', 1, 7, 2, 8, 9];
+    let set = [0, 1, b'x', 2, 1, 2];
+    let meta = [&[15], b"__sled__default".as_slice(), &[9]].concat();
+    for body in [leaf.as_slice(), &set, &[2, 250, 1, 1, 1], &meta] {
+        seeds.push([&[7, body.len() as u8], body, &set].concat());
+    }
     // A length that asks for all memory.
     seeds.push([&[4, 1, 0, 0, 253], u64::MAX.to_le_bytes().as_slice()].concat());
     seeds

@@ -47,7 +47,7 @@ impl Head {
 
     /// Events kept.
     pub fn kept(self) -> u64 {
-        if self.latest == 0 { 0 } else { self.latest - self.oldest + 1 }
+        if self.latest == 0 { 0 } else { self.latest.saturating_sub(self.oldest).saturating_add(1) }
     }
 }
 

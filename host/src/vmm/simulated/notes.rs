@@ -158,13 +158,14 @@ fn read(path: &Path, boot: &str) -> io::Result<Vec<Found>> {
 }
 
 fn parse(notes: impl BufRead, boot: &str) -> io::Result<Vec<Found>> {
-    let mut lines = notes.lines();
-    if lines.next().transpose()?.as_deref() != Some(boot) {
+    // By bytes: a line that is no text hides none of the others.
+    let mut lines = notes.split(b'\n');
+    if lines.next().transpose()?.as_deref() != Some(boot.as_bytes()) {
         return Ok(Vec::new());
     }
     let mut last = HashMap::new();
     for line in lines {
-        let Ok(line) = serde_json::from_str::<Line>(&line?) else { continue };
+        let Ok(line) = serde_json::from_slice::<Line>(&line?) else { continue };
         match (line.note, line.phase) {
             (Some(note), Some(phase)) => last.insert(line.vm, (note, Phase::recovered(&phase))),
             _ => last.remove(&line.vm),
