@@ -3,7 +3,7 @@
 //! Owns the directory of the journal, its lock, the grouping of commits, the numbering of events and the envelope
 //! in which records lie on disk. It knows keys and bytes, not what they mean: which type lies under which table is
 //! said elsewhere, through [`envelope::Stored`]. It does not own policy (what to do with an unreadable record, when to
-//! answer "busy" to a user) and starts no task on anybody's runtime.
+//! answer "busy" to a user) and starts no task on anybody's runtime (but for a simulation's).
 
 pub mod envelope;
 pub mod schema;
@@ -15,3 +15,9 @@ mod journal;
 pub use batch::{Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
 pub use error::{CommitError, OpenError, ReadError, StoreFault};
 pub use journal::{Committed, Event, Journal, Loaded, Options, READ_LIMIT, SET_ASIDE, SetAside, Split, Stats};
+
+/// A journal without a disk, for simulations: never in a release.
+#[cfg(feature = "simulation")]
+pub mod simulation {
+    pub use crate::journal::memory::{Fate, Fates, MemoryDisk, Verdict};
+}

@@ -6,6 +6,7 @@ use super::{
     perform::{Outcome, Performer},
 };
 use crate::{
+    ambient,
     commit::{Commit, Subject},
     error::{CommandError, chain},
     node::{Accepted, Who},
@@ -346,7 +347,7 @@ fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effect
 fn start_timer(myself: &ActorRef<VmMsg>, record: &Vm, timer: Timer, after_ms: u64) {
     let attempt = record.attempt;
     // VMs that wait for the same thing do not all come back in the same moment.
-    let spread = if timer == Timer::Backoff { rand::random::<u64>() % (after_ms / 10 + 1) } else { 0 };
+    let spread = if timer == Timer::Backoff { ambient::random() as u64 % (after_ms / 10 + 1) } else { 0 };
     myself.send_after(Duration::from_millis(after_ms + spread), move || VmMsg::Elapsed { attempt, timer });
 }
 

@@ -5,6 +5,7 @@
 
 use super::messages::{VmMsg, VmRef};
 use crate::{
+    ambient,
     error::chain,
     shared::{Shared, now},
     view::AgentView,
@@ -19,11 +20,7 @@ use host::{
     net::{NetError, Network},
     vmm::{DiskPlan, MachinePlan, NicPlan, VmmError},
 };
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// One try to reach the guest's agent; a guest that boots needs several under emulation.
@@ -140,11 +137,11 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
         match shared.vmm.guest(id, machine, GUEST_TRY).await {
             Ok(session) => {
                 // The guest's clock may stand hours back: it was paused, or hearth was away.
-                if let Err(fault) = session.set_clock(SystemTime::now()).await {
+                if let Err(fault) = session.set_clock(ambient::system_time()).await {
                     tracing::debug!(vm = %id, %fault, "the guest's clock was not set");
                 }
                 // A young guest has little randomness of its own, and none that others could not guess.
-                if let Err(fault) = session.add_entropy(&rand::random::<[u8; 32]>()).await {
+                if let Err(fault) = session.add_entropy(&entropy()).await {
                     tracing::debug!(vm = %id, %fault, "the guest's generator was not stirred");
                 }
                 if myself.cast(VmMsg::GuestUp { launch: machine.launch, session: Arc::clone(&session) }).is_err() {
@@ -161,12 +158,21 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
     }
 }
 
+fn entropy() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&ambient::random().to_le_bytes());
+    bytes[16..].copy_from_slice(&ambient::random().to_le_bytes());
+    bytes
+}
+
 /// Until the session ends: when it was last heard of, and which addresses it has.
 async fn keep_fresh(shared: &Shared, id: VmId, session: &Arc<dyn GuestSession>) -> host::guest::GuestFault {
     let mut samples = session.metrics();
     let mut addresses = session.addresses();
     loop {
         tokio::select! {
+            // In order, so that a simulation repeats itself; that the session is over matters most.
+            biased;
             fault = session.closed() => return fault,
             Ok(()) = samples.changed() => {}
             Ok(()) = addresses.changed() => {}
@@ -322,7 +328,7 @@ async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
 
 async fn set_clock(id: VmId, guest: Option<Arc<dyn GuestSession>>) {
     let Some(guest) = guest else { return };
-    if let Err(fault) = guest.set_clock(SystemTime::now()).await {
+    if let Err(fault) = guest.set_clock(ambient::system_time()).await {
         tracing::warn!(vm = %id, %fault, "the guest's clock was not set after the pause");
     }
 }
