@@ -7,6 +7,8 @@
 
 pub mod envelope;
 pub mod schema;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 mod batch;
 mod error;
@@ -15,9 +17,3 @@ mod journal;
 pub use batch::{Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
 pub use error::{CommitError, OpenError, ReadError, StoreFault};
 pub use journal::{Committed, Event, Journal, Loaded, Options, READ_LIMIT, SET_ASIDE, SetAside, Split, Stats};
-
-/// A journal without a disk, for simulations: never in a release.
-#[cfg(feature = "simulation")]
-pub mod simulation {
-    pub use crate::journal::memory::{Fate, Fates, MemoryDisk, Verdict};
-}

@@ -30,6 +30,10 @@ const GUEST_AGAIN: Duration = Duration::from_millis(250);
 /// The host may be slow to answer right after a start; more often than this and the process is taken for lost.
 const INSPECT_TRIES: u32 = 3;
 
+/// Longer than any effect takes on a machine that is well, and than the drivers' own deadlines: what has not answered by then never will.
+/// It may have taken effect all the same, as what follows a failure allows for.
+const EFFECT_DEADLINE: Duration = Duration::from_secs(600);
+
 /// How a queued effect ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -82,7 +86,9 @@ impl Performer {
         let given_up = can_be_given_up(&job.effect);
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
         let handle = self.tasks.spawn(async move {
-            if let Some(outcome) = carry_out(&shared, job).await {
+            let too_late = given_up_on(&job.effect);
+            let outcome = tokio::time::timeout(EFFECT_DEADLINE, carry_out(&shared, job)).await.unwrap_or(too_late);
+            if let Some(outcome) = outcome {
                 let _ = myself.cast(VmMsg::Done { attempt, outcome });
             }
         });
@@ -129,6 +135,28 @@ fn can_be_given_up(effect: &Effect) -> bool {
         | Effect::Remove
         | Effect::StartTimer { .. } => false,
     }
+}
+
+/// What an effect that never answers has ended as.
+fn given_up_on(effect: &Effect) -> Option<Outcome> {
+    let detail = format!("the machine did not answer within {} s", EFFECT_DEADLINE.as_secs());
+    let finished = match effect {
+        Effect::PrepareDisk => Finished::DiskFailed { code: "disk-failed".to_owned(), detail },
+        Effect::Launch => Finished::LaunchFailed { code: "launch-failed".to_owned(), detail },
+        Effect::Release(_) => Finished::ReleaseFailed { detail },
+        Effect::Inspect(machine) => {
+            let found = Inspection::Gone { exit: Exit::Failed { code: -1, detail } };
+            return Some(Outcome::Inspected { launch: machine.launch, found });
+        }
+        Effect::Pause(_) => Finished::PauseFailed { detail },
+        Effect::Resume(_) => Finished::ResumeFailed { detail },
+        Effect::AskShutdown { .. } => Finished::ShutdownFailed { detail },
+        Effect::Kill(_) => Finished::KillFailed { detail },
+        Effect::Clean => Finished::CleanFailed { detail },
+        Effect::Remove => Finished::RemoveFailed { detail },
+        Effect::AwaitGuest(_) | Effect::Watch(_) | Effect::StartTimer { .. } => return None,
+    };
+    Some(Outcome::Finished(finished))
 }
 
 /// Until the machine ends (the task is then aborted): connect, tell, keep what is shown fresh, connect again.

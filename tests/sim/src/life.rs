@@ -362,7 +362,7 @@ impl Life {
         let enough = if self.phase == Phase::Again { 30_000 } else { 20_000 };
         self.now - self.peace_since >= enough
             && self.users.is_answered()
-            && self.nodes.iter().all(|node| node.node().is_some())
+            && self.nodes.iter().all(|node| node.node().is_some() && node.machine.calls_under_way() == 0)
             && self.watches.iter().all(Watch::is_quiet)
     }
 

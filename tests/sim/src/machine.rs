@@ -39,11 +39,13 @@ pub struct Vmm {
 }
 
 /// What a call to the machine takes and how it ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Fate {
     pub before_ms: u64,
     pub outcome: Outcome,
     pub after_ms: u64,
+    /// Held as long as the call is under way.
+    _under_way: Arc<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,7 @@ pub struct Machine {
     pub trace: Trace,
     /// Told at each change of a process or a guest.
     pub changed: Arc<Notify>,
+    under_way: Arc<Arc<()>>,
 }
 
 impl Machine {
@@ -109,6 +112,7 @@ impl Machine {
             faults,
             trace,
             changed: Arc::new(Notify::new()),
+            under_way: Arc::default(),
         }
     }
 
@@ -158,7 +162,8 @@ impl Machine {
                 _ => Outcome::DoneButHangs,
             },
         };
-        if self.faults.over() { Fate { before_ms: 0, outcome, after_ms: 0 } } else { Fate { before_ms, outcome, after_ms } }
+        let (before_ms, after_ms) = if self.faults.over() { (0, 0) } else { (before_ms, after_ms) };
+        Fate { before_ms, outcome, after_ms, _under_way: Arc::clone(&*self.under_way) }
     }
 
     /// The durable record, as it is now.
@@ -207,6 +212,11 @@ impl Machine {
             vmm.ends = None;
             vmm.hello_at = Some(vmm.hello_at.map_or(now, |at| at.min(now)));
         }
+    }
+
+    /// Calls that have not answered yet, nor been given up.
+    pub fn calls_under_way(&self) -> usize {
+        Arc::strong_count(&*self.under_way) - 1
     }
 
     pub fn found(&self) -> Found {
