@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::engine::{Engine, Entry, Staged};
-use crate::error::StoreFault;
+use super::engine::{Bounds, Engine, Entry, Staged};
+use crate::{error::StoreFault, raw};
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 
@@ -25,6 +25,14 @@ impl Disk {
     /// # Errors
     /// Damage, a file system's error, or a panic inside sled, which it prefers in some cases of damage.
     pub fn open(path: &Path, cache_mib: u64) -> Result<Disk, StoreFault> {
+        // sled takes an index that a kill left half written for its newest and refuses; the whole one is still there.
+        let forget = || raw::snapshots(path)?.1.iter().try_for_each(std::fs::remove_file);
+        match forget() {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreFault::File { step: "remove an index that was begun", source });
+            }
+            _ => {}
+        }
         let db = guarded("open", || {
             sled::Config::new()
                 .path(path)
@@ -51,7 +59,19 @@ impl Engine for Disk {
         guarded(step, || self.db.range(keys).map(owned).collect())
     }
 
-    fn bounds(&self, step: &'static str, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreFault> {
+    fn each(&self, step: &'static str, entry: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault> {
+        guarded(step, || {
+            for found in self.db.iter() {
+                let (key, value) = found?;
+                if !entry(&key, &value) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn bounds(&self, step: &'static str, prefix: &[u8]) -> Result<Option<Bounds>, StoreFault> {
         guarded(step, || {
             let mut entries = self.db.scan_prefix(prefix);
             let first = entries.next().transpose()?;

@@ -8,11 +8,14 @@ use std::{ops::RangeInclusive, time::Duration};
 use crate::error::StoreFault;
 
 /// A key and its bytes.
-pub(super) type Entry = (Vec<u8>, Vec<u8>);
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+
+/// A first and a last key.
+pub(crate) type Bounds = (Vec<u8>, Vec<u8>);
 
 /// The changes of one batch, in order; `None` removes. Of two changes of one key the later counts.
 #[derive(Debug, Default)]
-pub(super) struct Staged(pub Vec<(Vec<u8>, Option<Vec<u8>>)>);
+pub(crate) struct Staged(pub Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 impl Staged {
     pub fn insert(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
@@ -25,7 +28,7 @@ impl Staged {
 }
 
 /// `step` says in errors what the caller was about.
-pub(super) trait Engine: Send + Sync {
+pub(crate) trait Engine: Send + Sync {
     fn get(&self, step: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault>;
 
     /// All entries under a prefix, in key order.
@@ -33,8 +36,11 @@ pub(super) trait Engine: Send + Sync {
 
     fn range(&self, step: &'static str, keys: RangeInclusive<Vec<u8>>) -> Result<Vec<Entry>, StoreFault>;
 
+    /// Every entry, in key order, until `entry` says that it is enough.
+    fn each(&self, step: &'static str, entry: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault>;
+
     /// The first and the last key under a prefix.
-    fn bounds(&self, step: &'static str, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreFault>;
+    fn bounds(&self, step: &'static str, prefix: &[u8]) -> Result<Option<Bounds>, StoreFault>;
 
     /// Returns how long the disk took, once the batch is on it.
     ///

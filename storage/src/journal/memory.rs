@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    engine::{Engine, Entry, Staged},
+    engine::{Bounds, Engine, Entry, Staged},
     handle::QUEUE_BATCHES,
     layout::{self, Head},
     store::Store,
@@ -131,7 +131,12 @@ impl Engine for MemoryDisk {
         Ok(self.content().entries.range(keys).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn bounds(&self, step: &'static str, prefix: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreFault> {
+    fn each(&self, _: &'static str, entry: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault> {
+        let _ = self.content().entries.iter().all(|(key, value)| entry(key, value));
+        Ok(())
+    }
+
+    fn bounds(&self, step: &'static str, prefix: &[u8]) -> Result<Option<Bounds>, StoreFault> {
         let entries = self.scan(step, prefix)?;
         Ok(entries.first().zip(entries.last()).map(|(first, last)| (first.0.clone(), last.0.clone())))
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::StoreFault;
 
-pub(super) struct Store {
+pub(crate) struct Store {
     engine: Box<dyn Engine>,
     /// How many chunks follow the first entry, for the few values that have any.
     chunked: HashMap<Vec<u8>, u8>,
@@ -48,13 +48,13 @@ impl Store {
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
         let entry = self.engine.get("read a record", key)?;
-        entry.map(|entry| self.join(key, entry)).transpose()
+        entry.map(|entry| self.join(key, &entry)).transpose()
     }
 
     /// All values under a prefix, in key order.
     pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreFault> {
         let entries = self.engine.scan("read a table", prefix)?;
-        entries.into_iter().map(|(key, entry)| self.join(&key, entry).map(|value| (key, value))).collect()
+        entries.into_iter().map(|(key, entry)| self.join(&key, &entry).map(|value| (key, value))).collect()
     }
 
     /// The events from `first` to `last`, both included; each of them must be there.
@@ -65,7 +65,7 @@ impl Store {
             if layout::event_cursor(&key) != Some(expected) {
                 return Err(StoreFault::Inconsistent { detail: format!("event {expected} is missing") });
             }
-            events.push((expected, self.join(&key, entry)?));
+            events.push((expected, self.join(&key, &entry)?));
         }
         match events.len() as u64 == last + 1 - first {
             true => Ok(events),
@@ -79,11 +79,21 @@ impl Store {
         Ok(bounds.and_then(|(first, last)| layout::event_cursor(&first).zip(layout::event_cursor(&last))))
     }
 
+    /// Every entry as it lies in the tree, in order of keys; ends at the first that `entry` refuses.
+    pub fn each<E>(&self, mut entry: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<Result<(), E>, StoreFault> {
+        let mut result = Ok(());
+        self.engine.each("read all", &mut |key, value| {
+            result = entry(key, value);
+            result.is_ok()
+        })?;
+        Ok(result)
+    }
+
     /// Adds a value to the batch, and the removal of chunks that its predecessor had and it does not need.
     pub fn stage_put(&mut self, batch: &mut Staged, key: Vec<u8>, value: &[u8]) {
         let (entry, chunks) = layout::split(value);
         let before = self.chunked.get(&key).copied().unwrap_or(0);
-        let count = entry[0];
+        let count = u8::try_from(chunks.len()).unwrap_or(u8::MAX);
         for (number, chunk) in (1..=count).zip(&chunks) {
             batch.insert(layout::chunk_key(&key, number), *chunk);
         }
@@ -122,20 +132,23 @@ impl Store {
     }
 
     /// The value of a first entry and its chunks.
-    fn join(&self, key: &[u8], mut entry: Vec<u8>) -> Result<Vec<u8>, StoreFault> {
-        let Some(count) = entry.first().copied() else {
+    fn join(&self, key: &[u8], entry: &[u8]) -> Result<Vec<u8>, StoreFault> {
+        let Some(first) = layout::First::of(entry) else {
             return Err(StoreFault::Inconsistent { detail: format!("the entry {} is empty", key.escape_ascii()) });
         };
-        entry.remove(0);
-        for number in 1..=count {
+        let mut value = first.bytes.to_vec();
+        for number in 1..=first.chunks {
             match self.engine.get("read a chunk", &layout::chunk_key(key, number))? {
-                Some(chunk) => entry.extend_from_slice(&chunk),
+                Some(chunk) => value.extend_from_slice(&chunk),
                 None => {
                     let detail = format!("chunk {number} of {} is missing", key.escape_ascii());
                     return Err(StoreFault::Inconsistent { detail });
                 }
             }
         }
-        Ok(entry)
+        if !first.fits(&value) {
+            return Err(StoreFault::Inconsistent { detail: format!("the parts of {} do not fit together", key.escape_ascii()) });
+        }
+        Ok(value)
     }
 }
