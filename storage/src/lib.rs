@@ -6,6 +6,8 @@
 //! answer "busy" to a user) and starts no task on anybody's runtime (but for a simulation's).
 
 pub mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod schema;
 #[cfg(feature = "simulation")]
 pub mod simulation;
