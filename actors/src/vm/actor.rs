@@ -20,6 +20,7 @@ use domain::{
     OperationId, VmId,
     capacity::Share,
     event::Kind,
+    mutant::{self, Mutant},
     vm::{self, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -263,6 +264,11 @@ async fn drive(state: &mut State, myself: &ActorRef<VmMsg>, input: Input) -> Res
     let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = vm::step(&record, input, now()) else { return Ok(()) };
     let shared = Arc::clone(&state.shared);
+    if mutant::on(Mutant::PerformsBeforeTheCommit)
+        && let Some(next) = &step.next
+    {
+        perform(state, myself, &Arc::new(next.clone()), step.effects.clone());
+    }
     let _turn = shared.unasked.acquire().await?;
     let (next, effects) = commit(state, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
     let shown = next.unwrap_or(record);
@@ -376,7 +382,7 @@ fn reserve(state: &State, next: &Vm) -> Result<(), CommandError> {
 
 /// What a loaded record uses already is entered, whatever the capacity says.
 fn hold_capacity(state: &State, record: &Vm) {
-    if record.state.holds_capacity() {
+    if record.state.holds_capacity() && !mutant::on(Mutant::ForgetsCapacity) {
         state.shared.ledger().hold(state.id, share(record));
     }
 }

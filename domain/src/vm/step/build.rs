@@ -3,6 +3,7 @@
 use crate::{
     Generation, Timestamp,
     event::{Datum, Draft as EventDraft},
+    mutant::{self, Mutant},
     operation::{Change as OperationChange, Input as OperationInput, OperationError, OperationKind},
     vm::{
         effect::{Effect, Step},
@@ -112,7 +113,7 @@ impl Next {
     }
 
     pub fn succeed(&mut self) {
-        if let Some(in_flight) = self.vm.operation.take() {
+        if let Some(in_flight) = self.vm.operation.take().filter(|_| !mutant::on(Mutant::ForgetsTheOperation)) {
             self.operations.push(OperationChange::Apply { id: in_flight.id, input: OperationInput::Succeed });
         }
     }
