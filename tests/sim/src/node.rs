@@ -67,7 +67,8 @@ impl Ambient for Own {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         // Far more often than other faults: only one in many comes at a moment when it could do harm.
         let comes = self.machine.faults.inject(&mut chance, 5 * self.trouble);
-        let after = chance.delay_ms() + 1;
+        // So late that something else of the kind may be under way by then.
+        let after = if chance.hits(300) { chance.delay_ms() + 1 } else { chance.between(500, 8_000) };
         comes.then(|| Duration::from_millis(after))
     }
 }

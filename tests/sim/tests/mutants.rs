@@ -7,8 +7,8 @@ use sim::{
 };
 use std::collections::BTreeMap;
 
-/// Each was found within the first 60 of these; ten times as many is no accident any more.
-const MOST: u64 = 600;
+/// Eleven are found within the first 20 of these, old answers in one of 155: ten times as many is no accident any more.
+const MOST: u64 = 1_500;
 
 #[test]
 fn each_mistake_is_found() {
