@@ -4,6 +4,7 @@ use domain::{
     Generation,
     capacity::Full,
     event::Kind,
+    operation::NotCancellable,
     vm::{actions, spec::SpecProblem},
 };
 
@@ -15,6 +16,8 @@ pub enum CommandError {
     Image(domain::image::Refused),
     #[error(transparent)]
     Host(domain::host::Refused),
+    #[error(transparent)]
+    NotCancellable(NotCancellable),
     #[error("there is no {} {reference}", kind.as_str())]
     NotFound { kind: Kind, reference: String },
     #[error("there is a {} named {name} already", kind.as_str())]

@@ -26,6 +26,6 @@ pub mod vm;
 
 pub use commit::decode_event;
 pub use error::{CommandError, StartError};
-pub use node::{Accepted, ActorInfo, ImageCommand, NewImage, NewVm, Node, Parts, Ports, Who};
+pub use node::{Accepted, ActorInfo, IfMatch, ImageCommand, NewImage, NewVm, Node, Parts, Ports, Who};
 pub use shared::HostProbe;
 pub use view::View;

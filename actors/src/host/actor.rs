@@ -84,11 +84,7 @@ impl Actor for HostActor {
 
 async fn command(state: &mut State, myself: &ActorRef<HostMsg>, command: Command, who: &Who) -> Result<Arc<Host>, CommandError> {
     let record = state.record.clone().ok_or(CommandError::Restarting)?;
-    if let Some(expected) = who.if_match
-        && expected != record.generation
-    {
-        return Err(CommandError::Stale { current: record.generation });
-    }
+    who.check(record.generation)?;
     let ticket = Ticket { actor: who.actor.clone() };
     let step = host::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Host)?;
     commit(state, myself, step, Some(who)).await

@@ -2,7 +2,7 @@
 
 use super::supervisor::ImagesMsg;
 use crate::{
-    commit::{Commit, Subject},
+    commit::{Asked, Commit, Subject},
     error::{CommandError, chain},
     node::{Accepted, Who},
     operation::OperationsRef,
@@ -12,12 +12,20 @@ use domain::{
     Attempt, ImageId, OperationId,
     event::{Datum, Kind},
     image::{self, Command, Draft, Effect, Finished, Image, Input, Step, Ticket},
+    operation::Amount,
 };
+use host::image::{Copied, Copying};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster_derive::RactorMessage;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use storage::schema;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+
+/// Progress is telemetry, but it is written: not more often than people look, and only when a percentage has changed.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) struct ImageActor;
 
@@ -27,6 +35,7 @@ type Reply = RpcReplyPort<Result<Accepted<Arc<Image>>, CommandError>>;
 pub(super) enum ImageMsg {
     Create { draft: Box<Draft>, who: Who, reply_to: Reply },
     Command { command: Command, who: Who, reply_to: Reply },
+    Progressed { attempt: Attempt, amount: Amount },
     Done { attempt: Attempt, result: Finished },
 }
 
@@ -41,6 +50,8 @@ pub(super) struct Args {
 pub(super) struct State {
     args: Args,
     tasks: JoinSet<()>,
+    /// The import under way. Aborted it gives up, and leaves nothing.
+    import: Option<AbortHandle>,
 }
 
 impl Actor for ImageActor {
@@ -49,7 +60,7 @@ impl Actor for ImageActor {
     type Arguments = Args;
 
     async fn pre_start(&self, _: ActorRef<ImageMsg>, args: Args) -> Result<State, ActorProcessingErr> {
-        Ok(State { args, tasks: JoinSet::new() })
+        Ok(State { args, tasks: JoinSet::new(), import: None })
     }
 
     async fn post_start(&self, myself: ActorRef<ImageMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -61,7 +72,8 @@ impl Actor for ImageActor {
             ImageMsg::Create { draft, who, reply_to } => {
                 let operation = OperationId::from_bits(new_id());
                 let step = image::create(*draft, Ticket { operation, actor: who.actor.clone() }, now());
-                let answer = accept(state, &myself, step, &who, Some(operation)).await;
+                let asked = Asked { who: &who, kind: Kind::Image, id: state.args.id.to_string(), operation: Some(operation) };
+                let answer = accept(state, &myself, step, asked).await;
                 let failed = answer.is_err();
                 let _ = reply_to.send(answer);
                 if failed {
@@ -81,6 +93,7 @@ impl Actor for ImageActor {
                 }
                 let _ = reply_to.send(answer);
             }
+            ImageMsg::Progressed { attempt, amount } => drive(state, &myself, Input::Progressed { attempt, amount }).await?,
             ImageMsg::Done { attempt, result } => {
                 while state.tasks.try_join_next().is_some() {}
                 drive(state, &myself, Input::Finished { attempt, result }).await?;
@@ -100,11 +113,16 @@ async fn command(
     who: &Who,
 ) -> Result<Accepted<Arc<Image>>, CommandError> {
     let record = state.args.record.clone().ok_or(CommandError::Restarting)?;
-    if let Some(expected) = who.if_match
-        && expected != record.generation
-    {
-        return Err(CommandError::Stale { current: record.generation });
+    if let Command::Cancel { operation } = command {
+        if let Some(shown) = state.args.shared.view.operation(operation) {
+            who.check(shown.generation)?;
+        }
+        let ticket = Ticket { operation, actor: who.actor.clone() };
+        let step = image::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Image)?;
+        let asked = Asked { who, kind: Kind::Operation, id: operation.to_string(), operation: Some(operation) };
+        return accept(state, myself, step, asked).await;
     }
+    who.check(record.generation)?;
     let operation = matches!(command, Command::Delete { .. }).then(|| OperationId::from_bits(new_id()));
     let ticket = Ticket { operation: operation.unwrap_or(OperationId::from_bits(0)), actor: who.actor.clone() };
     let mut step = image::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Image)?;
@@ -113,18 +131,18 @@ async fn command(
             event.operation = None;
         }
     }
-    accept(state, myself, step, who, operation).await
+    let asked = Asked { who, kind: Kind::Image, id: state.args.id.to_string(), operation };
+    accept(state, myself, step, asked).await
 }
 
 async fn accept(
     state: &mut State,
     myself: &ActorRef<ImageMsg>,
     step: Step,
-    who: &Who,
-    operation: Option<OperationId>,
+    asked: Asked<'_>,
 ) -> Result<Accepted<Arc<Image>>, CommandError> {
-    let before = state.args.record.clone();
-    let effects = commit(state, step, Some((who, operation))).await?;
+    let (before, operation) = (state.args.record.clone(), asked.operation);
+    let effects = commit(state, step, Some(asked)).await?;
     let resource = state.args.record.clone().or(before).ok_or(CommandError::Restarting)?;
     perform(state, myself, &resource, effects);
     Ok(Accepted { resource, operation })
@@ -139,10 +157,11 @@ async fn drive(state: &mut State, myself: &ActorRef<ImageMsg>, input: Input) -> 
     Ok(())
 }
 
-async fn commit(state: &mut State, step: Step, asked: Option<(&Who, Option<OperationId>)>) -> Result<Vec<Effect>, CommandError> {
+async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Result<Vec<Effect>, CommandError> {
     let before = state.args.record.clone();
     let next = step.next.map(Arc::new);
-    if before == next && step.events.is_empty() && asked.is_none() {
+    let changed = before != next;
+    if !changed && step.events.is_empty() && step.operations.is_empty() && asked.is_none() {
         return Ok(step.effects);
     }
     let id = state.args.id;
@@ -158,6 +177,8 @@ async fn commit(state: &mut State, step: Step, asked: Option<(&Who, Option<Opera
     let operations = state.args.operations.clone();
     let mut commit = Commit::new();
     match &next {
+        // Only its operation has moved.
+        Some(_) if !changed => {}
         Some(next) => commit.put(schema::IMAGES, id.to_string(), next.as_ref())?,
         None => commit.delete(schema::IMAGES, id.to_string()),
     }
@@ -167,8 +188,8 @@ async fn commit(state: &mut State, step: Step, asked: Option<(&Who, Option<Opera
     }
     commit.events(&whose, events)?;
     commit.operations(&shared, &whose, step.operations)?;
-    if let Some((who, operation)) = asked {
-        commit.answer(who, Kind::Image, id.to_string(), operation)?;
+    if let Some(asked) = asked {
+        commit.answer(asked.who, asked.kind, asked.id, asked.operation)?;
     }
     let show = || {
         match &next {
@@ -187,18 +208,58 @@ async fn commit(state: &mut State, step: Step, asked: Option<(&Who, Option<Opera
 fn perform(state: &mut State, myself: &ActorRef<ImageMsg>, record: &Arc<Image>, effects: Vec<Effect>) {
     for effect in effects {
         let (myself, shared, record) = (myself.clone(), Arc::clone(&state.args.shared), Arc::clone(record));
-        state.tasks.spawn(async move {
-            let result = match effect {
-                Effect::Import(spec) => match shared.images.import(record.id, &spec).await {
-                    Ok(files) => Finished::Imported(files),
-                    Err(error) => Finished::ImportFailed { code: error.code().to_owned(), detail: chain(&error) },
-                },
-                Effect::Remove => match shared.images.remove(record.id).await {
-                    Ok(()) => Finished::Removed,
-                    Err(error) => Finished::RemoveFailed { detail: chain(&error) },
-                },
-            };
-            let _ = myself.cast(ImageMsg::Done { attempt: record.attempt, result });
-        });
+        if let Some(import) = state.import.take() {
+            import.abort();
+        }
+        match effect {
+            Effect::Import(spec) => {
+                let copying: Arc<Copying> = Arc::default();
+                let import = state.tasks.spawn(async move {
+                    let attempt = record.attempt;
+                    let result = tokio::select! {
+                        biased;
+                        result = shared.images.import(record.id, &spec, &copying) => result,
+                        () = tell(&myself, attempt, copying.watch()) => return,
+                    };
+                    let result = match result {
+                        Ok(files) => Finished::Imported(files),
+                        Err(error) => Finished::ImportFailed { code: error.code().to_owned(), detail: chain(&error) },
+                    };
+                    let _ = myself.cast(ImageMsg::Done { attempt, result });
+                });
+                state.import = Some(import);
+            }
+            Effect::Remove => {
+                state.tasks.spawn(async move {
+                    let result = match shared.images.remove(record.id).await {
+                        Ok(()) => Finished::Removed,
+                        Err(error) => Finished::RemoveFailed { detail: chain(&error) },
+                    };
+                    let _ = myself.cast(ImageMsg::Done { attempt: record.attempt, result });
+                });
+            }
+        }
+    }
+}
+
+/// Tells the actor how far the import is, until the actor is gone.
+async fn tell(myself: &ActorRef<ImageMsg>, attempt: Attempt, mut copied: watch::Receiver<Copied>) {
+    let mut told = 0;
+    loop {
+        if copied.changed().await.is_err() {
+            // Nobody copies any more; the result is on its way.
+            return std::future::pending().await;
+        }
+        let Copied { done_bytes, total_bytes } = *copied.borrow_and_update();
+        let percent = u128::from(done_bytes) * 100 / u128::from(total_bytes.max(1));
+        if percent == told {
+            continue;
+        }
+        told = percent;
+        let amount = Amount { done_bytes: done_bytes.min(total_bytes), total_bytes };
+        if myself.cast(ImageMsg::Progressed { attempt, amount }).is_err() {
+            return;
+        }
+        tokio::time::sleep(TELL_EVERY).await;
     }
 }

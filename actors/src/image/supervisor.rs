@@ -191,6 +191,7 @@ fn command(
     };
     let Some(actor) = state.actors.get(&id) else { return Err((CommandError::Restarting, reply_to)) };
     let command = match command {
+        ImageCommand::Cancel { operation } => Command::Cancel { operation },
         ImageCommand::Delete => Command::Delete { users: state.shared.image_use().close(id) },
         ImageCommand::Update { name, labels, default, description } => {
             if let Some(name) = &name {

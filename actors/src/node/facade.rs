@@ -19,7 +19,7 @@ use domain::{
     event::Kind,
     host::Host,
     image::Image,
-    operation::Operation,
+    operation::{NotCancellable, Operation},
     vm::{self, Command, StopMode, Vm},
 };
 use host::{
@@ -187,6 +187,48 @@ impl Node {
     pub async fn command_host(&self, id: HostId, command: domain::host::Command, who: Who) -> Result<Arc<Host>, CommandError> {
         let hosts = self.slots.hosts.get().ok_or(CommandError::Restarting)?;
         ask(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
+    }
+
+    /// Turns the operation back. It ends as cancelled when what it did is undone; until then it goes on.
+    pub async fn cancel(&self, id: OperationId, who: Who) -> Result<Accepted<Arc<Operation>>, CommandError> {
+        let known = self.shared.view.operation(id).ok_or_else(|| not_found(Kind::Operation, id.to_string()))?;
+        let ended = || CommandError::NotCancellable(NotCancellable::Ended);
+        if known.status.is_final() {
+            return Err(ended());
+        }
+        match known.target.kind {
+            Kind::Vm => {
+                let vm = known.target.id.parse().map_err(|_| ended())?;
+                self.command_vm(vm, Command::Cancel { operation: id }, who).await.map(|_| ())
+            }
+            Kind::Image => {
+                let image = known.target.id.parse().map_err(|_| ended())?;
+                self.command_image(image, ImageCommand::Cancel { operation: id }, who).await.map(|_| ())
+            }
+            // Nothing of these takes longer than a request.
+            Kind::Host | Kind::Operation => Err(ended()),
+        }
+        // Its target went with its end.
+        .map_err(|error| if matches!(error, CommandError::NotFound { .. }) { ended() } else { error })?;
+        Ok(Accepted { resource: self.shared.view.operation(id).unwrap_or(known), operation: Some(id) })
+    }
+
+    /// Whether the operation may be cancelled now, and why not.
+    pub fn cancellable(&self, operation: &Operation) -> Result<(), NotCancellable> {
+        let target = &operation.target.id;
+        let view = &self.shared.view;
+        match operation.target.kind {
+            _ if operation.status.is_final() => Err(NotCancellable::Ended),
+            Kind::Vm => match target.parse().ok().and_then(|id| view.vm(id)) {
+                Some(row) => vm::cancel::admit(&row.record, operation.id),
+                None => Err(NotCancellable::Ended),
+            },
+            Kind::Image => match target.parse().ok().and_then(|id| view.image(id)) {
+                Some(image) => domain::image::cancellable(&image, operation.id),
+                None => Err(NotCancellable::Ended),
+            },
+            Kind::Host | Kind::Operation => Err(NotCancellable::Ended),
+        }
     }
 
     /// The operation when it ended, or as it is when the time is up.

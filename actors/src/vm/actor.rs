@@ -6,7 +6,7 @@ use super::{
     perform::{Outcome, Performer},
 };
 use crate::{
-    commit::{Commit, Subject},
+    commit::{Asked, Commit, Subject},
     error::{CommandError, chain},
     node::{Accepted, Who},
     operation::OperationsRef,
@@ -18,7 +18,7 @@ use domain::{
     OperationId, VmId,
     capacity::Share,
     event::Kind,
-    vm::{self, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
+    vm::{self, Agent, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{sync::Arc, time::Duration};
@@ -113,7 +113,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
     let _busy = state.progress.enter();
     match message {
         VmMsg::Create { draft, who, operation, reply_to } => {
-            let ticket = Ticket { operation, actor: who.actor.clone() };
+            let ticket = ticket(state, operation, &who);
             let answer = create(state, &myself, vm::create(*draft, ticket, now()), &who, operation).await;
             let failed = answer.is_err();
             let _ = reply_to.send(answer);
@@ -194,7 +194,8 @@ async fn create(
     if let Some(next) = &step.next {
         reserve(state, next)?;
     }
-    let committed = commit(state, step, Some((who, Some(operation)))).await;
+    let asked = Asked { who, kind: Kind::Vm, id: state.id.to_string(), operation: Some(operation) };
+    let committed = commit(state, step, Some(asked)).await;
     match committed {
         Ok((Some(record), effects)) => {
             perform(state, myself, &record, effects);
@@ -215,22 +216,23 @@ async fn command(
     who: &Who,
 ) -> Result<Accepted<Arc<Vm>>, CommandError> {
     let record = state.record.clone().ok_or(CommandError::Restarting)?;
-    if let Some(expected) = who.if_match
-        && expected != record.generation
-    {
-        return Err(CommandError::Stale { current: record.generation });
+    if let Command::Cancel { operation } = command {
+        return cancel(state, myself, record, operation, who).await;
     }
+    who.check(record.generation)?;
     // An update is done with its commit; everything else goes on after it.
     let operation = (!matches!(command, Command::Update(_))).then(|| OperationId::from_bits(new_id()));
-    let ticket = Ticket { operation: operation.unwrap_or(OperationId::from_bits(0)), actor: who.actor.clone() };
+    let ticket = ticket(state, operation.unwrap_or(OperationId::from_bits(0)), who);
     let step = vm::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Vm)?;
+    // What is only being ended (the deletion of a VM that does not run) needs no room.
     if let Some(next) = &step.next
-        && next.state.holds_capacity()
+        && matches!(next.state, VmState::Starting(_))
         && !record.state.holds_capacity()
     {
         reserve(state, next)?;
     }
-    match commit(state, step, Some((who, operation))).await {
+    let asked = Asked { who, kind: Kind::Vm, id: state.id.to_string(), operation };
+    match commit(state, step, Some(asked)).await {
         Ok((next, effects)) => {
             let shown = next.clone().unwrap_or(record);
             perform(state, myself, &shown, effects);
@@ -243,6 +245,32 @@ async fn command(
             Err(error)
         }
     }
+}
+
+/// Turns back what is in flight. The condition is the operation's: that is what the asker has seen.
+async fn cancel(
+    state: &mut State,
+    myself: &ActorRef<VmMsg>,
+    record: Arc<Vm>,
+    operation: OperationId,
+    who: &Who,
+) -> Result<Accepted<Arc<Vm>>, CommandError> {
+    if let Some(shown) = state.shared.view.operation(operation) {
+        who.check(shown.generation)?;
+    }
+    let ticket = ticket(state, operation, who);
+    let input = Input::Command { command: Command::Cancel { operation }, ticket };
+    let step = vm::step(&record, input, now()).map_err(CommandError::Vm)?;
+    let asked = Asked { who, kind: Kind::Operation, id: operation.to_string(), operation: Some(operation) };
+    let (next, effects) = commit(state, step, Some(asked)).await?;
+    let shown = next.unwrap_or(record);
+    perform(state, myself, &shown, effects);
+    Ok(Accepted { resource: shown, operation: Some(operation) })
+}
+
+fn ticket(state: &State, operation: OperationId, who: &Who) -> Ticket {
+    let agent = if state.guest.session().is_some() { Agent::Connected } else { Agent::Away };
+    Ticket { operation, actor: who.actor.clone(), agent }
 }
 
 /// An input that nobody waits for. An error ends the actor: it is loaded again and finds out what is true.
@@ -258,11 +286,7 @@ async fn drive(state: &mut State, myself: &ActorRef<VmMsg>, input: Input) -> Res
 }
 
 /// Makes the step durable and shows it. What did not change is not written.
-async fn commit(
-    state: &mut State,
-    step: Step,
-    asked: Option<(&Who, Option<OperationId>)>,
-) -> Result<(Option<Arc<Vm>>, Vec<Effect>), CommandError> {
+async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Result<(Option<Arc<Vm>>, Vec<Effect>), CommandError> {
     let before = state.record.clone();
     let changed = match (&before, &step.next) {
         (Some(before), Some(next)) => **before != *next,
@@ -287,8 +311,8 @@ async fn commit(
     }
     commit.events(&whose, step.events)?;
     commit.operations(&state.shared, &whose, step.operations)?;
-    if let Some((who, operation)) = asked {
-        commit.answer(who, Kind::Vm, state.id.to_string(), operation)?;
+    if let Some(asked) = asked {
+        commit.answer(asked.who, asked.kind, asked.id, asked.operation)?;
     }
     let shared = Arc::clone(&state.shared);
     let operations = state.operations.clone();
@@ -334,8 +358,6 @@ fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effect
             Effect::StartTimer { timer, after_ms } => start_timer(myself, record, timer, after_ms),
             Effect::Watch(machine) => state.performer.watch(myself, &state.shared, state.id, machine),
             Effect::AwaitGuest(machine) => state.performer.await_guest(myself, &state.shared, state.id, machine),
-            // Its agent is asked when it says hello, which the step knows; the deadline runs in any case.
-            Effect::AskShutdown { .. } if state.guest.session().is_none() => {}
             effect => state.performer.queue(Arc::clone(record), effect, state.guest.session()),
         }
     }

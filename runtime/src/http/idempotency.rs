@@ -118,15 +118,12 @@ fn reused() -> Refusal {
         .hint("make a new key for each request; repeat a request with the key and the body that it had")
 }
 
-/// Outcomes that a repetition must get again. Malformed input refuses itself each time; what is transient may go well next time.
+/// Outcomes that a repetition must get again. Malformed input and a stale ETag refuse themselves each time (with the ETag of then); what is
+/// transient may go well next time.
 fn lasting(status: StatusCode) -> bool {
     matches!(
         status,
-        StatusCode::NOT_FOUND
-            | StatusCode::CONFLICT
-            | StatusCode::PRECONDITION_FAILED
-            | StatusCode::UNPROCESSABLE_ENTITY
-            | StatusCode::INSUFFICIENT_STORAGE
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::INSUFFICIENT_STORAGE
     )
 }
 

@@ -173,7 +173,7 @@ struct WaitParam {
 #[into_params(parameter_in = Header)]
 #[allow(dead_code)]
 struct IfMatchParam {
-    /// Only if this is the resource's ETag.
+    /// Only if one of these is the resource's ETag: `"7"`, `"7", "8"`, or `*`. Of a cancellation: the operation's.
     #[param(rename = "If-Match")]
     if_match: Option<String>,
 }

@@ -16,6 +16,8 @@ pub const RETRY_AFTER_S: u32 = 1;
 pub struct Refusal {
     problem: Box<Problem>,
     retry_after_s: Option<u32>,
+    /// The resource's generation, for who was refused because of another one.
+    etag: Option<u64>,
 }
 
 pub type Answer<T = Response> = Result<T, Refusal>;
@@ -30,7 +32,7 @@ impl Refusal {
             detail: detail.into(),
             ..Problem::default()
         };
-        Refusal { problem: Box::new(problem), retry_after_s: None }
+        Refusal { problem: Box::new(problem), retry_after_s: None, etag: None }
     }
 
     /// 400, naming the field (of the body, the query or the headers).
@@ -64,6 +66,11 @@ impl Refusal {
         self
     }
 
+    pub fn etag(mut self, generation: u64) -> Refusal {
+        self.etag = Some(generation);
+        self
+    }
+
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -74,7 +81,7 @@ impl Refusal {
 
     /// One that was told before, as it was then.
     pub fn again(problem: Problem) -> Refusal {
-        Refusal { problem: Box::new(problem), retry_after_s: None }
+        Refusal { problem: Box::new(problem), retry_after_s: None, etag: None }
     }
 }
 
@@ -97,6 +104,9 @@ impl IntoResponse for Refusal {
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(generation) = self.etag {
+            response.headers_mut().insert(header::ETAG, super::input::etag(generation));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hearth\""));

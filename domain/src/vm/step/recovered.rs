@@ -27,7 +27,7 @@ pub(super) fn recover(mut next: Next) -> Step {
         | State::Paused(machine)
         | State::Resuming(machine)
         | State::Snapshotting(machine)
-        | State::Stopping(Stopping { stage: StopStage::Asking(machine), .. }) => {
+        | State::Stopping(Stopping { stage: StopStage::Asking(machine) | StopStage::Waiting(machine), .. }) => {
             next.issue(Effect::Inspect(machine));
             next.done()
         }

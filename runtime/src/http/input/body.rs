@@ -1,13 +1,12 @@
 //! Bodies: collected within bounds of size and time, decoded strictly. Serde's message names the field; the path is kept beside it.
 
 use crate::http::{problem::Answer, problem::Refusal};
-use actors::idempotency::Idempotency;
+use actors::{IfMatch, idempotency::Idempotency};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
     http::{HeaderMap, Method, StatusCode, header},
 };
-use domain::Generation;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -23,7 +22,7 @@ const KEY_MAX: usize = 255;
 pub struct Submission {
     pub bytes: Bytes,
     pub idempotency: Option<Idempotency>,
-    pub if_match: Option<Generation>,
+    pub if_match: Option<IfMatch>,
     /// How long the client wants to wait for the operation's end.
     pub wait: Duration,
     query: Vec<(String, String)>,
@@ -78,6 +77,15 @@ impl Submission {
     pub fn no_body(&self) -> Answer<()> {
         self.no_query()?;
         if self.bytes.is_empty() { Ok(()) } else { document::<NoFields>(&self.bytes).map(|NoFields {}| ()) }
+    }
+
+    /// What is created has no ETag yet, so that no condition on one can hold.
+    pub fn creates(&self) -> Answer<()> {
+        if self.if_match.is_none() {
+            return Ok(());
+        }
+        Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "stale", "what is to be created has no ETag")
+            .hint("leave If-Match out; an Idempotency-Key makes repeating safe"))
     }
 
     /// The one flag that a DELETE may have.
