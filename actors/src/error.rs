@@ -46,6 +46,10 @@ pub enum CommandError {
     Timeout,
     #[error("the resource's actor is being restarted; the command may have been carried out")]
     Restarting,
+    #[error("the resource's actor was set aside because it kept failing: {reason}")]
+    SetAside { reason: String },
+    #[error("there is no actor {name}")]
+    NoActor { name: String },
     #[error("the guest can't be reached: {detail}")]
     GuestUnavailable { detail: String },
     #[error("{detail}")]

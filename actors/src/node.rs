@@ -7,10 +7,12 @@ mod facade;
 mod load;
 mod resolve;
 mod root;
+mod tree;
 
 use crate::{error::CommandError, idempotency::Idempotency};
 use domain::{Generation, Labels, Name, OperationId, image::ImageSpec, ipam::Subnet, vm::VmSpec};
-pub use facade::{ActorInfo, Node};
+pub use facade::Node;
+pub use tree::{ActorInfo, Doing, KindInfo, Tree, TreeQuery};
 pub(crate) use resolve::{place, resolve_boot};
 use storage::Journal;
 

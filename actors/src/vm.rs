@@ -14,5 +14,5 @@ pub(crate) mod messages;
 mod perform;
 pub(crate) mod supervisor;
 
-pub(crate) use messages::{VmMsg, VmsMsg};
+pub(crate) use messages::{VmMsg, VmRef, VmsMsg};
 pub(crate) use supervisor::Vms;

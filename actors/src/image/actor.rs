@@ -7,6 +7,7 @@ use crate::{
     node::{Accepted, Who},
     operation::OperationsRef,
     shared::{Shared, new_id, now},
+    supervise::{Address, Progress},
 };
 use domain::{
     Attempt, ImageId, OperationId,
@@ -27,6 +28,11 @@ use tokio::{
 /// Progress is telemetry, but it is written: not more often than people look, and only when a percentage has changed.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
+/// An import takes as long as it takes, but it moves: a hundredth of the largest images on the slowest disks that we know takes this long.
+const IMPORT_CHUNK_WITHIN: Duration = Duration::from_secs(60);
+/// Files are unlinked; before that an import may have to end.
+const REMOVE_WITHIN: Duration = Duration::from_secs(60);
+
 pub(super) struct ImageActor;
 
 type Reply = RpcReplyPort<Result<Accepted<Arc<Image>>, CommandError>>;
@@ -37,13 +43,30 @@ pub(super) enum ImageMsg {
     Command { command: Command, who: Who, reply_to: Reply },
     Progressed { attempt: Attempt, amount: Amount },
     Done { attempt: Attempt, result: Finished },
+    /// Panics on purpose: what supervision is for is tested with it.
+    #[cfg(any(test, feature = "faults"))]
+    Crash,
+}
+
+impl ImageMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            ImageMsg::Create { .. } => "create",
+            ImageMsg::Command { .. } => "command",
+            ImageMsg::Progressed { .. } => "progressed",
+            ImageMsg::Done { .. } => "done",
+            #[cfg(any(test, feature = "faults"))]
+            ImageMsg::Crash => "crash",
+        }
+    }
 }
 
 pub(super) struct Args {
     pub id: ImageId,
     pub shared: Arc<Shared>,
     pub operations: OperationsRef,
-    pub parent: ActorRef<ImagesMsg>,
+    pub parent: Address<ImagesMsg>,
+    pub progress: Arc<Progress>,
     pub record: Option<Arc<Image>>,
 }
 
@@ -60,14 +83,19 @@ impl Actor for ImageActor {
     type Arguments = Args;
 
     async fn pre_start(&self, _: ActorRef<ImageMsg>, args: Args) -> Result<State, ActorProcessingErr> {
+        args.shared.may_start(&args.id)?;
         Ok(State { args, tasks: JoinSet::new(), import: None })
     }
 
     async fn post_start(&self, myself: ActorRef<ImageMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.args.progress.enter("recovered");
+        let myself = Address::new(myself, Arc::clone(&state.args.progress));
         drive(state, &myself, Input::Recovered).await
     }
 
     async fn handle(&self, myself: ActorRef<ImageMsg>, message: ImageMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.args.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.args.progress));
         match message {
             ImageMsg::Create { draft, who, reply_to } => {
                 let operation = OperationId::from_bits(new_id());
@@ -78,7 +106,7 @@ impl Actor for ImageActor {
                 let _ = reply_to.send(answer);
                 if failed {
                     let _ = state.args.parent.cast(ImagesMsg::Gone { id: state.args.id });
-                    myself.stop(None);
+                    myself.stop();
                 }
             }
             ImageMsg::Command { command, who, reply_to } => {
@@ -93,12 +121,15 @@ impl Actor for ImageActor {
                 }
                 let _ = reply_to.send(answer);
             }
+            #[cfg(any(test, feature = "faults"))]
+            ImageMsg::Crash => panic!("told to"),
             ImageMsg::Progressed { attempt, amount } => drive(state, &myself, Input::Progressed { attempt, amount }).await?,
             ImageMsg::Done { attempt, result } => {
+                state.args.progress.performed();
                 while state.tasks.try_join_next().is_some() {}
                 drive(state, &myself, Input::Finished { attempt, result }).await?;
                 if state.args.record.is_none() {
-                    myself.stop(None);
+                    myself.stop();
                 }
             }
         }
@@ -108,7 +139,7 @@ impl Actor for ImageActor {
 
 async fn command(
     state: &mut State,
-    myself: &ActorRef<ImageMsg>,
+    myself: &Address<ImageMsg>,
     command: Command,
     who: &Who,
 ) -> Result<Accepted<Arc<Image>>, CommandError> {
@@ -137,7 +168,7 @@ async fn command(
 
 async fn accept(
     state: &mut State,
-    myself: &ActorRef<ImageMsg>,
+    myself: &Address<ImageMsg>,
     step: Step,
     asked: Asked<'_>,
 ) -> Result<Accepted<Arc<Image>>, CommandError> {
@@ -148,7 +179,7 @@ async fn accept(
     Ok(Accepted { resource, operation })
 }
 
-async fn drive(state: &mut State, myself: &ActorRef<ImageMsg>, input: Input) -> Result<(), ActorProcessingErr> {
+async fn drive(state: &mut State, myself: &Address<ImageMsg>, input: Input) -> Result<(), ActorProcessingErr> {
     let Some(record) = state.args.record.clone() else { return Ok(()) };
     let Ok(step) = image::step(&record, input, now()) else { return Ok(()) };
     let effects = commit(state, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
@@ -201,11 +232,12 @@ async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Resu
         }
         state.args.record = next.clone();
     };
+    let _waits = Arc::clone(&state.args.progress).waits_for("the journal");
     commit.write_with(&shared, &operations, show).await?;
     Ok(step.effects)
 }
 
-fn perform(state: &mut State, myself: &ActorRef<ImageMsg>, record: &Arc<Image>, effects: Vec<Effect>) {
+fn perform(state: &mut State, myself: &Address<ImageMsg>, record: &Arc<Image>, effects: Vec<Effect>) {
     for effect in effects {
         let (myself, shared, record) = (myself.clone(), Arc::clone(&state.args.shared), Arc::clone(record));
         if let Some(import) = state.import.take() {
@@ -214,6 +246,7 @@ fn perform(state: &mut State, myself: &ActorRef<ImageMsg>, record: &Arc<Image>, 
         match effect {
             Effect::Import(spec) => {
                 let copying: Arc<Copying> = Arc::default();
+                myself.progress().performs("import", IMPORT_CHUNK_WITHIN);
                 let import = state.tasks.spawn(async move {
                     let attempt = record.attempt;
                     let result = tokio::select! {
@@ -230,6 +263,7 @@ fn perform(state: &mut State, myself: &ActorRef<ImageMsg>, record: &Arc<Image>, 
                 state.import = Some(import);
             }
             Effect::Remove => {
+                myself.progress().performs("remove", REMOVE_WITHIN);
                 state.tasks.spawn(async move {
                     let result = match shared.images.remove(record.id).await {
                         Ok(()) => Finished::Removed,
@@ -243,7 +277,7 @@ fn perform(state: &mut State, myself: &ActorRef<ImageMsg>, record: &Arc<Image>, 
 }
 
 /// Tells the actor how far the import is, until the actor is gone.
-async fn tell(myself: &ActorRef<ImageMsg>, attempt: Attempt, mut copied: watch::Receiver<Copied>) {
+async fn tell(myself: &Address<ImageMsg>, attempt: Attempt, mut copied: watch::Receiver<Copied>) {
     let mut told = 0;
     loop {
         if copied.changed().await.is_err() {
@@ -256,6 +290,8 @@ async fn tell(myself: &ActorRef<ImageMsg>, attempt: Attempt, mut copied: watch::
             continue;
         }
         told = percent;
+        // It moves: its deadline begins anew.
+        myself.progress().performs("import", IMPORT_CHUNK_WITHIN);
         let amount = Amount { done_bytes: done_bytes.min(total_bytes), total_bytes };
         if myself.cast(ImageMsg::Progressed { attempt, amount }).is_err() {
             return;

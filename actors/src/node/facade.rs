@@ -11,8 +11,9 @@ use crate::{
     image::ImagesMsg,
     operation::OperationsMsg,
     shared::{Shared, new_id},
+    supervise::{Address, Progress},
     view::{Page, View},
-    vm::{VmMsg, VmsMsg, supervisor::tap_of},
+    vm::{VmMsg, VmRef, VmsMsg, supervisor::tap_of},
 };
 use domain::{
     HostId, ImageId, Name, OperationId, VmId,
@@ -26,7 +27,7 @@ use host::{
     guest::GuestSession,
     vmm::{Console, Usage},
 };
-use ractor::{Actor, ActorRef, rpc::CallResult};
+use ractor::{Actor, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
 use storage::{Journal, schema};
 use tokio::sync::watch;
@@ -37,20 +38,10 @@ const ROOT_DEADLINE: Duration = Duration::from_secs(15);
 /// A cheap handle; clones are the same node.
 #[derive(Clone)]
 pub struct Node {
-    shared: Arc<Shared>,
-    slots: Slots,
-    root: ActorRef<RootMsg>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) slots: Slots,
+    pub(super) root: Address<RootMsg>,
     fatal: watch::Receiver<Option<String>>,
-}
-
-/// One live actor, for people who look after a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActorInfo {
-    pub name: String,
-    pub parent: Option<String>,
-    pub state: &'static str,
-    pub restarts: u32,
-    pub last_error: Option<String>,
 }
 
 impl Node {
@@ -75,18 +66,26 @@ impl Node {
         }
         let slots = Slots::default();
         let records = load::table::<Operation>(&shared.journal, schema::OPERATIONS)?;
-        let ended = load::operations(&shared, &slots.operations, records).await?;
+        load::operations(&shared, &slots.operations, records).await?;
         let (fatal, failed) = watch::channel(None);
-        let args = Args { shared: Arc::clone(&shared), slots: slots.clone(), subnet: parts.subnet, host_name, ended, fatal };
+        let progress: Arc<Progress> = Arc::default();
+        let args = Args {
+            shared: Arc::clone(&shared),
+            slots: slots.clone(),
+            subnet: parts.subnet,
+            host_name,
+            progress: Arc::clone(&progress),
+            fatal,
+        };
         let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| StartError::Spawn(error.to_string()))?;
-        Ok(Node { shared, slots, root, fatal: failed })
+        Ok(Node { shared, slots, root: Address::new(root, progress), fatal: failed })
     }
 
     /// Stops the actors and closes the journal. Guests go on.
     pub async fn stop(&self) {
-        if let Err(error) = self.root.stop_and_wait(None, Some(ROOT_DEADLINE)).await {
+        if let Err(error) = self.root.actor().stop_and_wait(None, Some(ROOT_DEADLINE)).await {
             tracing::warn!(%error, "the actors did not stop in time");
-            self.root.kill();
+            self.root.actor().kill();
         }
         self.shared.journal.close().await;
     }
@@ -150,7 +149,7 @@ impl Node {
         if let Some(name) = held.clone() {
             ask(&vms, |reply_to| VmsMsg::HoldName { id, name, reply_to }).await?;
         }
-        let actor = self.vm_actor(id)?;
+        let actor = self.vm_actor_again(id).await?;
         let answer = ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await;
         if held.is_some() {
             let _ = vms.cast(VmsMsg::NameSettled { id });
@@ -238,7 +237,7 @@ impl Node {
             return Some(known);
         }
         let operations = self.slots.operations.get()?;
-        match operations.call(|reply_to| OperationsMsg::Wait { id, reply_to }, Some(at_most)).await {
+        match operations.call(|reply_to| OperationsMsg::Wait { id, reply_to }, at_most).await {
             Ok(CallResult::Success(ended)) => Some(ended),
             Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => self.shared.view.operation(id),
         }
@@ -293,28 +292,6 @@ impl Node {
         }
     }
 
-    /// The live actors: the root, the supervisors, the VMs' own.
-    pub async fn tree(&self) -> Vec<ActorInfo> {
-        let mut tree = vec![ActorInfo { name: "node".to_owned(), parent: None, state: "running", restarts: 0, last_error: None }];
-        if let Ok(CallResult::Success(supervisors)) =
-            self.root.call(|reply_to| RootMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
-        {
-            tree.extend(supervisors.into_iter().map(|child| {
-                info(format!("{:?}", child.key).to_ascii_lowercase(), "node", child.restarts, child.last_error, child.lives)
-            }));
-        }
-        if let Some(vms) = self.slots.vms.get()
-            && let Ok(CallResult::Success(children)) =
-                vms.call(|reply_to| VmsMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
-        {
-            let row = |child: crate::supervise::ChildInfo<VmId>| {
-                info(child.key.to_string(), "vms", child.restarts, child.last_error, child.lives)
-            };
-            tree.extend(children.into_iter().map(row));
-        }
-        tree
-    }
-
     /// Makes the VM's actor panic: what supervision is for is tested with it.
     #[cfg(any(test, feature = "faults"))]
     pub fn crash_vm_actor(&self, id: VmId) -> Result<(), CommandError> {
@@ -328,6 +305,23 @@ impl Node {
         self.vm_actor(id)?.cast(VmMsg::Hang { since }).map_err(|_| CommandError::Restarting)
     }
 
+    /// The actors of this name do not start any more, or do again.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn refuse_start(&self, name: &str, refused: bool) {
+        let mut unstartable = self.shared.unstartable.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if refused {
+            unstartable.insert(name.to_owned());
+        } else {
+            unstartable.remove(name);
+        }
+    }
+
+    /// Makes the image's actor panic.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn crash_image_actor(&self, id: ImageId) {
+        self.slots.images.tell(ImagesMsg::Crash { id });
+    }
+
     /// Makes the supervisor of all VMs panic.
     #[cfg(any(test, feature = "faults"))]
     pub fn crash_vms(&self) -> Result<(), CommandError> {
@@ -335,11 +329,20 @@ impl Node {
         vms.cast(VmsMsg::Crash).map_err(|_| CommandError::Restarting)
     }
 
-    fn vm_actor(&self, id: VmId) -> Result<ActorRef<VmMsg>, CommandError> {
+    fn vm_actor(&self, id: VmId) -> Result<VmRef, CommandError> {
         if self.shared.view.vm(id).is_none() {
             return Err(not_found(Kind::Vm, id.to_string()));
         }
         self.slots.directory.get(id).ok_or(CommandError::Restarting)
+    }
+
+    /// The same for a command: a VM that was set aside gets its actor back, since someone wants something of it.
+    async fn vm_actor_again(&self, id: VmId) -> Result<VmRef, CommandError> {
+        if self.slots.rosters.vms.quarantined(id).is_some() {
+            let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+            ask(&vms, |reply_to| VmsMsg::Restart { id, reply_to }).await?;
+        }
+        self.vm_actor(id)
     }
 }
 
@@ -349,11 +352,6 @@ fn not_found(kind: Kind, reference: String) -> CommandError {
 
 fn vmm_error(error: host::vmm::VmmError) -> CommandError {
     CommandError::Vmm { detail: chain(&error) }
-}
-
-fn info(name: String, parent: &str, restarts: u32, last_error: Option<String>, lives: bool) -> ActorInfo {
-    let state = if lives { "running" } else { "restarting" };
-    ActorInfo { name, parent: Some(parent.to_owned()), state, restarts, last_error }
 }
 
 /// What belongs to this hearth but to no record is removed, and said.

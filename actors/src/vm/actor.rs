@@ -2,7 +2,7 @@
 
 use super::{
     guest::GuestLink,
-    messages::{VmMsg, VmsMsg},
+    messages::{VmMsg, VmRef, VmsMsg},
     perform::{Outcome, Performer},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     node::{Accepted, Who},
     operation::OperationsRef,
     shared::{Shared, new_id, now},
-    supervise::Progress,
+    supervise::{Address, Progress},
     view::VmView,
 };
 use domain::{
@@ -30,7 +30,7 @@ pub(super) struct Args {
     pub id: VmId,
     pub shared: Arc<Shared>,
     pub operations: OperationsRef,
-    pub parent: ActorRef<VmsMsg>,
+    pub parent: Address<VmsMsg>,
     pub progress: Arc<Progress>,
     pub from: From,
 }
@@ -49,7 +49,7 @@ pub(super) struct State {
     pub id: VmId,
     pub shared: Arc<Shared>,
     operations: OperationsRef,
-    parent: ActorRef<VmsMsg>,
+    parent: Address<VmsMsg>,
     progress: Arc<Progress>,
     record: Option<Arc<Vm>>,
     reload: bool,
@@ -63,6 +63,7 @@ impl Actor for VmActor {
     type Arguments = Args;
 
     async fn pre_start(&self, _: ActorRef<VmMsg>, args: Args) -> Result<State, ActorProcessingErr> {
+        args.shared.may_start(&args.id)?;
         let (record, reload) = match args.from {
             From::Nothing => (None, false),
             From::Record(record) => (Some(record), false),
@@ -94,12 +95,13 @@ impl Actor for VmActor {
 }
 
 async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-    let _busy = state.progress.enter();
+    let _busy = state.progress.enter("load");
+    let myself = Address::new(myself, Arc::clone(&state.progress));
     if std::mem::take(&mut state.reload) {
         reload(state).await;
         if state.record.is_none() {
             let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
-            myself.stop(None);
+            myself.stop();
         }
     }
     if let Some(record) = state.record.clone() {
@@ -110,7 +112,8 @@ async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorPr
 }
 
 async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
-    let _busy = state.progress.enter();
+    let _busy = state.progress.enter(message.name());
+    let myself = Address::new(myself, Arc::clone(&state.progress));
     match message {
         VmMsg::Create { draft, who, operation, reply_to } => {
             let ticket = ticket(state, operation, &who);
@@ -119,7 +122,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             let _ = reply_to.send(answer);
             if failed {
                 let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
-                myself.stop(None);
+                myself.stop();
             }
         }
         VmMsg::Command { command, who, reply_to } => {
@@ -128,7 +131,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             let _ = reply_to.send(answer);
         }
         VmMsg::Done { attempt, outcome } => {
-            state.performer.ended(attempt);
+            state.performer.ended(attempt, &state.progress);
             let input = match outcome {
                 Outcome::Finished(result) => Input::Finished { attempt, result },
                 Outcome::Inspected { launch, found } => Input::Observed(Observed::Inspected { launch, found }),
@@ -156,7 +159,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
         }
     }
     if state.record.is_none() {
-        myself.stop(None);
+        myself.stop();
     }
     Ok(())
 }
@@ -164,7 +167,10 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
 /// The record as the journal has it, into the view with its operations. A journal that can't be read leaves what was answered for.
 async fn reload(state: &mut State) {
     let shared = Arc::clone(&state.shared);
-    shared.settled().await;
+    {
+        let _waits = state.progress.waits_for("the journal to settle");
+        shared.settled().await;
+    }
     let shown = shared.view.vm(state.id).map(|row| row.record);
     let stored = match shared.journal.get(schema::VMS, &state.id.to_string()) {
         Ok(stored) => stored.and_then(|bytes| envelope::decode::<Vm>(&bytes).ok()).map(Arc::new),
@@ -186,7 +192,7 @@ async fn reload(state: &mut State) {
 
 async fn create(
     state: &mut State,
-    myself: &ActorRef<VmMsg>,
+    myself: &VmRef,
     step: Step,
     who: &Who,
     operation: OperationId,
@@ -211,7 +217,7 @@ async fn create(
 
 async fn command(
     state: &mut State,
-    myself: &ActorRef<VmMsg>,
+    myself: &VmRef,
     command: Command,
     who: &Who,
 ) -> Result<Accepted<Arc<Vm>>, CommandError> {
@@ -250,7 +256,7 @@ async fn command(
 /// Turns back what is in flight. The condition is the operation's: that is what the asker has seen.
 async fn cancel(
     state: &mut State,
-    myself: &ActorRef<VmMsg>,
+    myself: &VmRef,
     record: Arc<Vm>,
     operation: OperationId,
     who: &Who,
@@ -274,11 +280,14 @@ fn ticket(state: &State, operation: OperationId, who: &Who) -> Ticket {
 }
 
 /// An input that nobody waits for. An error ends the actor: it is loaded again and finds out what is true.
-async fn drive(state: &mut State, myself: &ActorRef<VmMsg>, input: Input) -> Result<(), ActorProcessingErr> {
+async fn drive(state: &mut State, myself: &VmRef, input: Input) -> Result<(), ActorProcessingErr> {
     let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = vm::step(&record, input, now()) else { return Ok(()) };
     let shared = Arc::clone(&state.shared);
-    let _turn = shared.unasked.acquire().await?;
+    let _turn = {
+        let _waits = state.progress.waits_for("its turn to commit");
+        shared.unasked.acquire().await?
+    };
     let (next, effects) = commit(state, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
     let shown = next.unwrap_or(record);
     perform(state, myself, &shown, effects);
@@ -317,6 +326,7 @@ async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Resu
     let shared = Arc::clone(&state.shared);
     let operations = state.operations.clone();
     // The view first, then who waits: whoever hears of the end must see it.
+    let _waits = state.progress.waits_for("the journal");
     commit.write_with(&shared, &operations, || show(state, before.as_deref(), last.as_ref())).await?;
     Ok((last, step.effects))
 }
@@ -352,7 +362,7 @@ fn show(state: &mut State, before: Option<&Vm>, next: Option<&Arc<Vm>>) {
     state.shared.view.put_vm(VmView { record: Arc::clone(next), agent, started_at });
 }
 
-fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effects: Vec<Effect>) {
+fn perform(state: &mut State, myself: &VmRef, record: &Arc<Vm>, effects: Vec<Effect>) {
     for effect in effects {
         match effect {
             Effect::StartTimer { timer, after_ms } => start_timer(myself, record, timer, after_ms),
@@ -365,7 +375,7 @@ fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effect
 }
 
 /// Timers outlive nothing: the number of their attempt makes a late one harmless.
-fn start_timer(myself: &ActorRef<VmMsg>, record: &Vm, timer: Timer, after_ms: u64) {
+fn start_timer(myself: &VmRef, record: &Vm, timer: Timer, after_ms: u64) {
     let attempt = record.attempt;
     // VMs that wait for the same thing do not all come back in the same moment.
     let spread = if timer == Timer::Backoff { rand::random::<u64>() % (after_ms / 10 + 1) } else { 0 };

@@ -69,6 +69,15 @@ impl From<CommandError> for Refusal {
                 "read the resource to see; with the same Idempotency-Key repeating is safe",
             )
             .retry_after(RETRY_AFTER_S),
+            CommandError::SetAside { .. } => plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "set-aside",
+                "look at `hearth node tree` and the server's log, then ask again: each command starts it once more",
+            )
+            .retry_after(RETRY_AFTER_S),
+            CommandError::NoActor { .. } => {
+                plain(StatusCode::NOT_FOUND, "actor-not-found", "list them with `hearth node tree --all` or GET /v1/node/tree?all=true")
+            }
             CommandError::GuestUnavailable { .. } => plain(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "guest-unavailable",
