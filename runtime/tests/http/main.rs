@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod cancel;
+mod conditions;
 mod document;
 mod events;
 mod input;
+mod keys;
 mod outcome;
