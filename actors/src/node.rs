@@ -12,9 +12,9 @@ mod tree;
 use crate::{error::CommandError, idempotency::Idempotency};
 use domain::{Generation, Labels, Name, OperationId, image::ImageSpec, ipam::Subnet, vm::VmSpec};
 pub use facade::Node;
-pub use tree::{ActorInfo, Doing, KindInfo, Tree, TreeQuery};
 pub(crate) use resolve::{place, resolve_boot};
 use storage::Journal;
+pub use tree::{ActorInfo, Doing, KindInfo, Tree, TreeQuery};
 
 pub use crate::shared::Ports;
 

@@ -18,7 +18,12 @@ pub(crate) struct Hosts;
 
 #[derive(RactorMessage)]
 pub(crate) enum HostsMsg {
-    Command { id: HostId, command: Command, who: Who, reply_to: RpcReplyPort<Result<Arc<Host>, CommandError>> },
+    Command {
+        id: HostId,
+        command: Command,
+        who: Who,
+        reply_to: RpcReplyPort<Result<Arc<Host>, CommandError>>,
+    },
     Respawn,
     /// Someone wants the host's actor started again, whatever became of it.
     Restart,
@@ -94,7 +99,9 @@ impl Actor for Hosts {
             HostsMsg::LookForStalls => {
                 for trouble in state.args.roster.look() {
                     match trouble {
-                        Trouble::Stalled { key, dump } => tracing::error!(host = %key, dump, "the host's actor is stuck; it is loaded again"),
+                        Trouble::Stalled { key, dump } => {
+                            tracing::error!(host = %key, dump, "the host's actor is stuck; it is loaded again")
+                        }
                         Trouble::Overdue { key, effect } => {
                             tracing::warn!(host = %key, effect = effect.what, lasts_s = effect.lasts.as_secs(), "takes longer than it should");
                         }

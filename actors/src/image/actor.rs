@@ -39,10 +39,24 @@ type Reply = RpcReplyPort<Result<Accepted<Arc<Image>>, CommandError>>;
 
 #[derive(RactorMessage)]
 pub(super) enum ImageMsg {
-    Create { draft: Box<Draft>, who: Who, reply_to: Reply },
-    Command { command: Command, who: Who, reply_to: Reply },
-    Progressed { attempt: Attempt, amount: Amount },
-    Done { attempt: Attempt, result: Finished },
+    Create {
+        draft: Box<Draft>,
+        who: Who,
+        reply_to: Reply,
+    },
+    Command {
+        command: Command,
+        who: Who,
+        reply_to: Reply,
+    },
+    Progressed {
+        attempt: Attempt,
+        amount: Amount,
+    },
+    Done {
+        attempt: Attempt,
+        result: Finished,
+    },
     /// Panics on purpose: what supervision is for is tested with it.
     #[cfg(any(test, feature = "faults"))]
     Crash,

@@ -179,7 +179,9 @@ impl Actor for Images {
 fn look_for_stalls(state: &State) {
     for trouble in state.children.look() {
         match trouble {
-            Trouble::Stalled { key, dump } => tracing::error!(image = %key, dump, "the image's actor is stuck; it is loaded again"),
+            Trouble::Stalled { key, dump } => {
+                tracing::error!(image = %key, dump, "the image's actor is stuck; it is loaded again")
+            }
             Trouble::Overdue { key, effect } => {
                 tracing::warn!(image = %key, effect = effect.what, lasts_s = effect.lasts.as_secs(), "takes longer than it should");
             }
@@ -256,13 +258,7 @@ async fn spawn(
     Ok(actor)
 }
 
-async fn create(
-    state: &mut State,
-    myself: &Address<ImagesMsg>,
-    new: NewImage,
-    who: Who,
-    reply_to: Reply,
-) {
+async fn create(state: &mut State, myself: &Address<ImagesMsg>, new: NewImage, who: Who, reply_to: Reply) {
     let key = (new.project.clone(), new.name.clone());
     if state.names.contains_key(&key) {
         let _ = reply_to.send(Err(CommandError::NameTaken { kind: Kind::Image, name: new.name.to_string() }));

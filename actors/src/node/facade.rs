@@ -301,7 +301,12 @@ impl Node {
     /// Makes the VM's actor hang in a handler, as if for longer than the supervisor bears.
     #[cfg(any(test, feature = "faults"))]
     pub fn hang_vm_actor(&self, id: VmId) -> Result<(), CommandError> {
-        let since = crate::supervise::STALL_AFTER * 2;
+        self.hang_vm_actor_since(id, crate::supervise::STALL_AFTER * 2)
+    }
+
+    /// The same, as if for so long.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn hang_vm_actor_since(&self, id: VmId, since: Duration) -> Result<(), CommandError> {
         self.vm_actor(id)?.cast(VmMsg::Hang { since }).map_err(|_| CommandError::Restarting)
     }
 
@@ -320,6 +325,13 @@ impl Node {
     #[cfg(any(test, feature = "faults"))]
     pub fn crash_image_actor(&self, id: ImageId) {
         self.slots.images.tell(ImagesMsg::Crash { id });
+    }
+
+    /// Makes the supervisor of all VMs hang in a handler.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn hang_vms(&self) -> Result<(), CommandError> {
+        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+        vms.cast(VmsMsg::Hang { since: crate::supervise::STALL_AFTER * 2 }).map_err(|_| CommandError::Restarting)
     }
 
     /// Makes the supervisor of all VMs panic.

@@ -122,7 +122,9 @@ impl Actor for Operations {
             OperationsMsg::LookForStalls => {
                 for trouble in state.children.look() {
                     match trouble {
-                        Trouble::Stalled { key, dump } => tracing::error!(operation = %key, dump, "the operation's actor is stuck"),
+                        Trouble::Stalled { key, dump } => {
+                            tracing::error!(operation = %key, dump, "the operation's actor is stuck")
+                        }
                         Trouble::Overdue { .. } => {}
                     }
                 }

@@ -20,8 +20,8 @@ pub fn exit_of(event: SupervisionEvent) -> Option<Exit> {
         SupervisionEvent::ActorTerminated(cell, left, reason) => {
             Some(Exit { actor: cell.get_id(), error: reason.unwrap_or_default(), in_order: left.is_some() })
         }
-        SupervisionEvent::ActorStarted(_)
-        | SupervisionEvent::ProcessGroupChanged(_)
-        | SupervisionEvent::PidLifecycleEvent(_) => None,
+        SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) | SupervisionEvent::PidLifecycleEvent(_) => {
+            None
+        }
     }
 }

@@ -215,12 +215,7 @@ async fn create(
     }
 }
 
-async fn command(
-    state: &mut State,
-    myself: &VmRef,
-    command: Command,
-    who: &Who,
-) -> Result<Accepted<Arc<Vm>>, CommandError> {
+async fn command(state: &mut State, myself: &VmRef, command: Command, who: &Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
     let record = state.record.clone().ok_or(CommandError::Restarting)?;
     if let Command::Cancel { operation } = command {
         return cancel(state, myself, record, operation, who).await;

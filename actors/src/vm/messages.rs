@@ -126,6 +126,11 @@ pub enum VmsMsg {
         reply_to: Reply<()>,
     },
     LookForStalls,
+    /// Never returns from its handler, and says that it has been there for this long.
+    #[cfg(any(test, feature = "faults"))]
+    Hang {
+        since: std::time::Duration,
+    },
     /// Panics on purpose.
     #[cfg(any(test, feature = "faults"))]
     Crash,
@@ -141,6 +146,8 @@ impl VmsMsg {
             VmsMsg::Respawn { .. } => "respawn",
             VmsMsg::Restart { .. } => "restart",
             VmsMsg::LookForStalls => "look for stalls",
+            #[cfg(any(test, feature = "faults"))]
+            VmsMsg::Hang { .. } => "hang",
             #[cfg(any(test, feature = "faults"))]
             VmsMsg::Crash => "crash",
         }

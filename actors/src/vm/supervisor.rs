@@ -129,6 +129,11 @@ impl Actor for Vms {
             }
             VmsMsg::LookForStalls => look_for_stalls(state),
             #[cfg(any(test, feature = "faults"))]
+            VmsMsg::Hang { since } => {
+                state.progress.pretend_busy_since(since);
+                std::future::pending::<()>().await;
+            }
+            #[cfg(any(test, feature = "faults"))]
             VmsMsg::Crash => panic!("told to"),
         }
         Ok(())
@@ -273,13 +278,7 @@ async fn spawn(state: &mut State, myself: &Address<VmsMsg>, id: VmId, from: From
     Ok(actor)
 }
 
-async fn create(
-    state: &mut State,
-    myself: &Address<VmsMsg>,
-    new: NewVm,
-    who: Who,
-    reply_to: Reply<Accepted<Arc<Vm>>>,
-) {
+async fn create(state: &mut State, myself: &Address<VmsMsg>, new: NewVm, who: Who, reply_to: Reply<Accepted<Arc<Vm>>>) {
     match draft(state, new) {
         Err(error) => {
             let _ = reply_to.send(Err(error));

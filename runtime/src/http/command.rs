@@ -75,9 +75,11 @@ impl From<CommandError> for Refusal {
                 "look at `hearth node tree` and the server's log, then ask again: each command starts it once more",
             )
             .retry_after(RETRY_AFTER_S),
-            CommandError::NoActor { .. } => {
-                plain(StatusCode::NOT_FOUND, "actor-not-found", "list them with `hearth node tree --all` or GET /v1/node/tree?all=true")
-            }
+            CommandError::NoActor { .. } => plain(
+                StatusCode::NOT_FOUND,
+                "actor-not-found",
+                "list them with `hearth node tree --all` or GET /v1/node/tree?all=true",
+            ),
             CommandError::GuestUnavailable { .. } => plain(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "guest-unavailable",

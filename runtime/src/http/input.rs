@@ -7,7 +7,7 @@ mod query;
 
 pub use body::{Submission, document};
 pub use precondition::{etag, if_match, not_modified, same_tag};
-pub use query::{Fields, ListQuery, cursor, wait};
+pub use query::{Fields, ListQuery, bad as bad_query, cursor, wait};
 
 use super::problem::Refusal;
 use axum::{

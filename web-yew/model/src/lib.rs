@@ -8,6 +8,7 @@ pub mod filter;
 pub mod form;
 pub mod format;
 pub mod log;
+pub mod node;
 pub mod palette;
 pub mod refetch;
 pub mod resource;
