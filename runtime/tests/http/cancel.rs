@@ -54,7 +54,7 @@ async fn an_import_is_cancelled_and_leaves_nothing() {
 async fn who_waits_for_a_cancellation_hears_of_its_end() {
     let bench = Bench::new().await;
     let (operation, _) = importing(&bench).await;
-    let waiter = bench.get(&format!("{operation}?wait=60"));
+    let waiter = async { bench.get(&format!("{operation}?wait=60")).await };
     let cancel = async { bench.ask("POST", &format!("{operation}/cancel?wait=60"), &[], Body::empty()).await };
     let (waiter, cancelled) = tokio::join!(waiter, cancel);
     assert_eq!((cancelled.status, &cancelled.body["status"]), (StatusCode::OK, &json!("cancelled")), "{}", cancelled.body);
