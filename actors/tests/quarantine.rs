@@ -131,13 +131,18 @@ async fn an_operation_whose_actor_cannot_start_is_answered_as_it_is() {
     let node = lab.start_on(lab.driver(), store.clone()).await;
     let (kernel, _) = lab.files();
     let operation = node.create_image(lab::image("kernel", ImageKind::Kernel, &kernel), who()).await.unwrap().operation.unwrap();
-    until("it has an actor", || node.actor(&operation.to_string()).is_some()).await;
+    let waiter = tokio::spawn({
+        let node = node.clone();
+        async move { node.wait(operation, lab::SOON).await }
+    });
+    until("someone waits, so it has an actor", || node.actor(&operation.to_string()).is_some()).await;
     node.refuse_start(&operation.to_string(), true);
     node.restart_actor(&operation.to_string()).await.unwrap();
     for _ in 0..7 {
         let seen = node.wait(operation, lab::SOON).await.unwrap();
         assert_eq!(seen.status, Status::Running, "nobody hangs over it");
     }
+    assert_eq!(waiter.await.unwrap().unwrap().status, Status::Running, "who waited is told how it is");
     until_quarantined(&node, operation).await;
     assert_eq!(actor(&node, "operations").restarts, 0);
     node.refuse_start(&operation.to_string(), false);

@@ -61,8 +61,8 @@ impl Node {
         for image in images {
             shared.view.put_image(image);
         }
-        for record in vms {
-            shared.view.put_vm(crate::view::VmView { record, agent: None, started_at: None });
+        for record in &vms {
+            shared.view.put_vm(crate::view::VmView { record: Arc::clone(record), agent: None, started_at: None });
         }
         let slots = Slots::default();
         let records = load::table::<Operation>(&shared.journal, schema::OPERATIONS)?;
@@ -75,6 +75,7 @@ impl Node {
             subnet: parts.subnet,
             host_name,
             progress: Arc::clone(&progress),
+            vms: Some(vms),
             fatal,
         };
         let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| StartError::Spawn(error.to_string()))?;
@@ -138,23 +139,18 @@ impl Node {
     }
 
     pub async fn command_vm(&self, id: VmId, command: Command, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
-        let held = match &command {
-            Command::Update(change) => {
-                self.check_update(id, change)?;
-                change.name.clone()
+        self.revive(id).await?;
+        if let Command::Update(change) = &command {
+            self.check_update(id, change)?;
+            if let Some(name) = change.name.clone() {
+                let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+                let (command, who) = (Box::new(command), Box::new(who));
+                return ask(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
             }
-            _ => None,
-        };
-        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
-        if let Some(name) = held.clone() {
-            ask(&vms, |reply_to| VmsMsg::HoldName { id, name, reply_to }).await?;
         }
-        let actor = self.vm_actor_again(id).await?;
-        let answer = ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await;
-        if held.is_some() {
-            let _ = vms.cast(VmsMsg::NameSettled { id });
-        }
-        answer
+        let actor = self.vm_actor(id)?;
+        let (command, who) = (Box::new(command), Box::new(who));
+        ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await
     }
 
     /// A changed specification is held to the same rules as a new one.
@@ -348,13 +344,13 @@ impl Node {
         self.slots.directory.get(id).ok_or(CommandError::Restarting)
     }
 
-    /// The same for a command: a VM that was set aside gets its actor back, since someone wants something of it.
-    async fn vm_actor_again(&self, id: VmId) -> Result<VmRef, CommandError> {
-        if self.slots.rosters.vms.quarantined(id).is_some() {
-            let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
-            ask(&vms, |reply_to| VmsMsg::Restart { id, reply_to }).await?;
+    /// A VM that was set aside gets its actor back, since someone wants something of it.
+    async fn revive(&self, id: VmId) -> Result<(), CommandError> {
+        if self.slots.rosters.vms.quarantined(id).is_none() {
+            return Ok(());
         }
-        self.vm_actor(id)
+        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+        ask(&vms, |reply_to| VmsMsg::Restart { id, reply_to }).await
     }
 }
 

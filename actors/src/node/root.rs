@@ -10,7 +10,7 @@ use crate::{
     supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     vm::{Vms, VmsMsg, supervisor},
 };
-use domain::{HostId, ImageId, Name, OperationId, VmId, ipam::Subnet};
+use domain::{HostId, ImageId, Name, OperationId, VmId, ipam::Subnet, vm::Vm};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{sync::Arc, time::Duration};
@@ -90,6 +90,8 @@ pub(super) struct Args {
     pub subnet: Subnet,
     pub host_name: Name,
     pub progress: Arc<Progress>,
+    /// As the node has just read them, for the first start of their supervisor; a later one reads the journal.
+    pub vms: Option<Vec<Arc<Vm>>>,
     /// Told once, with the reason, when the node can't go on.
     pub fatal: watch::Sender<Option<String>>,
 }
@@ -214,7 +216,10 @@ async fn start(state: &mut State, myself: &Address<RootMsg>, supervisor: Supervi
             started(&slots.images, Actor::spawn_linked(None, Images, args, parent).await?.0, &known)
         }
         Supervisor::Vms => {
-            let records = read(&shared, schema::VMS).await?;
+            let records = match state.args.vms.take() {
+                Some(records) => records,
+                None => read(&shared, schema::VMS).await?,
+            };
             let directory = slots.directory.clone();
             let subnet = state.args.subnet;
             let args = supervisor::Args0 { shared, operations, directory, subnet, records, roster: rosters.vms, progress };

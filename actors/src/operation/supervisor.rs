@@ -25,9 +25,6 @@ pub(crate) struct Operations;
 
 #[derive(RactorMessage)]
 pub(crate) enum OperationsMsg {
-    Begun {
-        id: OperationId,
-    },
     Ended {
         operation: Arc<Operation>,
     },
@@ -46,7 +43,6 @@ pub(crate) enum OperationsMsg {
 impl OperationsMsg {
     fn name(&self) -> &'static str {
         match self {
-            OperationsMsg::Begun { .. } => "begun",
             OperationsMsg::Ended { .. } => "ended",
             OperationsMsg::Wait { .. } => "wait",
             OperationsMsg::Restart { .. } => "restart",
@@ -86,9 +82,6 @@ impl Actor for Operations {
     async fn handle(&self, myself: ActorRef<Self::Msg>, message: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         let _busy = state.progress.enter(message.name());
         match message {
-            OperationsMsg::Begun { id } => {
-                child(state, &myself, id).await;
-            }
             OperationsMsg::Ended { operation } => {
                 match state.running.remove(&operation.id) {
                     Some(actor) => {
