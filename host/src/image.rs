@@ -7,6 +7,8 @@ mod kind;
 mod store;
 
 pub use copying::{Copied, Copying, GivenUp};
+#[cfg(any(test, fuzzing))]
+pub(crate) use kind::fuzz;
 pub use store::FileStore;
 
 use async_trait::async_trait;

@@ -36,6 +36,8 @@ pub(crate) use examine::{Finding, examine};
 pub use follow::{Event, READ_LIMIT};
 pub use handle::{Committed, Journal, Options, Stats};
 pub(crate) use layout::Head;
+#[cfg(any(test, fuzzing))]
+pub(crate) use layout::fuzz;
 pub use loaded::{Loaded, Split};
 pub(crate) use rebuild::Rebuild;
 pub use rescue::{Losses, Rescued};

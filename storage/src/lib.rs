@@ -6,6 +6,8 @@
 //! answer "busy" to a user) and starts no task on anybody's runtime.
 
 pub mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod schema;
 
 mod batch;

@@ -11,3 +11,4 @@ mod events;
 mod input;
 mod keys;
 mod outcome;
+mod strict;
