@@ -102,7 +102,7 @@ impl Actor for ImageActor {
     }
 
     async fn post_start(&self, myself: ActorRef<ImageMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        let _busy = state.args.progress.enter("recovered");
+        let _busy = state.args.progress.begin("recovered");
         let myself = Address::new(myself, Arc::clone(&state.args.progress));
         drive(state, &myself, Input::Recovered).await
     }

@@ -99,7 +99,7 @@ impl Actor for VmActor {
 }
 
 async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-    let _busy = state.progress.enter("load");
+    let _busy = state.progress.begin("load");
     let myself = Address::new(myself, Arc::clone(&state.progress));
     if std::mem::take(&mut state.reload) {
         reload(state).await;
