@@ -11,6 +11,7 @@
 //! ```
 //! Calls go down, casts go up. Every call has a deadline. Start with [`Node`].
 
+pub mod ambient;
 mod ask;
 mod commit;
 pub mod error;

@@ -33,6 +33,9 @@ const IMPORT_CHUNK_WITHIN: Duration = Duration::from_secs(60);
 /// Files are unlinked; before that an import may have to end.
 const REMOVE_WITHIN: Duration = Duration::from_secs(60);
 
+/// A copy of a terabyte at 300 MB/s: what takes longer has no end.
+const EFFECT_DEADLINE: Duration = Duration::from_secs(3_600);
+
 pub(super) struct ImageActor;
 
 type Reply = RpcReplyPort<Result<Accepted<Arc<Image>>, CommandError>>;
@@ -102,7 +105,7 @@ impl Actor for ImageActor {
     }
 
     async fn post_start(&self, myself: ActorRef<ImageMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        let _busy = state.args.progress.enter("recovered");
+        let _busy = state.args.progress.begin("recovered");
         let myself = Address::new(myself, Arc::clone(&state.args.progress));
         drive(state, &myself, Input::Recovered).await
     }
@@ -257,41 +260,43 @@ fn perform(state: &mut State, myself: &Address<ImageMsg>, record: &Arc<Image>, e
         if let Some(import) = state.import.take() {
             import.abort();
         }
-        match effect {
-            Effect::Import(spec) => {
-                let copying: Arc<Copying> = Arc::default();
-                myself.progress().performs("import", IMPORT_CHUNK_WITHIN);
-                let import = state.tasks.spawn(async move {
-                    let attempt = record.attempt;
-                    let result = tokio::select! {
-                        biased;
-                        result = shared.images.import(record.id, &spec, &copying) => result,
-                        () = tell(&myself, attempt, copying.watch()) => return,
-                    };
-                    let result = match result {
-                        Ok(files) => Finished::Imported(files),
-                        Err(error) => Finished::ImportFailed { code: error.code().to_owned(), detail: chain(&error) },
-                    };
-                    let _ = myself.cast(ImageMsg::Done { attempt, result });
-                });
-                state.import = Some(import);
-            }
-            Effect::Remove => {
-                myself.progress().performs("remove", REMOVE_WITHIN);
-                state.tasks.spawn(async move {
-                    let result = match shared.images.remove(record.id).await {
-                        Ok(()) => Finished::Removed,
-                        Err(error) => Finished::RemoveFailed { detail: chain(&error) },
-                    };
-                    let _ = myself.cast(ImageMsg::Done { attempt: record.attempt, result });
-                });
-            }
-        }
+        let imports = matches!(effect, Effect::Import(_));
+        let (what, within) = if imports { ("import", IMPORT_CHUNK_WITHIN) } else { ("remove", REMOVE_WITHIN) };
+        myself.progress().performs(what, within);
+        let task = state.tasks.spawn(async move {
+            let too_late = given_up_on(&effect);
+            let attempt = record.attempt;
+            let work = carry_out(&shared, &record, effect, &myself);
+            let result = tokio::time::timeout(EFFECT_DEADLINE, work).await.unwrap_or(too_late);
+            let _ = myself.cast(ImageMsg::Done { attempt, result });
+        });
+        state.import = imports.then_some(task);
     }
 }
 
-/// Tells the actor how far the import is, until the actor is gone.
-async fn tell(myself: &Address<ImageMsg>, attempt: Attempt, mut copied: watch::Receiver<Copied>) {
+async fn carry_out(shared: &Shared, record: &Image, effect: Effect, myself: &Address<ImageMsg>) -> Finished {
+    match effect {
+        Effect::Import(spec) => {
+            let copying: Arc<Copying> = Arc::default();
+            let imported = tokio::select! {
+                biased;
+                imported = shared.images.import(record.id, &spec, &copying) => imported,
+                never = tell(myself, record.attempt, copying.watch()) => match never {},
+            };
+            match imported {
+                Ok(files) => Finished::Imported(files),
+                Err(error) => Finished::ImportFailed { code: error.code().to_owned(), detail: chain(&error) },
+            }
+        }
+        Effect::Remove => match shared.images.remove(record.id).await {
+            Ok(()) => Finished::Removed,
+            Err(error) => Finished::RemoveFailed { detail: chain(&error) },
+        },
+    }
+}
+
+/// Tells the actor how far the import is, for as long as there is one.
+async fn tell(myself: &Address<ImageMsg>, attempt: Attempt, mut copied: watch::Receiver<Copied>) -> std::convert::Infallible {
     let mut told = 0;
     loop {
         if copied.changed().await.is_err() {
@@ -307,9 +312,16 @@ async fn tell(myself: &Address<ImageMsg>, attempt: Attempt, mut copied: watch::R
         // It moves: its deadline begins anew.
         myself.progress().performs("import", IMPORT_CHUNK_WITHIN);
         let amount = Amount { done_bytes: done_bytes.min(total_bytes), total_bytes };
-        if myself.cast(ImageMsg::Progressed { attempt, amount }).is_err() {
-            return;
-        }
+        let _ = myself.cast(ImageMsg::Progressed { attempt, amount });
         tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
+/// What an effect that never answers has ended as.
+fn given_up_on(effect: &Effect) -> Finished {
+    let detail = format!("the store did not answer within {} s", EFFECT_DEADLINE.as_secs());
+    match effect {
+        Effect::Import(_) => Finished::ImportFailed { code: "store-failed".to_owned(), detail },
+        Effect::Remove => Finished::RemoveFailed { detail },
     }
 }

@@ -2,6 +2,7 @@
 
 use super::load;
 use crate::{
+    ambient,
     host::{Hosts, HostsArgs, HostsMsg},
     image::{Images, ImagesArgs, ImagesMsg},
     operation::OperationsRef,
@@ -237,5 +238,5 @@ async fn read<T: storage::envelope::Stored + Send + Sync + 'static>(
 ) -> Result<Vec<Arc<T>>, ActorProcessingErr> {
     shared.settled().await;
     let journal = shared.journal.clone();
-    Ok(tokio::task::spawn_blocking(move || load::table::<T>(&journal, table)).await??)
+    Ok(ambient::blocking(move || load::table::<T>(&journal, table)).await??)
 }

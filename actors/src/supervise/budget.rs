@@ -23,7 +23,7 @@ impl Jitter {
 
 /// The one place where supervision draws.
 pub fn jitter() -> Jitter {
-    Jitter::new(rand::random())
+    Jitter::new(crate::ambient::fraction())
 }
 
 /// Doubled from try to try up to a limit, and spread, so that those who failed together do not come back together.

@@ -66,8 +66,15 @@ pub struct Seen {
 impl Progress {
     /// Marks the handler of that message as running until the guard drops.
     pub fn enter(self: &Arc<Self>, message: &'static str) -> Busy {
-        self.lock().message = Some(Since { what: message, since: Instant::now() });
-        Busy(Arc::clone(self))
+        let mut busy = self.begin(message);
+        busy.message = true;
+        busy
+    }
+
+    /// The same for what comes before the first message, and was not sent.
+    pub fn begin(self: &Arc<Self>, what: &'static str) -> Busy {
+        self.lock().message = Some(Since { what, since: Instant::now() });
+        Busy { progress: Arc::clone(self), message: false }
     }
 
     /// What the handler waits for, until the guard drops.
@@ -133,14 +140,17 @@ impl Progress {
     }
 }
 
-pub struct Busy(Arc<Progress>);
+pub struct Busy {
+    progress: Arc<Progress>,
+    message: bool,
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut doing = self.0.lock();
+        let mut doing = self.progress.lock();
         (doing.message, doing.waits_for) = (None, None);
         drop(doing);
-        self.0.handled.fetch_add(1, Ordering::Relaxed);
+        self.progress.handled.fetch_add(u64::from(self.message), Ordering::Relaxed);
     }
 }
 

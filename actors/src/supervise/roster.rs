@@ -155,6 +155,7 @@ impl<K: Copy + Ord> Roster<K> {
         let child = children.by_key.get_mut(&key)?;
         let record = child.record.get_or_insert_default();
         record.budget = Budget::default();
+        record.quarantined = false;
         let lives = child.cell.is_some();
         if let Some(cell) = &child.cell {
             record.killed_because = Some(because.to_owned());

@@ -7,6 +7,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
+    ambient,
     commit::{Asked, Commit, Subject},
     error::{CommandError, chain},
     node::{Accepted, Who},
@@ -99,7 +100,7 @@ impl Actor for VmActor {
 }
 
 async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-    let _busy = state.progress.enter("load");
+    let _busy = state.progress.begin("load");
     let myself = Address::new(myself, Arc::clone(&state.progress));
     if std::mem::take(&mut state.reload) {
         reload(state).await;
@@ -385,7 +386,7 @@ fn perform(state: &mut State, myself: &VmRef, record: &Arc<Vm>, effects: Vec<Eff
 
 fn start_timer(state: &State, record: &Vm, timer: Timer, after_ms: u64) {
     // VMs that wait for the same thing do not all come back in the same moment.
-    let spread = if timer == Timer::Backoff { rand::random::<u64>() % (after_ms / 10 + 1) } else { 0 };
+    let spread = if timer == Timer::Backoff { ambient::random() as u64 % (after_ms / 10 + 1) } else { 0 };
     state.timers.set(record.id, record.attempt, timer, Duration::from_millis(after_ms + spread));
 }
 
