@@ -124,11 +124,16 @@ impl Actor for Images {
         match message {
             ImagesMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await,
             ImagesMsg::Command { id, command, who, reply_to } => {
-                if state.children.quarantined(id).is_some() {
+                let set_aside = state.children.quarantined(id);
+                if set_aside.is_some() {
                     // Whoever commands it wants it back.
                     restart(state, &myself, id).await;
                 }
                 if let Err((error, reply_to)) = self::command(state, id, command, who, reply_to) {
+                    let error = match (error, set_aside) {
+                        (CommandError::Restarting, Some(reason)) => CommandError::SetAside { reason },
+                        (error, _) => error,
+                    };
                     let _ = reply_to.send(Err(error));
                 }
             }
