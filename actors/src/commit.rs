@@ -121,7 +121,15 @@ impl Commit {
     /// To the disk, then into the view (`show`), then to those who wait for the operations.
     pub async fn write_with(self, shared: &Shared, operations: &OperationsRef, show: impl FnOnce()) -> Result<(), CommandError> {
         if !self.batch.is_empty() {
+            #[cfg(any(test, feature = "faults"))]
+            if let Some(gate) = &shared.gate {
+                gate.before().await?;
+            }
             shared.journal.commit(self.batch).await?;
+            #[cfg(any(test, feature = "faults"))]
+            if let Some(gate) = &shared.gate {
+                gate.after().await?;
+            }
         }
         show();
         for operation in self.operations {

@@ -14,6 +14,8 @@
 mod ask;
 mod commit;
 pub mod error;
+#[cfg(any(test, feature = "faults"))]
+pub mod faults;
 pub mod host;
 pub mod idempotency;
 pub mod image;

@@ -35,6 +35,9 @@ pub struct Shared {
     pub unasked: Semaphore,
     ledger: Mutex<Ledger>,
     image_use: Mutex<ImageUse>,
+    /// Set before the first commit, if at all.
+    #[cfg(any(test, feature = "faults"))]
+    pub gate: Option<Arc<dyn crate::faults::CommitGate>>,
 }
 
 /// Commits of VMs' own that may wait for the journal at once.
@@ -117,6 +120,8 @@ impl Shared {
             unasked: Semaphore::new(UNASKED_MAX),
             ledger: Mutex::new(Ledger::default()),
             image_use: Mutex::new(ImageUse::default()),
+            #[cfg(any(test, feature = "faults"))]
+            gate: None,
         }
     }
 

@@ -19,12 +19,14 @@ pub mod invariant;
 pub mod spec;
 pub mod state;
 pub mod step;
+pub mod v1;
 
 pub use actions::{Action, admit, table};
 pub use effect::{Effect, Step};
 pub use input::{Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
-    BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,
+    BootImages, Deadline, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping,
+    Then, Vm,
 };
 pub use step::{Draft, create, quarantine, step};

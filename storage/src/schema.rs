@@ -1,17 +1,31 @@
 //! Which record of `domain` lies under which table, and with which schema number. A changed shape gets the next number here and an
 //! `upgrade` from the old one; the bytes of every earlier number stay readable.
 
-use crate::envelope::Stored;
-use domain::{event::Event, host::Host, image::Image, operation::Operation, vm::Vm};
+use crate::envelope::{DecodeError, Stored, exact};
+use domain::{
+    event::Event,
+    host::Host,
+    image::Image,
+    operation::Operation,
+    vm::{Vm, v1},
+};
 
 pub const VMS: &str = "vms";
 pub const IMAGES: &str = "images";
 pub const HOSTS: &str = "hosts";
 pub const OPERATIONS: &str = "operations";
 
+/// 2: a stop that waits for the guest says until when.
 impl Stored for Vm {
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
     const NAME: &'static str = "vm";
+
+    fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
+        match schema {
+            1 => exact::<v1::Vm>(Self::NAME, schema, payload).map(Vm::from),
+            _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
+        }
+    }
 }
 
 impl Stored for Image {

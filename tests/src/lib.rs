@@ -9,6 +9,7 @@ pub mod console;
 pub mod events;
 pub mod guest;
 pub mod images;
+pub mod load;
 pub mod machine;
 pub mod raw;
 pub mod remains;
@@ -19,6 +20,6 @@ pub mod wait;
 
 pub use guest::{Guest, small};
 pub use machine::{Machine, Need};
-pub use scenario::scenario;
+pub use scenario::{scenario, scenario_within};
 pub use server::{Options, Server};
 pub use wait::{PATIENCE, until, within};

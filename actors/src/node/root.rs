@@ -8,7 +8,7 @@ use crate::{
     operation::{Operations, Slot},
     shared::Shared,
     supervise::{ChildInfo, Children, Progress, Verdict},
-    vm::{Vms, VmsMsg, supervisor},
+    vm::{Vms, VmsMsg, address, supervisor},
 };
 use domain::{Name, OperationId, ipam::Subnet};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -155,12 +155,15 @@ async fn start(state: &mut State, myself: &ActorRef<RootMsg>, supervisor: Superv
         }
         Supervisor::Vms => {
             let records = read(&state.args.shared, schema::VMS).await?;
+            let aside = load::set_aside(&state.args.shared.journal)?;
+            let held = address::settle(&state.args.shared, &records, &aside.vms).await?;
             let args = supervisor::Args0 {
                 shared: Arc::clone(&state.args.shared),
                 operations: state.args.slots.operations.clone(),
                 directory: state.args.slots.directory.clone(),
                 subnet: state.args.subnet,
                 records,
+                held,
             };
             let (actor, _) = Actor::spawn_linked(None, Vms, args, myself.get_cell()).await?;
             state.args.slots.vms.set(Some(actor.clone()));

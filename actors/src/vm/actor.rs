@@ -1,6 +1,7 @@
 //! The VM's actor: translate, decide, commit, show, answer, perform.
 
 use super::{
+    address,
     guest::GuestLink,
     messages::{VmMsg, VmsMsg},
     perform::{Outcome, Performer},
@@ -285,6 +286,7 @@ async fn commit(
         Some(next) => commit.put(schema::VMS, state.id.to_string(), next.as_ref())?,
         None => commit.delete(schema::VMS, state.id.to_string()),
     }
+    address::follow(&mut commit, before.as_deref(), last.as_deref())?;
     commit.events(&whose, step.events)?;
     commit.operations(&state.shared, &whose, step.operations)?;
     if let Some((who, operation)) = asked {

@@ -86,6 +86,10 @@ impl Lab {
     }
 
     pub async fn start_with(&self, vmm: Arc<dyn Vmm>) -> Node {
+        Node::start(self.parts(vmm)).await.unwrap()
+    }
+
+    pub fn parts(&self, vmm: Arc<dyn Vmm>) -> Parts {
         let ports = Ports {
             vmm,
             network: None,
@@ -95,7 +99,7 @@ impl Lab {
             probe: Arc::new(Machine(self.mem_mib)),
         };
         let subnet = Subnet::parse(self.subnet).unwrap();
-        Node::start(Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }).await.unwrap()
+        Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }
     }
 
     /// A node with a kernel and a root file system that VMs boot from.

@@ -200,7 +200,7 @@ fn stop(state: &State, mode: StopMode) -> Result<(), Refused> {
 
 /// A stop must not turn a deletion into something less.
 fn can_be_hurried(stopping: &Stopping) -> bool {
-    matches!(stopping.stage, StopStage::Asking(_)) && stopping.then != Then::Delete
+    matches!(stopping.stage, StopStage::Asking(..)) && stopping.then != Then::Delete
 }
 
 fn pause(state: &State) -> Result<(), Refused> {

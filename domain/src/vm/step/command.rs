@@ -6,7 +6,7 @@ use crate::{
     vm::{
         effect::{Effect, Step},
         input::{Change, Command, StopMode, Ticket, Timer},
-        state::{Restarts, Starting, State, StopStage, Stopping, Then},
+        state::{Deadline, Restarts, Starting, State, StopStage, Stopping, Then},
     },
 };
 
@@ -39,7 +39,7 @@ fn stop(mut next: Next, mode: StopMode, kind: OperationKind, then: Then, ticket:
     next.vm.reason = None;
     match (state, mode) {
         (State::Running(machine), StopMode::Graceful { deadline_ms }) => {
-            let stage = StopStage::Asking(machine.clone());
+            let stage = StopStage::Asking(machine.clone(), Deadline { since: next.now, after_ms: deadline_ms });
             next.vm.state = State::Stopping(Stopping { stage, then, tries: 0 });
             next.begin(kind, &ticket, "ask the guest");
             next.event_by("vm-stopping", &ticket);
@@ -92,7 +92,7 @@ fn delete(mut next: Next, ticket: Ticket) -> Step {
         // Cleaning goes on as it is, with another end.
         State::Stopping(Stopping { stage: StopStage::Cleaning, .. }) => {
             let stopping = Stopping { stage: StopStage::Cleaning, then: Then::Delete, tries: 0 };
-            next.issue(effect_of(&stopping.stage));
+            next.issue(effect_of(&stopping.stage, next.now));
             next.vm.state = State::Stopping(stopping);
         }
         state => end(&mut next, &state, Then::Delete),

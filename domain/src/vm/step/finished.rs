@@ -94,13 +94,13 @@ pub(super) fn resume_failed(mut next: Next, machine: Machine, detail: String) ->
 pub(super) fn stopping(mut next: Next, stopping: Stopping, result: Finished) -> Step {
     match (stopping.stage, result) {
         // From here the guest's end is awaited, or the deadline.
-        (StopStage::Asking(machine), Finished::ShutdownAsked) => {
-            next.vm.state = State::Stopping(Stopping { stage: StopStage::Asking(machine), ..stopping });
+        (StopStage::Asking(machine, deadline), Finished::ShutdownAsked) => {
+            next.vm.state = State::Stopping(Stopping { stage: StopStage::Asking(machine, deadline), ..stopping });
             next.advance("wait for the guest", 30);
             next.done()
         }
         // A guest that can't be asked is ended.
-        (StopStage::Asking(machine), Finished::ShutdownFailed { .. }) => {
+        (StopStage::Asking(machine, _), Finished::ShutdownFailed { .. }) => {
             next.kill(machine, stopping.then);
             next.done()
         }

@@ -13,8 +13,8 @@ pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
     match &next.vm.state {
         State::Starting(Starting::Booting(_)) => {}
         // It came back in the middle of a stop, so it may not have heard. No new attempt: the deadline goes on counting.
-        State::Stopping(Stopping { stage: stage @ StopStage::Asking(_), .. }) => {
-            next.effects.push(super::effect_of(stage));
+        State::Stopping(Stopping { stage: stage @ StopStage::Asking(..), .. }) => {
+            next.effects.push(super::effect_of(stage, next.now));
             return next.done();
         }
         _ => return next.unchanged(),
@@ -96,11 +96,11 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             next.follow(&machine);
             next.issue(Effect::Resume(machine));
         }
-        (State::Stopping(Stopping { stage: StopStage::Asking(_), .. }), _) => {
+        (State::Stopping(Stopping { stage: StopStage::Asking(_, deadline), .. }), _) => {
             // The agent is asked once it is connected again: asked now it would fail, and the guest be ended without its time.
             next.follow(&machine);
             next.vm.attempt = next.vm.attempt.next();
-            next.timer(Timer::Stop, super::STOP_DEADLINE_MS);
+            next.timer(Timer::Stop, super::left_to_ask(deadline, next.now));
         }
         // Killing goes on by itself; the other states have no machine.
         (

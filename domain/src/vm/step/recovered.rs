@@ -27,12 +27,12 @@ pub(super) fn recover(mut next: Next) -> Step {
         | State::Paused(machine)
         | State::Resuming(machine)
         | State::Snapshotting(machine)
-        | State::Stopping(Stopping { stage: StopStage::Asking(machine), .. }) => {
+        | State::Stopping(Stopping { stage: StopStage::Asking(machine, _), .. }) => {
             next.issue(Effect::Inspect(machine));
             next.done()
         }
         State::Stopping(stopping) => {
-            next.issue(effect_of(&stopping.stage));
+            next.issue(effect_of(&stopping.stage, next.now));
             next.vm.state = State::Stopping(Stopping { tries: 0, ..stopping });
             next.done()
         }

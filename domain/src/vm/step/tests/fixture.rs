@@ -4,8 +4,8 @@ use crate::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     operation::{Change as OperationChange, Input as OperationInput, OperationKind},
     vm::{
-        BootImages, Command, Driver, Effect, Exit, Finished, InFlight, Input, Inspection, Machine, Observed, Reason, ReasonCode,
-        RestartPolicy, Starting, State, Step, StopMode, StopStage, Then, Ticket, Timer, Vm, VmSpec, invariant,
+        BootImages, Command, Deadline, Driver, Effect, Exit, Finished, InFlight, Input, Inspection, Machine, Observed, Reason,
+        ReasonCode, RestartPolicy, Starting, State, Step, StopMode, StopStage, Then, Ticket, Timer, Vm, VmSpec, invariant,
         step::{Draft, create, step},
     },
 };
@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub const LAUNCH: Attempt = Attempt(3);
 pub const ATTEMPT: Attempt = Attempt(7);
 pub const GRACEFUL: StopMode = StopMode::Graceful { deadline_ms: 5_000 };
+
+pub const DEADLINE: Deadline = Deadline { since: Timestamp(1), after_ms: 5_000 };
 
 pub fn machine(launch: Attempt) -> Machine {
     Machine { launch, driver: Driver::Qemu, pid: 42, start_ticks: 1, executable: "/usr/bin/vmm".into(), version: "1".into() }
@@ -96,7 +98,7 @@ pub fn path(state: &State) -> String {
         State::Starting(starting) => format!("starting/{}", stage_of(starting)),
         State::Stopping(stopping) => {
             let stage = match stopping.stage {
-                StopStage::Asking(_) => "asking",
+                StopStage::Asking(..) => "asking",
                 StopStage::Killing(_) => "killing",
                 StopStage::Cleaning => "cleaning",
             };

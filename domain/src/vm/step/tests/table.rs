@@ -4,7 +4,7 @@
 //! is counted here, and a changed decision shows as a changed line: `HEARTH_WRITE_TABLE=1 cargo test -p hearth-domain table` writes
 //! the file anew, to be read line by line before it is committed.
 
-use super::fixture::{ATTEMPT, GRACEFUL, LAUNCH, ends, machine, path, ticket, verb, vm};
+use super::fixture::{ATTEMPT, DEADLINE, GRACEFUL, LAUNCH, ends, machine, path, ticket, verb, vm};
 use crate::{
     Attempt, Timestamp,
     vm::{
@@ -38,7 +38,7 @@ fn states() -> Vec<State> {
         State::Failed,
         State::Deleting,
     ];
-    for stage in [StopStage::Asking(m()), StopStage::Killing(m()), StopStage::Cleaning] {
+    for stage in [StopStage::Asking(m(), DEADLINE), StopStage::Killing(m()), StopStage::Cleaning] {
         for then in THENS {
             states.push(State::Stopping(Stopping { stage: stage.clone(), then, tries: 0 }));
         }
@@ -74,7 +74,7 @@ fn number_of_state(state: &State) -> usize {
                 Then::Delete => 4,
             };
             let stage = match stopping.stage {
-                StopStage::Asking(_) => 0,
+                StopStage::Asking(..) => 0,
                 StopStage::Killing(_) => 1,
                 StopStage::Cleaning => 2,
             };
