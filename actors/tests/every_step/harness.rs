@@ -9,9 +9,9 @@ use super::{
     script::{Fault, Gate, Script, Step},
     world::{Ports, World},
 };
-use actors::{Accepted, CommandError, ImageCommand, NewImage, Node, Parts};
+use actors::{Accepted, CommandError, ImageCommand, NewImage, Node};
 use domain::{
-    ImageId, Labels, OperationId, VmId,
+    ImageId, Labels, OperationId,
     image::{ImageKind, ImageSpec, State as ImageState},
     operation::Operation,
     vm::{Command, Exit, RestartPolicy, Starting, State, Vm},
@@ -42,6 +42,7 @@ pub struct Bench {
     pub ports: Ports,
     node: Option<Node>,
     kernel: PathBuf,
+    initrd: PathBuf,
 }
 
 /// What the user heard.
@@ -67,7 +68,9 @@ impl Bench {
         let (world, script) = (Arc::<World>::default(), Arc::<Script>::default());
         let ports = Ports::open(lab.dir.path(), &world, &script);
         let kernel = lab.dir.path().join("vmlinux");
-        let mut bench = Bench { lab, world, script, ports, node: None, kernel };
+        let initrd = lab.dir.path().join("initrd.cpio");
+        std::fs::write(&initrd, b"070701, or so it says").unwrap();
+        let mut bench = Bench { lab, world, script, ports, node: None, kernel, initrd };
         bench.start().await;
         let node = bench.node();
         let lab = &bench.lab;
@@ -242,7 +245,7 @@ impl Bench {
                 let spec = ImageSpec {
                     kind: ImageKind::Kernel,
                     path: self.kernel.to_str().unwrap().to_owned(),
-                    initrd: Some(self.kernel.to_str().unwrap().to_owned()),
+                    initrd: Some(self.initrd.to_str().unwrap().to_owned()),
                     default: false,
                     description: None,
                 };
@@ -295,7 +298,7 @@ impl Bench {
             if !ticker.look().await {
                 continue;
             }
-            if asked.is_none() && self.is_at_rest() {
+            if asked.is_none() && self.is_at_rest() && self.everyone_lives().await {
                 return answer;
             }
             ticks += 1;
@@ -308,6 +311,11 @@ impl Bench {
         let vms = self.vm().is_none_or(|vm| is_at_rest(&vm.state));
         let image = self.image().is_none_or(|image| matches!(image.state, ImageState::Ready(_) | ImageState::Failed { .. }));
         vms && image && self.operations().iter().all(|operation| operation.status.is_final())
+    }
+
+    /// No actor waits for its restart.
+    async fn everyone_lives(&self) -> bool {
+        self.node().tree().await.iter().all(|actor| actor.state == "running")
     }
 
     /// All that is there, for the message of a failure.

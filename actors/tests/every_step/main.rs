@@ -13,6 +13,7 @@ mod procedure;
 mod script;
 mod world;
 
+use domain::vm::RestartPolicy;
 use harness::Bench;
 use judge::Goal;
 use procedure::{Place, Procedure};
@@ -46,12 +47,18 @@ async fn record(procedure: &Procedure) -> Option<(Vec<Step>, Goal)> {
     let asked = bench.begin(&procedure.act, procedure.policy).await;
     bench.settle(Arc::default, Some(asked)).await;
     let steps = bench.script.log();
-    let goal = Goal { before, after: judge::place(&bench) };
+    let after = judge::place(&bench);
     let fine = judge::whole(&bench).await;
     assert_eq!(fine, Ok(()), "{procedure}, and nothing went wrong: {}", bench.picture());
     assert!(steps.iter().any(|step| step.name == COMMIT), "{procedure} is no procedure: {steps:?}");
     bench.end().await;
-    Some((steps, goal))
+    let mut bench = Bench::new().await;
+    bench.set_up(procedure).await;
+    bench.world.things().silent = false;
+    bench.settle(Arc::default, None).await;
+    let unasked = judge::place(&bench);
+    bench.end().await;
+    Some((steps, Goal { before, unasked, after }))
 }
 
 async fn try_out((procedure, step, fault): Case<'_>, goal: &Goal) -> Result<(), String> {
@@ -69,6 +76,7 @@ async fn try_out((procedure, step, fault): Case<'_>, goal: &Goal) -> Result<(), 
         script
     };
     let answer = bench.settle(next_life, Some(asked)).await;
+    bench.script.disarm();
     let told = |what: String| format!("{what}; answered {answer:?}; {}", bench.picture());
     assert!(first.hit(), "{procedure}: {step} never came: {:?}", first.log());
     judge::whole(&bench).await.map_err(told)?;
@@ -158,7 +166,9 @@ fn machines_that_end_by_themselves() {
 
 #[test]
 fn machines_that_end_while_they_are_paused() {
-    survive(procedure::ends(Place::Paused));
+    // What follows an end does not depend on the pause; one policy stands for all.
+    let one = |procedure: &Procedure| procedure.policy == RestartPolicy::OnFailure;
+    survive(procedure::ends(Place::Paused).into_iter().filter(one).collect());
 }
 
 #[test]

@@ -42,11 +42,6 @@ pub enum Place {
     BackingOff,
 }
 
-impl Place {
-    pub const WITH_VM: [Place; 7] =
-        [Place::Created, Place::Booting, Place::Running, Place::Paused, Place::Stopped, Place::Failed, Place::BackingOff];
-}
-
 impl fmt::Display for Procedure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {:?} {:?}", self.from, self.act, self.policy)

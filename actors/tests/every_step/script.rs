@@ -113,6 +113,13 @@ impl Script {
         inner.first_crashes = true;
     }
 
+    /// What was to go wrong has had its time.
+    pub fn disarm(&self) {
+        let mut inner = self.inner();
+        inner.plan = None;
+        inner.first_crashes = false;
+    }
+
     pub fn log(&self) -> Vec<Step> {
         self.inner().log.clone()
     }
@@ -171,12 +178,15 @@ impl Script {
     }
 
     /// An effect of the actors, on its way to the world.
-    pub async fn through<T, E>(
+    pub async fn through<T, E, F>(
         self: &Arc<Self>,
         name: &'static str,
         error: impl FnOnce() -> E,
-        mut effect: impl AsyncFnMut() -> Result<T, E>,
-    ) -> Result<T, E> {
+        effect: impl Fn() -> F,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         let turn = self.take(name);
         if matches!(turn, Turn::Dead) {
             return std::future::pending().await;

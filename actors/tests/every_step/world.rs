@@ -91,7 +91,7 @@ impl Vmm for Ports {
         self.driver.capabilities()
     }
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
-        let effect = async || {
+        let effect = || async {
             self.driver.prepare_disk(plan).await?;
             self.world.things().disks.insert(plan.vm);
             Ok(())
@@ -99,7 +99,7 @@ impl Vmm for Ports {
         self.script.through("vmm.prepare_disk", vmm_fault, effect).await
     }
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
-        let effect = async || {
+        let effect = || async {
             if !self.world.things().disks.contains(&plan.vm) {
                 return Err(VmmError::Spawn { detail: "there is no disk".into() });
             }
@@ -115,10 +115,10 @@ impl Vmm for Ports {
         self.script.through("vmm.launch", vmm_fault, effect).await
     }
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.script.through("vmm.release", vmm_fault, async || self.driver.release(vm, machine).await).await
+        self.script.through("vmm.release", vmm_fault, || self.driver.release(vm, machine)).await
     }
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
-        let found = self.script.through("vmm.inspect", vmm_fault, async || self.driver.inspect(vm, machine).await).await?;
+        let found = self.script.through("vmm.inspect", vmm_fault, || self.driver.inspect(vm, machine)).await?;
         Ok(match (found, self.told(machine)) {
             (Inspection::Gone { .. }, Some(exit)) => Inspection::Gone { exit },
             (found, _) => found,
@@ -129,19 +129,19 @@ impl Vmm for Ports {
         self.told(machine).unwrap_or(exit)
     }
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.script.through("vmm.pause", vmm_fault, async || self.driver.pause(vm, machine).await).await
+        self.script.through("vmm.pause", vmm_fault, || self.driver.pause(vm, machine)).await
     }
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.script.through("vmm.resume", vmm_fault, async || self.driver.resume(vm, machine).await).await
+        self.script.through("vmm.resume", vmm_fault, || self.driver.resume(vm, machine)).await
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.script.through("vmm.kill", vmm_fault, async || self.driver.kill(vm, machine).await).await
+        self.script.through("vmm.kill", vmm_fault, || self.driver.kill(vm, machine)).await
     }
     async fn clean(&self, vm: VmId) -> Result<(), VmmError> {
-        self.script.through("vmm.clean", vmm_fault, async || self.driver.clean(vm).await).await
+        self.script.through("vmm.clean", vmm_fault, || self.driver.clean(vm)).await
     }
     async fn remove(&self, vm: VmId) -> Result<(), VmmError> {
-        let effect = async || {
+        let effect = || async {
             self.world.things().disks.remove(&vm);
             self.driver.remove(vm).await
         };
@@ -165,7 +165,7 @@ impl Vmm for Ports {
         self.driver.usage(vm, machine).await
     }
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
-        let effect = async || {
+        let effect = || async {
             let removed = self.driver.sweep(known).await?;
             self.world.things().disks.retain(|vm| known.contains(vm));
             Ok(removed)
@@ -184,28 +184,30 @@ impl Network for Ports {
         Ok(())
     }
     async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError> {
-        let effect = async || {
+        let effect = || async {
             self.world.things().taps.insert(tap.to_owned(), vm);
             Ok(())
         };
         self.script.through("network.attach", net_fault, effect).await
     }
     async fn bind(&self, tap: &str, _address: Ipv4Addr, _mac: [u8; 6]) -> Result<(), NetError> {
-        let effect = async || match self.world.things().taps.contains_key(tap) {
-            true => Ok(()),
-            false => Err(net_fault()),
+        let effect = || async {
+            match self.world.things().taps.contains_key(tap) {
+                true => Ok(()),
+                false => Err(net_fault()),
+            }
         };
         self.script.through("network.bind", net_fault, effect).await
     }
     async fn detach(&self, tap: &str) -> Result<(), NetError> {
-        let effect = async || {
+        let effect = || async {
             self.world.things().taps.remove(tap);
             Ok(())
         };
         self.script.through("network.detach", net_fault, effect).await
     }
     async fn sweep(&self, known: &[String]) -> Result<Vec<String>, NetError> {
-        let effect = async || {
+        let effect = || async {
             self.world.things().taps.retain(|tap, _| known.contains(tap));
             Ok(Vec::new())
         };
@@ -223,10 +225,10 @@ fn image_fault() -> ImageError {
 #[async_trait]
 impl ImageStore for Ports {
     async fn import(&self, image: ImageId, spec: &ImageSpec) -> Result<Files, ImageError> {
-        self.script.through("images.import", image_fault, async || self.store.import(image, spec).await).await
+        self.script.through("images.import", image_fault, || self.store.import(image, spec)).await
     }
     async fn remove(&self, image: ImageId) -> Result<(), ImageError> {
-        self.script.through("images.remove", image_fault, async || self.store.remove(image).await).await
+        self.script.through("images.remove", image_fault, || self.store.remove(image)).await
     }
     fn path(&self, image: ImageId) -> PathBuf {
         self.store.path(image)
@@ -235,7 +237,7 @@ impl ImageStore for Ports {
         self.store.initrd_path(image)
     }
     async fn sweep(&self, known: &[ImageId]) -> Result<Vec<String>, ImageError> {
-        self.script.through("images.sweep", image_fault, async || self.store.sweep(known).await).await
+        self.script.through("images.sweep", image_fault, || self.store.sweep(known)).await
     }
 }
 
@@ -282,10 +284,12 @@ impl GuestSession for Session {
         self.inner.configure_network(config).await
     }
     async fn shutdown(&self, kind: ShutdownKind, deadline: Duration) -> Result<(), GuestFault> {
-        let effect = async || match self.inner.shutdown(kind, deadline).await {
-            // Asked twice, it is already on its way.
-            Ok(()) | Err(GuestFault::Closed) => Ok(()),
-            Err(fault) => Err(fault),
+        let effect = || async {
+            match self.inner.shutdown(kind, deadline).await {
+                // Asked twice, it is already on its way.
+                Ok(()) | Err(GuestFault::Closed) => Ok(()),
+                Err(fault) => Err(fault),
+            }
         };
         self.script.through("guest.shutdown", || GuestFault::Closed, effect).await
     }
