@@ -10,7 +10,7 @@ use crate::{
     supervise::{ChildInfo, Children, Progress, Verdict},
     vm::{Vms, VmsMsg, address, supervisor},
 };
-use domain::{Name, OperationId, ipam::Subnet};
+use domain::{Name, OperationId, ipam::Subnet, vm::Vm};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{sync::Arc, time::Duration};
@@ -60,6 +60,8 @@ pub(super) struct Args {
     pub subnet: Subnet,
     pub host_name: Name,
     pub ended: Vec<OperationId>,
+    /// As the node has just read them, for the first start of their supervisor; a later one reads the journal.
+    pub vms: Option<Vec<Arc<Vm>>>,
     /// Told once, with the reason, when the node can't go on.
     pub fatal: watch::Sender<Option<String>>,
 }
@@ -154,7 +156,10 @@ async fn start(state: &mut State, myself: &ActorRef<RootMsg>, supervisor: Superv
             actor.get_cell()
         }
         Supervisor::Vms => {
-            let records = read(&state.args.shared, schema::VMS).await?;
+            let records = match state.args.vms.take() {
+                Some(records) => records,
+                None => read(&state.args.shared, schema::VMS).await?,
+            };
             let aside = load::set_aside(&state.args.shared.journal)?;
             let held = address::settle(&state.args.shared, &records, &aside.vms).await?;
             let args = supervisor::Args0 {
