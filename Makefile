@@ -1,6 +1,6 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test fuzz api-fuzz bench chaos kernel image-debian clean
+.PHONY: help setup setup-test build run test fuzz api-fuzz bench kernel image-debian clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
@@ -11,7 +11,6 @@ help:
 	  'make setup-test    the same, and what the tests need (a browser, schemathesis)' \
 	  'make build         guest agent, web console and the binary target/release/hearth' \
 	  'make bench         build, then run the benchmarks and print their tables' \
-	  'make chaos         build, then 100 rounds (ROUNDS=...) of kill -9 under random load (SEED=...), each checked from outside' \
 	  'make kernel        a guest kernel of our own (10 to 30 minutes once; VMs boot faster)' \
 	  'make image-debian  a Debian 12 root file system' \
 	  'make clean         remove what was built (not ./data, not the caches in ~/.cache/hearth)'
@@ -39,9 +38,6 @@ api-fuzz: setup-test build
 
 bench: build
 	@scripts/bench.sh
-
-chaos: build
-	@scripts/chaos.sh
 
 kernel:
 	@scripts/images/hearth-kernel.sh

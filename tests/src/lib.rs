@@ -9,7 +9,6 @@ pub mod console;
 pub mod events;
 pub mod guest;
 pub mod images;
-pub mod load;
 pub mod machine;
 pub mod raw;
 pub mod remains;
@@ -20,6 +19,6 @@ pub mod wait;
 
 pub use guest::{Guest, small};
 pub use machine::{Machine, Need};
-pub use scenario::{scenario, scenario_within};
+pub use scenario::scenario;
 pub use server::{Options, Server};
 pub use wait::{PATIENCE, until, within};
