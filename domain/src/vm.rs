@@ -13,20 +13,19 @@
 //! destructor, and a crash in the middle of it repeats it.
 
 pub mod actions;
+pub mod cancel;
 pub mod effect;
 pub mod input;
 pub mod invariant;
 pub mod spec;
 pub mod state;
 pub mod step;
-pub mod v1;
 
 pub use actions::{Action, admit, table};
 pub use effect::{Effect, Step};
-pub use input::{Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
+pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
-    BootImages, Deadline, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping,
-    Then, Vm,
+    BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,
 };
 pub use step::{Draft, create, quarantine, step};

@@ -84,9 +84,8 @@ impl Bench {
 
     async fn start(&mut self) {
         let vmm = Arc::new(self.ports.clone());
-        let mut parts = self.lab.parts(vmm.clone());
-        parts.ports.network = Some(vmm.clone());
-        parts.ports.images = vmm;
+        let mut parts = self.lab.parts(vmm.clone(), vmm.clone());
+        parts.ports.network = Some(vmm);
         let gate = Gate::of(&self.script);
         let script = Arc::clone(&self.script);
         let starting = Node::start_with_gate(parts, gate);
@@ -203,7 +202,7 @@ impl Bench {
     /// Whether the VM admits it where it is; what is no command always can be.
     pub fn admits(&self, act: &Act) -> bool {
         match (act, self.vm()) {
-            (Act::Command(command), Some(vm)) => domain::vm::admit(&vm, command).is_ok(),
+            (Act::Command(command), Some(vm)) => domain::vm::admit(&vm, &meant(command, &vm)).is_ok(),
             (Act::Ends(_), vm) => vm.is_some_and(|vm| vm.state.machine().is_some()),
             _ => true,
         }
@@ -233,7 +232,8 @@ impl Bench {
                 tokio::spawn(async move { told(node.create_vm(new, who()).await.map(operation)) })
             }
             Act::Command(command) => {
-                let id = vm.unwrap().id;
+                let vm = vm.unwrap();
+                let (id, command) = (vm.id, meant(&command, &vm));
                 tokio::spawn(async move { told(node.command_vm(id, command, who()).await.map(operation)) })
             }
             Act::Ends(exit) => {
@@ -337,6 +337,14 @@ impl Bench {
         if let Some(node) = self.node.take() {
             node.crash().await;
         }
+    }
+}
+
+/// The command, about what the VM works on now.
+fn meant(command: &Command, vm: &Vm) -> Command {
+    match (command, vm.operation) {
+        (Command::Cancel { .. }, Some(in_flight)) => Command::Cancel { operation: in_flight.id },
+        _ => command.clone(),
     }
 }
 

@@ -157,6 +157,8 @@ pub fn honest(
     match status {
         Some(Status::Succeeded) if now != goal.after => Err(format!("it succeeded and is {now}, not {}", goal.after)),
         Some(Status::Succeeded) => Ok(()),
+        // That it was cancelled is what the user wanted of it.
+        Some(Status::Cancelled) if now == goal.after => Ok(()),
         // hearth's own end is no reason for anything to fail, and neither is a thing done twice or an undo that has to be tried again.
         Some(status) if fault.is_crash() || fault == Fault::Doubled || undo => Err(format!("{status:?}, and it is {now}")),
         Some(_) if now.starts_with("gone") && !goal.after.starts_with("gone") && !matches!(procedure.act, Act::Create { .. }) => {

@@ -2,6 +2,7 @@
 //! policy, every creation, and what is done with images. Nothing here lists steps, and the commands, ends and policies are chains that do
 //! not compile when a variant is added, until it has its place in them.
 
+use domain::OperationId;
 use domain::vm::{Change, Command, Exit, RestartPolicy, StopMode};
 use std::fmt;
 
@@ -62,9 +63,9 @@ fn next_command(command: Option<&Command>) -> Option<Command> {
         Some(Command::Reboot(StopMode::Graceful { .. })) => Command::Reboot(StopMode::Force),
         Some(Command::Reboot(StopMode::Force)) => Command::Delete { force: false },
         Some(Command::Delete { force: false }) => Command::Delete { force: true },
-        Some(Command::Delete { force: true }) => {
-            Command::Update(Change { name: Some("renamed".parse().unwrap()), ..Change::default() })
-        }
+        // Which operation is meant is known when it is asked.
+        Some(Command::Delete { force: true }) => Command::Cancel { operation: OperationId::from_bits(0) },
+        Some(Command::Cancel { .. }) => Command::Update(Change { name: Some("renamed".parse().unwrap()), ..Change::default() }),
         Some(Command::Update(_)) => return None,
     })
 }

@@ -132,25 +132,13 @@ pub struct Stopping {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopStage {
     /// The guest was asked to shut down and has until the deadline.
-    Asking(Machine, Deadline),
+    Asking(Machine),
     /// The process was told to end.
     Killing(Machine),
     /// The process is gone; what it used is being given back.
     Cleaning,
-}
-
-/// A time that somebody gave, as a record keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deadline {
-    pub since: Timestamp,
-    pub after_ms: u64,
-}
-
-impl Deadline {
-    /// What is left of it; all of it at most, whatever became of the clock.
-    pub fn left_ms(self, now: Timestamp) -> u64 {
-        self.after_ms.saturating_sub(now.since_ms(self.since))
-    }
+    /// The guest's agent is not connected: the guest is asked as soon as it is, and has not heard of it yet. The deadline runs.
+    Waiting(Machine),
 }
 
 /// What follows once nothing of the run is left.
@@ -248,7 +236,7 @@ impl State {
             | State::Resuming(machine)
             | State::Snapshotting(machine) => Some(machine),
             State::Stopping(stopping) => match &stopping.stage {
-                StopStage::Asking(machine, _) | StopStage::Killing(machine) => Some(machine),
+                StopStage::Asking(machine) | StopStage::Killing(machine) | StopStage::Waiting(machine) => Some(machine),
                 StopStage::Cleaning => None,
             },
             State::Creating { .. }

@@ -17,7 +17,7 @@ use super::{
     effect::{Effect, Step},
     input::{Finished, Input, Observed, Ticket, Timer},
     spec::VmSpec,
-    state::{BootImages, Deadline, InFlight, Nic, Restarts, Starting, State, StopStage, Vm},
+    state::{BootImages, InFlight, Nic, Restarts, Starting, State, StopStage, Vm},
 };
 use crate::{
     Attempt, Generation, HostId, Labels, Name, Timestamp, VmId,
@@ -29,9 +29,6 @@ use build::Next;
 pub const BOOT_DEADLINE_MS: u64 = 120_000;
 /// How long a guest may take to shut down when the user does not say: systemd's own default for a unit is 90 s, most need 2 s.
 pub const STOP_DEADLINE_MS: u64 = 30_000;
-/// A guest that is asked again after a crash of hearth gets this long at least, or its deadline where that is shorter: what most need is 2 s,
-/// and the agent's connection under emulation took as long.
-pub const ASK_AGAIN_MS: u64 = 5_000;
 /// Restarts by policy within [`RESTART_WINDOW_MS`]; one more and the VM is failed.
 pub const RESTARTS_MAX: u32 = 5;
 pub const RESTART_WINDOW_MS: u64 = 600_000;
@@ -168,16 +165,11 @@ pub fn quarantine(vm: &Vm, error: &str, now: Timestamp) -> Step {
     ended::quarantine(Next::of(vm, now), error)
 }
 
-/// What is left of a stop's deadline after a crash. The guest may not have heard of it, so it gets a moment even when none is left.
-fn left_to_ask(deadline: Deadline, now: Timestamp) -> u64 {
-    deadline.left_ms(now).max(deadline.after_ms.min(ASK_AGAIN_MS))
-}
-
 /// The stage's own effect, to be done (again).
-fn effect_of(stage: &StopStage, now: Timestamp) -> Effect {
+fn effect_of(stage: &StopStage) -> Effect {
     match stage {
-        StopStage::Asking(machine, deadline) => {
-            Effect::AskShutdown { machine: machine.clone(), deadline_ms: left_to_ask(*deadline, now) }
+        StopStage::Asking(machine) | StopStage::Waiting(machine) => {
+            Effect::AskShutdown { machine: machine.clone(), deadline_ms: STOP_DEADLINE_MS }
         }
         StopStage::Killing(machine) => Effect::Kill(machine.clone()),
         StopStage::Cleaning => Effect::Clean,

@@ -13,8 +13,16 @@ pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
     match &next.vm.state {
         State::Starting(Starting::Booting(_)) => {}
         // It came back in the middle of a stop, so it may not have heard. No new attempt: the deadline goes on counting.
-        State::Stopping(Stopping { stage: stage @ StopStage::Asking(..), .. }) => {
-            next.effects.push(super::effect_of(stage, next.now));
+        State::Stopping(Stopping { stage: stage @ StopStage::Asking(_), .. }) => {
+            next.effects.push(super::effect_of(stage));
+            return next.done();
+        }
+        // It is here, and hears of the stop now.
+        State::Stopping(Stopping { stage: StopStage::Waiting(_), then, tries }) => {
+            let stage = StopStage::Asking(machine);
+            next.effects.push(super::effect_of(&stage));
+            next.vm.state = State::Stopping(Stopping { stage, then: *then, tries: *tries });
+            next.advance("ask the guest", 25);
             return next.done();
         }
         _ => return next.unchanged(),
@@ -24,7 +32,7 @@ pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
     // The boot's timer no longer counts.
     next.vm.attempt = next.vm.attempt.next();
     next.event("vm-started");
-    next.succeed();
+    next.settle();
     next.done()
 }
 
@@ -98,11 +106,11 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             next.follow(&machine);
             next.issue(Effect::Resume(machine));
         }
-        (State::Stopping(Stopping { stage: StopStage::Asking(_, deadline), .. }), _) => {
+        (State::Stopping(Stopping { stage: StopStage::Asking(_) | StopStage::Waiting(_), .. }), _) => {
             // The agent is asked once it is connected again: asked now it would fail, and the guest be ended without its time.
             next.follow(&machine);
             next.vm.attempt = next.vm.attempt.next();
-            next.timer(Timer::Stop, super::left_to_ask(deadline, next.now));
+            next.timer(Timer::Stop, super::STOP_DEADLINE_MS);
         }
         // Killing goes on by itself; the other states have no machine.
         (

@@ -31,12 +31,12 @@ pub(super) fn recover(mut next: Next) -> Step {
         | State::Pausing(machine)
         | State::Resuming(machine)
         | State::Snapshotting(machine)
-        | State::Stopping(Stopping { stage: StopStage::Asking(machine, _), .. }) => {
+        | State::Stopping(Stopping { stage: StopStage::Asking(machine) | StopStage::Waiting(machine), .. }) => {
             next.issue(Effect::Inspect(machine));
             next.done()
         }
         State::Stopping(stopping) => {
-            next.issue(effect_of(&stopping.stage, next.now));
+            next.issue(effect_of(&stopping.stage));
             next.vm.state = State::Stopping(Stopping { tries: 0, ..stopping });
             next.done()
         }

@@ -4,7 +4,7 @@ use crate::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     operation::{Change as OperationChange, Input as OperationInput, OperationKind},
     vm::{
-        BootImages, Command, Deadline, Driver, Effect, Exit, Finished, InFlight, Input, Inspection, Machine, Observed, Reason,
+        Agent, BootImages, Command, Driver, Effect, Exit, Finished, InFlight, Input, Inspection, Machine, Observed, Reason,
         ReasonCode, RestartPolicy, Starting, State, Step, StopMode, StopStage, Then, Ticket, Timer, Vm, VmSpec, invariant,
         step::{Draft, create, step},
     },
@@ -15,8 +15,6 @@ use std::collections::BTreeMap;
 pub const LAUNCH: Attempt = Attempt(3);
 pub const ATTEMPT: Attempt = Attempt(7);
 pub const GRACEFUL: StopMode = StopMode::Graceful { deadline_ms: 5_000 };
-
-pub const DEADLINE: Deadline = Deadline { since: Timestamp(1), after_ms: 5_000 };
 
 pub fn machine(launch: Attempt) -> Machine {
     Machine { launch, driver: Driver::Qemu, pid: 42, start_ticks: 1, executable: "/usr/bin/vmm".into(), version: "1".into() }
@@ -50,7 +48,7 @@ pub fn draft(start: bool, restart: RestartPolicy) -> Draft {
 }
 
 pub fn ticket(operation: u128) -> Ticket {
-    Ticket { operation: OperationId::from_bits(operation), actor: "user:admin".into() }
+    Ticket { operation: OperationId::from_bits(operation), actor: "user:admin".into(), agent: Agent::Connected }
 }
 
 /// A record in `state` as it would be met: with an operation where a user's command leads there.
@@ -98,9 +96,10 @@ pub fn path(state: &State) -> String {
         State::Starting(starting) => format!("starting/{}", stage_of(starting)),
         State::Stopping(stopping) => {
             let stage = match stopping.stage {
-                StopStage::Asking(..) => "asking",
+                StopStage::Asking(_) => "asking",
                 StopStage::Killing(_) => "killing",
                 StopStage::Cleaning => "cleaning",
+                StopStage::Waiting(_) => "waiting",
             };
             format!("stopping/{stage}>{}", format!("{:?}", stopping.then).to_lowercase())
         }
@@ -143,7 +142,7 @@ pub fn ends(change: &OperationChange) -> Option<String> {
         OperationChange::Apply { input: OperationInput::Succeed, .. } => Some("=ok".to_owned()),
         OperationChange::Apply { input: OperationInput::Fail(error), .. } => Some(format!("={}", error.code)),
         OperationChange::Apply { input: OperationInput::Cancel, .. } => Some("=cancelled".to_owned()),
-        OperationChange::Apply { input: OperationInput::Advance { .. }, .. } => None,
+        OperationChange::Apply { input: OperationInput::Advance { .. } | OperationInput::Measure { .. }, .. } => None,
     }
 }
 
@@ -211,6 +210,12 @@ impl Story {
     pub fn user(&mut self, command: Command) -> &mut Story {
         let ticket = ticket(self.operations.len() as u128 + 1);
         self.input(Input::Command { command, ticket })
+    }
+
+    /// A user turns the operation in flight back.
+    pub fn cancels(&mut self) -> &mut Story {
+        let operation = self.record().operation.expect("an operation in flight").id;
+        self.input(Input::Command { command: Command::Cancel { operation }, ticket: ticket(operation.bits()) })
     }
 
     /// An effect of the last step ends so.
