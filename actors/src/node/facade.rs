@@ -307,7 +307,7 @@ impl Node {
     /// The end of a process as far as one process can have it: every actor is killed where it stands, nothing is told to anyone.
     #[cfg(any(test, feature = "faults"))]
     pub async fn crash(&self) {
-        if let Err(error) = self.root.kill_and_wait(Some(ROOT_DEADLINE)).await {
+        if let Err(error) = self.root.actor().kill_and_wait(Some(ROOT_DEADLINE)).await {
             tracing::warn!(%error, "the root actor did not end");
         }
         // What the journal had taken is on its way to the disk, whoever is left to hear of it.

@@ -14,7 +14,7 @@ use host::{
         ExecRequest, ExecSession, GuestFault, GuestInfo, GuestSession, InterfaceAddresses, MetricsSample, NetworkConfig,
         ShutdownKind,
     },
-    image::{FileStore, ImageError, ImageStore},
+    image::{Copying, FileStore, ImageError, ImageStore},
     net::{NetError, Network},
     vmm::{
         Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError,
@@ -224,8 +224,8 @@ fn image_fault() -> ImageError {
 
 #[async_trait]
 impl ImageStore for Ports {
-    async fn import(&self, image: ImageId, spec: &ImageSpec) -> Result<Files, ImageError> {
-        self.script.through("images.import", image_fault, || self.store.import(image, spec)).await
+    async fn import(&self, image: ImageId, spec: &ImageSpec, copying: &Arc<Copying>) -> Result<Files, ImageError> {
+        self.script.through("images.import", image_fault, || self.store.import(image, spec, copying)).await
     }
     async fn remove(&self, image: ImageId) -> Result<(), ImageError> {
         self.script.through("images.remove", image_fault, || self.store.remove(image)).await
