@@ -98,10 +98,14 @@ impl Lab {
     }
 
     pub async fn start_on(&self, vmm: Arc<dyn Vmm>, images: Arc<dyn ImageStore>) -> Node {
+        Node::start(self.parts(vmm, images)).await.unwrap()
+    }
+
+    pub fn parts(&self, vmm: Arc<dyn Vmm>, images: Arc<dyn ImageStore>) -> Parts {
         let ports =
             Ports { vmm, network: None, network_problem: None, dns: Vec::new(), images, probe: Arc::new(Machine(self.mem_mib)) };
         let subnet = Subnet::parse(self.subnet).unwrap();
-        Node::start(Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }).await.unwrap()
+        Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }
     }
 
     /// A node with a kernel and a root file system that VMs boot from.
