@@ -10,6 +10,7 @@ pub mod event;
 pub mod host;
 pub mod ids;
 pub mod image;
+pub mod integrity;
 pub mod ipam;
 pub mod name;
 pub mod operation;
