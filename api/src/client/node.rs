@@ -32,4 +32,9 @@ impl Client {
     pub async fn node_tree(&self) -> Result<NodeTree, ClientError> {
         self.get(self.url(&["v1", "node", "tree"])?).await
     }
+
+    /// A backup of the control plane, as a stream of bytes: check that it is whole before it is trusted.
+    pub async fn backup(&self) -> Result<reqwest::Response, ClientError> {
+        self.get_stream(self.url(&["v1", "backup"])?).await
+    }
 }

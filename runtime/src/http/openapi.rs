@@ -1,7 +1,7 @@
 //! The OpenAPI document: collected from the handlers, completed with what is the same everywhere (errors, the token). `docs/openapi.json`
 //! is this document; a test compares them.
 
-use super::{edge::Edge, events, guest, hosts, images, metrics, node, operations, vms};
+use super::{backup, edge::Edge, events, guest, hosts, images, metrics, node, operations, vms};
 use api::problem::{MEDIA_TYPE, Problem};
 use axum::{http::header, response::IntoResponse};
 use std::sync::LazyLock;
@@ -49,6 +49,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
         .merge(operations::routes())
         .merge(events::routes())
         .merge(node::routes())
+        .merge(backup::routes())
         .merge(metrics::routes())
 }
 

@@ -32,7 +32,8 @@ impl Stored for SetAside {
 const MAX_WHY_BYTES: usize = 1024;
 
 impl SetAside {
-    pub(super) fn new(table: &str, key: &str, bytes: Vec<u8>, why: &str) -> SetAside {
+    /// As of now, by this machine's clock.
+    pub fn new(table: &str, key: &str, bytes: Vec<u8>, why: &str) -> SetAside {
         let mut end = why.len().min(MAX_WHY_BYTES);
         while !why.is_char_boundary(end) {
             end -= 1;
