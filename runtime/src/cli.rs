@@ -15,6 +15,8 @@ mod event;
 mod facts;
 mod filter;
 mod fsck;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod host;
 mod image;
 mod node;

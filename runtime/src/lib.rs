@@ -4,6 +4,8 @@ pub mod assemble;
 pub mod auth;
 pub mod cli;
 pub mod embed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod telemetry;
 pub mod up;

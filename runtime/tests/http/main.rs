@@ -8,3 +8,4 @@ mod document;
 mod events;
 mod input;
 mod outcome;
+mod strict;
