@@ -12,6 +12,7 @@ pub mod fuzz;
 pub mod schema;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod space;
 
 mod batch;
 mod error;
@@ -24,3 +25,4 @@ pub use error::{CommitError, OpenError, ReadError, StoreFault};
 pub use journal::{
     Committed, Event, Export, Journal, Loaded, Losses, Options, READ_LIMIT, Rescued, SET_ASIDE, SetAside, Split, Stats,
 };
+pub use space::{DISK_FACTOR, DISK_FLOOR_BYTES, disk_bound};

@@ -29,7 +29,7 @@ const AHEAD: usize = 4;
 const WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// All records and events as of one moment. `hearth backup` saves it, `hearth restore` reads it. Without its end it is not whole.
-#[utoipa::path(get, path = "/v1/backup", tag = "node", responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+#[utoipa::path(get, path = "/v1/backup", tag = "node", responses((status = 200, body = String, content_type = "application/octet-stream")))]
 async fn backup(State(edge): State<Edge>, serving: Serving) -> Answer {
     let place = stream::place(&edge)?;
     let journal = serving.node.journal().clone();
