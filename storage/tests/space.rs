@@ -1,4 +1,4 @@
-//! Steps without end leave the folder and the chunks bounded: what is overwritten, deleted and pruned gives its room back.
+//! Steps without end leave the folder bounded: what is overwritten, deleted and pruned gives its room back.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use std::{fs, io::Write, path::Path};
