@@ -82,6 +82,11 @@ id!(
     OperationId,
     "op"
 );
+id!(
+    /// A receiver of events outside.
+    WebhookId,
+    "wh"
+);
 
 #[cfg(test)]
 mod tests {

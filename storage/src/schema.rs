@@ -2,12 +2,23 @@
 //! `upgrade` from the old one; the bytes of every earlier number stay readable.
 
 use crate::envelope::Stored;
-use domain::{event::Event, host::Host, image::Image, operation::Operation, vm::Vm};
+use domain::{
+    event::Event,
+    host::Host,
+    image::Image,
+    operation::Operation,
+    vm::Vm,
+    webhook::{DeadLetter, Webhook},
+};
 
 pub const VMS: &str = "vms";
 pub const IMAGES: &str = "images";
 pub const HOSTS: &str = "hosts";
 pub const OPERATIONS: &str = "operations";
+pub const WEBHOOKS: &str = "webhooks";
+/// By webhook and number; the events of each lie in [`WEBHOOK_DEAD_EVENTS`], by webhook, number and place, as the log had them.
+pub const WEBHOOK_DEAD_LETTERS: &str = "webhook-dead-letters";
+pub const WEBHOOK_DEAD_EVENTS: &str = "webhook-dead-events";
 
 impl Stored for Vm {
     const SCHEMA: u16 = 1;
@@ -27,6 +38,16 @@ impl Stored for Host {
 impl Stored for Operation {
     const SCHEMA: u16 = 1;
     const NAME: &'static str = "operation";
+}
+
+impl Stored for Webhook {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "webhook";
+}
+
+impl Stored for DeadLetter {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "webhook-dead-letter";
 }
 
 impl Stored for Event {
