@@ -15,6 +15,10 @@ pub enum CommandError {
     Image(domain::image::Refused),
     #[error(transparent)]
     Host(domain::host::Refused),
+    #[error(transparent)]
+    Webhook(domain::webhook::Refused),
+    #[error("the webhook's secret can't be kept: {detail}")]
+    Secret { detail: String },
     #[error("there is no {} {reference}", kind.as_str())]
     NotFound { kind: Kind, reference: String },
     #[error("there is a {} named {name} already", kind.as_str())]

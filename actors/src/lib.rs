@@ -7,7 +7,8 @@
 //! Node ─┬─ Vms ──────── Vm, Vm, …           a failed child is loaded again from the journal, with back-off and a budget
 //!       ├─ Images ───── Image, …
 //!       ├─ Hosts ────── Host
-//!       └─ Operations ─ Operation, …        one while it runs
+//!       ├─ Operations ─ Operation, …        one while it runs
+//!       └─ Webhooks ─── Webhook, …
 //! ```
 //! Calls go down, casts go up. Every call has a deadline. Start with [`Node`].
 
@@ -23,9 +24,10 @@ pub mod shared;
 mod supervise;
 pub mod view;
 pub mod vm;
+pub mod webhook;
 
 pub use commit::decode_event;
 pub use error::{CommandError, StartError};
-pub use node::{Accepted, ActorInfo, ImageCommand, NewImage, NewVm, Node, Parts, Ports, Who};
+pub use node::{Accepted, ActorInfo, ImageCommand, NewImage, NewVm, NewWebhook, Node, Parts, Ports, Who};
 pub use shared::HostProbe;
 pub use view::View;

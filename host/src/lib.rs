@@ -8,4 +8,5 @@ pub mod facts;
 pub mod guest;
 pub mod image;
 pub mod net;
+pub mod secret;
 pub mod vmm;

@@ -10,6 +10,7 @@ mod accepted;
 mod command;
 mod console;
 mod convert;
+pub(crate) mod delivered;
 mod edge;
 mod events;
 mod guest;
@@ -28,6 +29,7 @@ mod problem;
 mod request_id;
 mod stream;
 mod vms;
+mod webhooks;
 
 pub use edge::{Edge, Meter, Serving};
 

@@ -323,7 +323,7 @@ fn dead_letters() -> Vec<DeadLetter> {
         number: 9,
         after: 400,
         upto: 500,
-        count: 100,
+        cursors: vec![401, 1 << 33],
         since: NOW,
         set_aside_at: Timestamp(NOW.0 + 1),
         attempts: 20,

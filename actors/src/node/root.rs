@@ -1,4 +1,4 @@
-//! The root actor: the four supervisors are its children.
+//! The root actor: the supervisors are its children.
 
 use super::load;
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     shared::Shared,
     supervise::{ChildInfo, Children, Progress, Verdict},
     vm::{Vms, VmsMsg, supervisor},
+    webhook::{Webhooks, WebhooksArgs, WebhooksMsg},
 };
 use domain::{Name, OperationId, ipam::Subnet};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -28,11 +29,13 @@ pub enum Supervisor {
     Hosts,
     Images,
     Vms,
+    Webhooks,
 }
 
 impl Supervisor {
     /// In the order of their start: who is told of commits comes before who commits.
-    const ALL: [Supervisor; 4] = [Supervisor::Operations, Supervisor::Hosts, Supervisor::Images, Supervisor::Vms];
+    const ALL: [Supervisor; 5] =
+        [Supervisor::Operations, Supervisor::Hosts, Supervisor::Images, Supervisor::Vms, Supervisor::Webhooks];
 }
 
 #[derive(RactorMessage)]
@@ -51,6 +54,7 @@ pub(super) struct Slots {
     pub hosts: Slot<HostsMsg>,
     pub images: Slot<ImagesMsg>,
     pub vms: Slot<VmsMsg>,
+    pub webhooks: Slot<WebhooksMsg>,
     pub directory: supervisor::Directory,
 }
 
@@ -164,6 +168,14 @@ async fn start(state: &mut State, myself: &ActorRef<RootMsg>, supervisor: Superv
             };
             let (actor, _) = Actor::spawn_linked(None, Vms, args, myself.get_cell()).await?;
             state.args.slots.vms.set(Some(actor.clone()));
+            actor.get_cell()
+        }
+        Supervisor::Webhooks => {
+            let records = read(&state.args.shared, schema::WEBHOOKS).await?;
+            let shared = Arc::clone(&state.args.shared);
+            let args = WebhooksArgs { shared, operations: state.args.slots.operations.clone(), records };
+            let (actor, _) = Actor::spawn_linked(None, Webhooks, args, myself.get_cell()).await?;
+            state.args.slots.webhooks.set(Some(actor.clone()));
             actor.get_cell()
         }
     };

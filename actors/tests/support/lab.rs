@@ -3,7 +3,10 @@
 // Helpers of tests are not seen as tests by the lint, and no test binary uses all of them.
 #![allow(clippy::unwrap_used, dead_code)]
 
-use actors::{Accepted, CommandError, HostProbe, NewImage, NewVm, Node, Parts, Ports, Who, decode_event, view::VmView};
+use actors::{
+    Accepted, CommandError, HostProbe, NewImage, NewVm, Node, Parts, Ports, Who, decode_event, view::VmView,
+    webhook::WebhookPorts,
+};
 use async_trait::async_trait;
 use domain::{
     ImageId, Labels, Name, OperationId, VmId,
@@ -33,6 +36,7 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     pub subnet: &'static str,
     pub mem_mib: u64,
+    pub webhooks: WebhookPorts,
 }
 
 struct Machine(u64);
@@ -65,7 +69,7 @@ impl HostProbe for Machine {
 
 impl Lab {
     pub fn new() -> Lab {
-        Lab { dir: tempfile::tempdir().unwrap(), subnet: "10.77.0.0/16", mem_mib: 1 << 20 }
+        Lab { dir: tempfile::tempdir().unwrap(), subnet: "10.77.0.0/16", mem_mib: 1 << 20, webhooks: WebhookPorts::none() }
     }
 
     pub fn at(path: &Path) -> Lab {
@@ -93,6 +97,7 @@ impl Lab {
             dns: Vec::new(),
             images: Arc::new(FileStore::new(self.dir.path().join("images"))),
             probe: Arc::new(Machine(self.mem_mib)),
+            webhooks: self.webhooks.clone(),
         };
         let subnet = Subnet::parse(self.subnet).unwrap();
         Node::start(Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }).await.unwrap()

@@ -85,5 +85,7 @@ pub enum Finished {
         code: String,
         detail: String,
         retry_after_s: Option<u32>,
+        /// Of the events that it held, in order; they are kept with a dead letter.
+        cursors: Vec<u64>,
     },
 }

@@ -112,10 +112,11 @@ pub struct DeadRef {
 pub struct DeadLetter {
     pub webhook: WebhookId,
     pub number: u64,
-    /// The first and the last cursor in it.
+    /// The part of the log that it stands for: above `after`, up to and with `upto`.
     pub after: u64,
     pub upto: u64,
-    pub count: u32,
+    /// Of its events, in order. None: it was to tell that events are no longer kept.
+    pub cursors: Vec<u64>,
     pub since: Timestamp,
     pub set_aside_at: Timestamp,
     pub attempts: u32,

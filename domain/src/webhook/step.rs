@@ -98,11 +98,11 @@ pub fn step(webhook: &Webhook, input: Input, now: Timestamp) -> Result<Step, Ref
         (State::Sending(delivery), Input::Finished { result, jitter, .. }) => Ok(match result {
             Finished::Delivered => delivered(next, delivery, now),
             Finished::Gone => receiver_gone(next, delivery, now),
-            Finished::Failed { code, detail, retry_after_s } => {
+            Finished::Failed { code, detail, retry_after_s, cursors } => {
                 let attempts = delivery.attempts.saturating_add(1);
                 let failure = Failure { at: now, number: delivery.number, attempts, code, detail };
                 let wait_ms = wait_ms(attempts, jitter, retry_after_s);
-                failed(next, Delivery { attempts, ..delivery.clone() }, failure, wait_ms)
+                failed(next, Delivery { attempts, ..delivery.clone() }, failure, cursors, wait_ms)
             }
             // They went while the receiver was away: it is told so instead.
             Finished::Expired { oldest } => begin(next, What::Resync { upto: oldest.saturating_sub(1) }, now),
@@ -196,18 +196,18 @@ fn receiver_gone(mut next: Webhook, delivery: &Delivery, now: Timestamp) -> Step
     Step { events: vec![event("webhook-disabled", None, data)], ..disable(next, BecauseOf::Receiver) }
 }
 
-fn failed(mut next: Webhook, delivery: Delivery, failure: Failure, wait_ms: u64) -> Step {
+fn failed(mut next: Webhook, delivery: Delivery, failure: Failure, cursors: Vec<u64>, wait_ms: u64) -> Step {
     let now = failure.at;
     let budget_ms = u64::from(next.spec.retry_for_s) * 1_000;
     next.last_failure = Some(failure.clone());
-    let (after, upto, count) = match delivery.what {
+    let (after, upto) = match delivery.what {
         // Asked for by a person, tried once: it stays where it was.
         What::Dead { .. } => {
             next.redeliver.retain(|number| *number != delivery.number);
             return go_on(next, now);
         }
-        What::Events { after, upto, count } => (after, upto, count),
-        What::Resync { upto } => (next.cursor, upto, 0),
+        What::Events { after, upto, .. } => (after, upto),
+        What::Resync { upto } => (next.cursor, upto),
     };
     if now.since_ms(delivery.since) < budget_ms {
         // The last attempt is made when the budget ends, however long the wait had become.
@@ -215,6 +215,7 @@ fn failed(mut next: Webhook, delivery: Delivery, failure: Failure, wait_ms: u64)
         let until = Timestamp(now.0.saturating_add(wait_ms).min(end));
         return wait(next, delivery, until);
     }
+    let count = u32::try_from(cursors.len()).unwrap_or(u32::MAX);
     let data = vec![
         ("delivery", Datum::Number(delivery.number)),
         ("events", Datum::Number(u64::from(count))),
@@ -226,7 +227,7 @@ fn failed(mut next: Webhook, delivery: Delivery, failure: Failure, wait_ms: u64)
         number: delivery.number,
         after,
         upto,
-        count,
+        cursors,
         since: delivery.since,
         set_aside_at: now,
         attempts: delivery.attempts,

@@ -1,7 +1,7 @@
 //! The OpenAPI document: collected from the handlers, completed with what is the same everywhere (errors, the token). `docs/openapi.json`
 //! is this document; a test compares them.
 
-use super::{edge::Edge, events, guest, hosts, images, metrics, node, operations, vms};
+use super::{edge::Edge, events, guest, hosts, images, metrics, node, operations, vms, webhooks};
 use api::problem::{MEDIA_TYPE, Problem};
 use axum::{http::header, response::IntoResponse};
 use std::sync::LazyLock;
@@ -31,6 +31,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "hosts", description = "the machines"),
         (name = "operations", description = "what takes longer than a request"),
         (name = "events", description = "what changed"),
+        (name = "webhooks", description = "receivers outside that are sent events"),
         (name = "node", description = "this server"),
         (name = "server", description = "for monitoring"),
     ),
@@ -48,6 +49,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
         .merge(hosts::routes())
         .merge(operations::routes())
         .merge(events::routes())
+        .merge(webhooks::routes())
         .merge(node::routes())
         .merge(metrics::routes())
 }

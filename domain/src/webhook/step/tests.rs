@@ -50,7 +50,7 @@ fn found(upto: u64, count: u32) -> Finished {
 }
 
 fn failure() -> Finished {
-    Finished::Failed { code: "http-status".into(), detail: "500".into(), retry_after_s: None }
+    Finished::Failed { code: "http-status".into(), detail: "500".into(), retry_after_s: None, cursors: vec![6, 8, 9] }
 }
 
 fn command(command: Command) -> Input {
