@@ -7,7 +7,7 @@
 //! Node ─┬─ Vms ──────── Vm, Vm, …           a failed child is loaded again from the journal, with back-off and a budget
 //!       ├─ Images ───── Image, …
 //!       ├─ Hosts ────── Host
-//!       ├─ Operations ─ Operation, …        one while it runs
+//!       ├─ Operations ─ Operation, …        one while it runs and somebody waits
 //!       └─ Webhooks ─── Webhook, …
 //! ```
 //! Calls go down, casts go up. Every call has a deadline. Start with [`Node`].

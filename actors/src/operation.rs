@@ -1,4 +1,5 @@
-//! Operations: one actor for each that is under way. It owns who waits for the end.
+//! Operations: one actor for each that is under way and that somebody waits for. It owns who waits, and is made when the first does: most
+//! operations end without, and an actor costs more than all else that an operation does in memory.
 //!
 //! The record itself changes in the same batch as its target's, by the target's actor (docs/adr/0004); the actor here is told. Parent of
 //! the operations' actors: [`supervisor::Operations`], which also owns how many ended operations are kept. Mailboxes are bounded by the
@@ -51,12 +52,9 @@ pub(crate) type OperationsRef = Slot<OperationsMsg>;
 impl OperationsRef {
     /// A committed change: into the view, and to those who wait.
     pub(crate) fn changed(&self, shared: &Shared, operation: Arc<Operation>) {
-        let known = shared.view.operation(operation.id).is_some();
         shared.view.put_operation(Arc::clone(&operation));
         if operation.status.is_final() {
             self.tell(OperationsMsg::Ended { operation });
-        } else if !known {
-            self.tell(OperationsMsg::Begun { id: operation.id });
         }
     }
 

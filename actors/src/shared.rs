@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::{HostId, ImageId, Timestamp, VmId, capacity::Ledger, host::Facts};
 use host::{image::ImageStore, net::Network, vmm::Vmm};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -45,7 +45,7 @@ const UNASKED_MAX: usize = 4_096;
 /// no VM is ever made from an image that is going.
 #[derive(Default)]
 pub struct ImageUse {
-    users: HashMap<ImageId, HashSet<VmId>>,
+    users: HashMap<ImageId, BTreeSet<VmId>>,
     closing: HashSet<ImageId>,
 }
 
@@ -69,17 +69,14 @@ impl ImageUse {
     }
 
     /// All users anew, in one step: an image must never look unused in between.
-    pub fn replace(&mut self, users: HashMap<ImageId, HashSet<VmId>>) {
+    pub fn replace(&mut self, users: HashMap<ImageId, BTreeSet<VmId>>) {
         self.users = users;
     }
 
     /// How many use it, and the first of them by id.
     pub fn users(&self, image: ImageId, most: usize) -> (usize, Vec<VmId>) {
         let Some(users) = self.users.get(&image) else { return (0, Vec::new()) };
-        let mut first: Vec<VmId> = users.iter().copied().collect();
-        first.sort_unstable();
-        first.truncate(most);
-        (users.len(), first)
+        (users.len(), users.iter().take(most).copied().collect())
     }
 
     /// Takes no more users; answers how many there are.

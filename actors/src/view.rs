@@ -1,6 +1,8 @@
 //! The view: the newest committed records in memory, for lists and look-ups. Written by the owning actors after each commit and read by
 //! everyone; never a truth of its own.
 
+mod ids;
+mod index;
 mod table;
 
 use domain::{

@@ -13,6 +13,7 @@ mod guest;
 pub(crate) mod messages;
 mod perform;
 pub(crate) mod supervisor;
+mod timers;
 
 pub(crate) use messages::{VmMsg, VmsMsg};
 pub(crate) use supervisor::Vms;

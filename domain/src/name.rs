@@ -1,7 +1,7 @@
 //! Names and labels that users choose: what is allowed, and the sentence that says so.
 
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 /// 63 characters: a VM's name is its host name, and a DNS label is no longer than that (RFC 1035, 2.3.1).
 pub const NAME_MAX: usize = 63;
@@ -11,8 +11,23 @@ pub const LABEL_KEY_MAX: usize = 63;
 pub const LABEL_VALUE_MAX: usize = 255;
 
 /// A resource's name: unique per project and kind; lower-case letters, digits, `-` and `.`; begins and ends with a letter or digit.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Name(String);
+///
+/// A clone shares the text: a record, its lists' indexes and what is about to be done with it name the same thing many times over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// As a plain text, in every format.
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Name(text.into()))
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -30,6 +45,13 @@ pub enum NameError {
 
 impl Name {
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Ordered and hashed as its text, so that maps by name are asked without making one.
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -54,7 +76,7 @@ impl FromStr for Name {
         if !edge(text.as_bytes().first()) || !edge(text.as_bytes().last()) {
             return Err(NameError::BadEdge);
         }
-        Ok(Name(text.to_owned()))
+        Ok(Name(text.into()))
     }
 }
 

@@ -76,6 +76,11 @@ pub trait GuestSession: Send + Sync + std::fmt::Debug + 'static {
     /// Interfaces but loopback, at each change; empty until the first report.
     fn addresses(&self) -> watch::Receiver<Vec<InterfaceAddresses>>;
 
+    /// The newest report, for who does not wait for the next.
+    fn reported_addresses(&self) -> Vec<InterfaceAddresses> {
+        self.addresses().borrow().clone()
+    }
+
     /// To be called after each resume and restore: a guest's clock stands while it is stopped.
     async fn set_clock(&self, now: SystemTime) -> Result<(), GuestFault>;
 

@@ -110,6 +110,16 @@ pub enum VmmError {
 pub trait Console: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Console for T {}
 
+/// Who is told about a machine by the driver itself; see [`Vmm::follow`]. Called from wherever the news arises, so it must not block.
+pub trait Follower: Send + Sync + 'static {
+    /// The guest's agent said hello on a new session, its clock is set and its generator stirred; an earlier session is over.
+    fn guest_up(&self, session: Arc<dyn GuestSession>);
+    /// The session of the last `guest_up` ended.
+    fn guest_down(&self);
+    /// The process is gone. Told once, and the last that is told.
+    fn exited(&self, exit: Exit);
+}
+
 #[async_trait]
 pub trait Vmm: Send + Sync + 'static {
     fn facts(&self) -> VmmFacts;
@@ -134,6 +144,12 @@ pub trait Vmm: Send + Sync + 'static {
 
     /// Resolves when the process is gone, at most a second late, with the reason as well as it is known.
     async fn exited(&self, vm: VmId, machine: &Machine) -> Exit;
+
+    /// Tells `follower` of the machine's end and of its guest from now on, in place of whoever followed the VM before. For drivers that can do
+    /// so without a task a machine. False: this one can't, nobody will be told, and `exited` and `guest` are to be awaited instead.
+    fn follow(&self, _vm: VmId, _machine: &Machine, _follower: Arc<dyn Follower>) -> bool {
+        false
+    }
 
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;

@@ -2,8 +2,9 @@
 //! word `killed`, copied while it was open, which is what the end of its process leaves.
 //!
 //! Each place is tried on a fresh copy and in a process of its own, because damage may end or hang one. Each copy is tried with the
-//! journal's file `acknowledged` and without it, which tells what that file is worth: sled alone takes some damage for a torn end and
-//! opens at an earlier state. Ends with 1 when a journal with that file showed anything but its whole content or an error.
+//! journal's file `acknowledged` and without it, which tells what that file is worth: damage of the newest batches looks like a torn end.
+//! Of each journal that is refused it is told whether its folder is as it was, and what can be rescued of it. Ends with 1 when a journal
+//! with that file showed anything but its whole content or an error, when a refused one was changed, or when what was rescued is wrong.
 //!
 //!     cargo run -p hearth-storage --example flip_probe [places] [bytes] [seed] [closed|killed] [batches]
 
@@ -12,13 +13,13 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use storage::{Batch, Journal, Options, READ_LIMIT};
+use storage::{Batch, Journal, Options, READ_LIMIT, offline::Offline};
 
 const PLACES: usize = 30;
 const BYTES: usize = 16;
@@ -118,6 +119,49 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Every file with its bytes.
+fn picture(path: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => files.extend(picture(&entry.path())?),
+            false => drop(files.insert(entry.path(), fs::read(entry.path())?)),
+        }
+    }
+    Ok(files)
+}
+
+/// What the repair would keep: records as they were last, older ones, events; or what is wrong with it.
+#[derive(Default)]
+struct Kept {
+    newest: u64,
+    older: u64,
+    events: u64,
+    wrong: u64,
+}
+
+fn rescue(path: &Path, batches: u64) -> io::Result<Kept> {
+    let rescued = Offline::open(path).map_err(io::Error::other)?.read()?;
+    let mut kept = Kept::default();
+    for ((_, key), bytes) in &rescued.records {
+        let step = bytes.first_chunk().map_or(0, |step| u64::from_be_bytes(*step));
+        let known = *bytes == value(step) && format!("{:04}", step % KEYS) == *key;
+        let newest = step + KEYS > batches && step <= batches;
+        *(if !known || (!newest && rescued.losses.is_empty()) {
+            &mut kept.wrong
+        } else if newest {
+            &mut kept.newest
+        } else {
+            &mut kept.older
+        }) += 1;
+    }
+    for (cursor, bytes) in &rescued.events {
+        *(if *bytes == value(*cursor) { &mut kept.events } else { &mut kept.wrong }) += 1;
+    }
+    Ok(kept)
+}
+
 /// A place inside what was written: where all is zero, sled uses nothing.
 fn place(data: &Path, count: usize, rng: &mut StdRng) -> io::Result<u64> {
     let file = File::open(data)?;
@@ -166,28 +210,41 @@ fn main() -> io::Result<ExitCode> {
     copy(&good, &guarded)?;
     writeln!(out, "{} bytes of data; untouched: {}", fs::metadata(good.join("db"))?.len(), ask(&guarded, batches)?)?;
     let mut totals: [BTreeMap<String, usize>; 2] = Default::default();
-    let mut harmed = 0;
+    let (mut refused, mut untouched, mut sum) = (0, 0, Kept::default());
     for _ in 0..places {
         copy(&good, &guarded)?;
         let at = place(&guarded.join("db"), count, &mut rng)?;
         invert(&guarded.join("db"), at, count)?;
         copy(&guarded, &bare)?;
         fs::remove_file(bare.join("acknowledged"))?;
+        let before = picture(&guarded)?;
         let found = [ask(&guarded, batches)?, ask(&bare, batches)?];
         if found[0].starts_with("refused") {
-            invert(&guarded.join("db"), at, count)?;
-            harmed += usize::from(ask(&guarded, batches)? != "whole");
+            refused += 1;
+            untouched += u64::from(picture(&guarded)? == before);
+            let kept = rescue(&guarded, batches)?;
+            sum.newest += kept.newest;
+            sum.older += kept.older;
+            sum.events += kept.events;
+            sum.wrong += kept.wrong;
         }
         for (total, text) in totals.iter_mut().zip(&found) {
             *total.entry(text.split(':').next().unwrap_or(text).to_owned()).or_default() += 1;
         }
         writeln!(out, "at {at}: {}\n    without `acknowledged`: {}", found[0], found[1])?;
     }
+    let records = refused * KEYS.min(batches);
     writeln!(out, "{places} places of {count} bytes: {:?}; without `acknowledged`: {:?}", totals[0], totals[1])?;
     writeln!(
         out,
-        "{harmed} of the refused starts did further harm: with the bytes as they were before, the journal was no longer whole"
+        "of {refused} refused: {untouched} untouched; rescued: {} of {records} records, {} older, {} of {} events, {} wrong",
+        sum.newest,
+        sum.older,
+        sum.events,
+        refused * batches,
+        sum.wrong
     )?;
     let honest = ["whole", "refused to open", "refused to read"];
-    Ok(if totals[0].keys().all(|word| honest.contains(&word.as_str())) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let good = totals[0].keys().all(|word| honest.contains(&word.as_str())) && untouched == refused && sum.wrong == 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

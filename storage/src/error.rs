@@ -2,8 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-/// Why a journal could not be opened. Nothing was changed in the directory, but for `Prepare`, `WriteMarker` and `Damaged`:
-/// before we can refuse, sled has already cut off what follows damage that it took for a torn end. Copy before trying again.
+/// Why a journal could not be opened. What was in the directory is as it was, to the byte, but for `Prepare` and `WriteMarker`.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("cannot create the journal's directory {path}")]
@@ -22,6 +21,8 @@ pub enum OpenError {
     InUse { path: PathBuf, pid: Option<u32> },
     #[error("{path} is no journal of hearth (it holds {found}), choose an empty or a new directory")]
     Foreign { path: PathBuf, found: String },
+    #[error("there is no journal in {path}")]
+    Nothing { path: PathBuf },
     #[error("{path} was written in the format {found:?}, this hearth knows {known:?}, start the version that wrote it")]
     Format { path: PathBuf, found: String, known: &'static str },
     #[error("cannot read the format marker {path}")]
@@ -42,7 +43,10 @@ pub enum OpenError {
         #[source]
         source: StoreFault,
     },
-    #[error("the journal {path} cannot be read, restore it from a backup or move it away to start empty")]
+    #[error(
+        "the journal {path} is damaged and was left as it is: hearth fsck tells what can be read, hearth fsck --repair keeps that, \
+         hearth restore brings back a backup"
+    )]
     Damaged {
         path: PathBuf,
         #[source]

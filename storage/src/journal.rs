@@ -17,19 +17,29 @@
 //! failed one proves nothing. Only reopening (a restart of the node) ends it: that reads what the disk has.
 
 mod aside;
+mod content;
 mod directory;
+mod examine;
 mod follow;
 mod handle;
 mod layout;
+mod rebuild;
+mod rescue;
 mod ring;
 mod store;
 mod watch;
 mod writer;
 
 pub use aside::{SET_ASIDE, SetAside};
+pub(crate) use directory::hold;
+pub(crate) use examine::{Finding, examine};
 pub use follow::{Event, READ_LIMIT};
 pub use handle::{Committed, Journal, Options, Stats};
+pub(crate) use layout::Head;
 pub use loaded::{Loaded, Split};
+pub(crate) use rebuild::Rebuild;
+pub use rescue::{Losses, Rescued};
+pub(crate) use rescue::{contents, rescue};
 
 mod loaded;
 

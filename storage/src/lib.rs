@@ -11,7 +11,9 @@ pub mod schema;
 mod batch;
 mod error;
 mod journal;
+pub mod offline;
+mod raw;
 
 pub use batch::{Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
 pub use error::{CommitError, OpenError, ReadError, StoreFault};
-pub use journal::{Committed, Event, Journal, Loaded, Options, READ_LIMIT, SET_ASIDE, SetAside, Split, Stats};
+pub use journal::{Committed, Event, Journal, Loaded, Losses, Options, READ_LIMIT, Rescued, SET_ASIDE, SetAside, Split, Stats};

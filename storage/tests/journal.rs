@@ -300,9 +300,9 @@ fn a_foreign_directory_is_refused_and_left_as_it_is() {
 fn a_later_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    std::fs::write(dir.path().join("format"), "hearth journal 2\n").unwrap();
+    std::fs::write(dir.path().join("format"), "hearth journal 3\n").unwrap();
     let error = Journal::open(Options::new(dir.path())).unwrap_err();
-    assert!(matches!(&error, OpenError::Format { found, .. } if found == "hearth journal 2"), "{error:?}");
+    assert!(matches!(&error, OpenError::Format { found, .. } if found == "hearth journal 3"), "{error:?}");
 }
 
 #[test]

@@ -77,14 +77,22 @@ impl Node {
         for image in images {
             shared.view.put_image(image);
         }
-        for record in vms {
-            shared.view.put_vm(crate::view::VmView { record, agent: None, started_at: None });
+        for record in &vms {
+            shared.view.put_vm(crate::view::VmView { record: Arc::clone(record), agent: None, started_at: None });
         }
         let slots = Slots::default();
         let records = load::table::<Operation>(&shared.journal, schema::OPERATIONS)?;
         let ended = load::operations(&shared, &slots.operations, records).await?;
         let (fatal, failed) = watch::channel(None);
-        let args = Args { shared: Arc::clone(&shared), slots: slots.clone(), subnet: parts.subnet, host_name, ended, fatal };
+        let args = Args {
+            shared: Arc::clone(&shared),
+            slots: slots.clone(),
+            subnet: parts.subnet,
+            host_name,
+            ended,
+            vms: Some(vms),
+            fatal,
+        };
         let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| StartError::Spawn(error.to_string()))?;
         Ok(Node { shared, slots, root, fatal: failed })
     }
@@ -146,23 +154,17 @@ impl Node {
     }
 
     pub async fn command_vm(&self, id: VmId, command: Command, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
-        let held = match &command {
-            Command::Update(change) => {
-                self.check_update(id, change)?;
-                change.name.clone()
+        if let Command::Update(change) = &command {
+            self.check_update(id, change)?;
+            if let Some(name) = change.name.clone() {
+                let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+                let (command, who) = (Box::new(command), Box::new(who));
+                return ask(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
             }
-            _ => None,
-        };
-        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
-        if let Some(name) = held.clone() {
-            ask(&vms, |reply_to| VmsMsg::HoldName { id, name, reply_to }).await?;
         }
         let actor = self.vm_actor(id)?;
-        let answer = ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await;
-        if held.is_some() {
-            let _ = vms.cast(VmsMsg::NameSettled { id });
-        }
-        answer
+        let (command, who) = (Box::new(command), Box::new(who));
+        ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await
     }
 
     /// A changed specification is held to the same rules as a new one.

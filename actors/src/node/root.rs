@@ -11,7 +11,7 @@ use crate::{
     vm::{Vms, VmsMsg, supervisor},
     webhook::{Webhooks, WebhooksArgs, WebhooksMsg},
 };
-use domain::{Name, OperationId, ipam::Subnet};
+use domain::{Name, OperationId, ipam::Subnet, vm::Vm};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{sync::Arc, time::Duration};
@@ -64,6 +64,8 @@ pub(super) struct Args {
     pub subnet: Subnet,
     pub host_name: Name,
     pub ended: Vec<OperationId>,
+    /// As the node has just read them, for the first start of their supervisor; a later one reads the journal.
+    pub vms: Option<Vec<Arc<Vm>>>,
     /// Told once, with the reason, when the node can't go on.
     pub fatal: watch::Sender<Option<String>>,
 }
@@ -158,7 +160,10 @@ async fn start(state: &mut State, myself: &ActorRef<RootMsg>, supervisor: Superv
             actor.get_cell()
         }
         Supervisor::Vms => {
-            let records = read(&state.args.shared, schema::VMS).await?;
+            let records = match state.args.vms.take() {
+                Some(records) => records,
+                None => read(&state.args.shared, schema::VMS).await?,
+            };
             let args = supervisor::Args0 {
                 shared: Arc::clone(&state.args.shared),
                 operations: state.args.slots.operations.clone(),

@@ -20,9 +20,6 @@ pub(crate) struct Operations;
 
 #[derive(RactorMessage)]
 pub(crate) enum OperationsMsg {
-    Begun {
-        id: OperationId,
-    },
     Ended {
         operation: Arc<Operation>,
     },
@@ -52,9 +49,6 @@ impl Actor for Operations {
 
     async fn handle(&self, myself: ActorRef<Self::Msg>, message: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match message {
-            OperationsMsg::Begun { id } => {
-                child(state, &myself, id).await?;
-            }
             OperationsMsg::Ended { operation } => {
                 if let Some(actor) = state.running.remove(&operation.id) {
                     let _ = actor.cast(OperationMsg::Ended { operation: Arc::clone(&operation) });

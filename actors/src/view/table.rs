@@ -1,14 +1,14 @@
-//! One kind's rows, by id and by name.
+//! One kind's rows, by id, and by what lists are narrowed by.
 
-use domain::{Labels, Name};
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-    ops::Bound,
+use super::{
+    ids::{Direction, Ids},
+    index::Index,
 };
+use domain::{Labels, Name};
+use std::{collections::BTreeMap, ops::Bound};
 
 pub trait Row: Clone {
-    type Key: Copy + Ord + Hash;
+    type Key: Copy + Ord;
     /// Whether a name finds a row.
     const NAMES_ARE_UNIQUE: bool = true;
     fn key(&self) -> Self::Key;
@@ -45,12 +45,12 @@ impl<K> Page<K> {
 
 pub struct Table<R: Row> {
     rows: BTreeMap<R::Key, R>,
-    names: HashMap<(Name, Name), R::Key>,
+    index: Index<R::Key>,
 }
 
 impl<R: Row> Default for Table<R> {
     fn default() -> Self {
-        Table { rows: BTreeMap::new(), names: HashMap::new() }
+        Table { rows: BTreeMap::new(), index: Index::default() }
     }
 }
 
@@ -59,8 +59,10 @@ impl<R: Row> Table<R> {
         self.rows.get(key)
     }
 
+    /// The row of that name in that project. A name is in as many rows as there are projects that use it.
     pub fn find(&self, project: &Name, name: &Name) -> Option<R::Key> {
-        self.names.get(&(project.clone(), name.clone())).copied()
+        let mut ids = self.index.named(name.as_str())?.iter();
+        ids.find(|key| R::NAMES_ARE_UNIQUE && self.rows.get(key).is_some_and(|row| row.name().0 == project))
     }
 
     pub fn len(&self) -> usize {
@@ -72,38 +74,47 @@ impl<R: Row> Table<R> {
     }
 
     pub fn by_state(&self) -> Vec<(&'static str, usize)> {
-        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-        for row in self.rows.values() {
-            *counts.entry(row.state()).or_default() += 1;
-        }
-        counts.into_iter().collect()
+        self.index.states().collect()
     }
 
+    /// Costs what the page has, or, of several filters, at most what the narrowest of them lets through: never the whole table.
     pub fn page(&self, page: &Page<R::Key>) -> (Vec<R>, bool) {
+        let direction = if page.newest_first { Direction::Down } else { Direction::Up };
         let behind = page.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut found = if page.newest_first {
-            collect(self.rows.range((Bound::Unbounded, behind)).rev(), page)
-        } else {
-            collect(self.rows.range((behind, Bound::Unbounded)), page)
+        let mut found = match self.narrowest(page) {
+            Narrowest::Nothing => Vec::new(),
+            Narrowest::Ids(ids) => collect(ids.from(behind, direction).filter_map(|key| self.rows.get(&key)), page),
+            Narrowest::All if page.newest_first => collect(self.rows.range((Bound::Unbounded, behind)).rev().map(row), page),
+            Narrowest::All => collect(self.rows.range((behind, Bound::Unbounded)).map(row), page),
         };
         let more = found.len() > page.limit;
         found.truncate(page.limit);
         (found, more)
     }
 
-    pub fn put(&mut self, row: R) {
-        let key = row.key();
-        let old = self.rows.get(&key).map(|old| (old.name().0.clone(), old.name().1.clone()));
-        let new = (row.name().0.clone(), row.name().1.clone());
-        if R::NAMES_ARE_UNIQUE && old.as_ref() != Some(&new) {
-            if let Some(old) = old {
-                self.names.remove(&old);
+    /// The smallest set of rows that a filter of the page leaves.
+    fn narrowest(&self, page: &Page<R::Key>) -> Narrowest<'_, R::Key> {
+        let name = page.name.as_deref().map(|name| self.index.named(name));
+        let state = page.state.as_deref().map(|state| self.index.in_state(state));
+        let labels = page.labels.iter().map(|(key, value)| self.index.labelled(key, value));
+        let mut least = Narrowest::All;
+        for ids in name.into_iter().chain(state).chain(labels) {
+            let Some(ids) = ids else { return Narrowest::Nothing };
+            match least {
+                Narrowest::Ids(known) if known.len() <= ids.len() => {}
+                _ => least = Narrowest::Ids(ids),
             }
-            self.names.insert(new, key);
         }
-        self.rows.insert(key, row);
+        least
     }
 
+    pub fn put(&mut self, row: R) {
+        let key = row.key();
+        let before = self.rows.insert(key, row);
+        self.index.moved(before.as_ref(), self.rows.get(&key));
+    }
+
+    /// Changes what no list is narrowed by.
     pub fn touch(&mut self, key: &R::Key, change: impl FnOnce(&mut R)) {
         if let Some(row) = self.rows.get_mut(key) {
             change(row);
@@ -112,15 +123,27 @@ impl<R: Row> Table<R> {
 
     pub fn remove(&mut self, key: &R::Key) {
         if let Some(row) = self.rows.remove(key) {
-            let name = (row.name().0.clone(), row.name().1.clone());
-            if R::NAMES_ARE_UNIQUE && self.names.get(&name) == Some(key) {
-                self.names.remove(&name);
-            }
+            self.index.moved(Some(&row), None);
         }
     }
 }
 
-/// One more than the limit, to know whether there is one.
-fn collect<'a, R: Row + 'a>(rows: impl Iterator<Item = (&'a R::Key, &'a R)>, page: &Page<R::Key>) -> Vec<R> {
-    rows.map(|(_, row)| row).filter(|row| page.wants(*row)).take(page.limit.saturating_add(1)).cloned().collect()
+enum Narrowest<'a, K> {
+    /// No filter: every row.
+    All,
+    Ids(&'a Ids<K>),
+    /// A filter that nothing passes.
+    Nothing,
 }
+
+fn row<'a, R: Row>((_, row): (&'a R::Key, &'a R)) -> &'a R {
+    row
+}
+
+/// One more than the limit, to know whether there is one.
+fn collect<'a, R: Row + 'a>(rows: impl Iterator<Item = &'a R>, page: &Page<R::Key>) -> Vec<R> {
+    rows.filter(|row| page.wants(*row)).take(page.limit.saturating_add(1)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use super::{
     guest::GuestLink,
     messages::{VmMsg, VmsMsg},
     perform::{Outcome, Performer},
+    timers::Timers,
 };
 use crate::{
     commit::{Commit, Subject},
@@ -32,6 +33,7 @@ pub(super) struct Args {
     pub operations: OperationsRef,
     pub parent: ActorRef<VmsMsg>,
     pub progress: Arc<Progress>,
+    pub timers: Arc<Timers>,
     pub from: From,
 }
 
@@ -51,6 +53,7 @@ pub(super) struct State {
     operations: OperationsRef,
     parent: ActorRef<VmsMsg>,
     progress: Arc<Progress>,
+    timers: Arc<Timers>,
     record: Option<Arc<Vm>>,
     reload: bool,
     performer: Performer,
@@ -74,6 +77,7 @@ impl Actor for VmActor {
             operations: args.operations,
             parent: args.parent,
             progress: args.progress,
+            timers: args.timers,
             record,
             reload,
             performer: Performer::default(),
@@ -123,13 +127,20 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             }
         }
         VmMsg::Command { command, who, reply_to } => {
-            let answer = self::command(state, &myself, command, &who).await;
+            let renamed = match &*command {
+                Command::Update(change) => change.name.clone(),
+                _ => None,
+            };
+            let answer = self::command(state, &myself, *command, &who).await;
+            if let Some(name) = renamed {
+                let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name });
+            }
             // A journal that takes no more is nothing that this actor can mend; it answers so and stays.
             let _ = reply_to.send(answer);
         }
         VmMsg::Done { attempt, outcome } => {
             state.performer.ended(attempt);
-            let input = match outcome {
+            let input = match *outcome {
                 Outcome::Finished(result) => Input::Finished { attempt, result },
                 Outcome::Inspected { launch, found } => Input::Observed(Observed::Inspected { launch, found }),
             };
@@ -137,7 +148,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             state.performer.next(&myself, &state.shared);
         }
         VmMsg::Elapsed { attempt, timer } => drive(state, &myself, Input::Elapsed { attempt, timer }).await?,
-        VmMsg::Observed(observed) => drive(state, &myself, Input::Observed(observed)).await?,
+        VmMsg::Observed(observed) => drive(state, &myself, Input::Observed(*observed)).await?,
         VmMsg::GuestUp { launch, session } => {
             if state.guest.up(&state.shared, state.id, launch, session) {
                 drive(state, &myself, Input::Observed(Observed::GuestReady { launch })).await?;
@@ -197,6 +208,7 @@ async fn create(
     let committed = commit(state, step, Some((who, Some(operation)))).await;
     match committed {
         Ok((Some(record), effects)) => {
+            let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name: record.name.clone() });
             perform(state, myself, &record, effects);
             Ok(Accepted { resource: record, operation: Some(operation) })
         }
@@ -271,7 +283,8 @@ async fn commit(
     if !changed && step.events.is_empty() && step.operations.is_empty() && asked.is_none() {
         return Ok((before, step.effects));
     }
-    let last = step.next.clone().map(Arc::new);
+    // The very same record stays the one that the view shares.
+    let last = if changed { step.next.map(Arc::new) } else { before.clone() };
     let Some(subject) = last.clone().or_else(|| before.clone()) else { return Ok((None, step.effects)) };
     let whose = Subject {
         kind: Kind::Vm,
@@ -282,7 +295,8 @@ async fn commit(
     };
     let mut commit = Commit::new();
     match &last {
-        Some(next) => commit.put(schema::VMS, state.id.to_string(), next.as_ref())?,
+        Some(next) if changed => commit.put(schema::VMS, state.id.to_string(), next.as_ref())?,
+        Some(_) => {}
         None => commit.delete(schema::VMS, state.id.to_string()),
     }
     commit.events(&whose, step.events)?;
@@ -331,7 +345,7 @@ fn show(state: &mut State, before: Option<&Vm>, next: Option<&Arc<Vm>>) {
 fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effects: Vec<Effect>) {
     for effect in effects {
         match effect {
-            Effect::StartTimer { timer, after_ms } => start_timer(myself, record, timer, after_ms),
+            Effect::StartTimer { timer, after_ms } => start_timer(state, record, timer, after_ms),
             Effect::Watch(machine) => state.performer.watch(myself, &state.shared, state.id, machine),
             Effect::AwaitGuest(machine) => state.performer.await_guest(myself, &state.shared, state.id, machine),
             // Its agent is asked when it says hello, which the step knows; the deadline runs in any case.
@@ -342,12 +356,10 @@ fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effect
     state.performer.next(myself, &state.shared);
 }
 
-/// Timers outlive nothing: the number of their attempt makes a late one harmless.
-fn start_timer(myself: &ActorRef<VmMsg>, record: &Vm, timer: Timer, after_ms: u64) {
-    let attempt = record.attempt;
+fn start_timer(state: &State, record: &Vm, timer: Timer, after_ms: u64) {
     // VMs that wait for the same thing do not all come back in the same moment.
     let spread = if timer == Timer::Backoff { rand::random::<u64>() % (after_ms / 10 + 1) } else { 0 };
-    myself.send_after(Duration::from_millis(after_ms + spread), move || VmMsg::Elapsed { attempt, timer });
+    state.timers.set(record.id, record.attempt, timer, Duration::from_millis(after_ms + spread));
 }
 
 fn share(vm: &Vm) -> Share {

@@ -55,7 +55,6 @@ impl GuestLink {
 }
 
 fn addresses(session: &Arc<dyn GuestSession>) -> Vec<std::net::IpAddr> {
-    let reported = session.addresses().borrow().clone();
-    let all = reported.into_iter().flat_map(|interface| interface.addresses).map(|address| address.address);
+    let all = session.reported_addresses().into_iter().flat_map(|interface| interface.addresses).map(|address| address.address);
     all.filter(|address| !super::perform::is_link_local(address)).collect()
 }

@@ -18,31 +18,32 @@ use std::{fmt, sync::Arc};
 pub type VmRef = ActorRef<VmMsg>;
 pub type Reply<T> = RpcReplyPort<Result<T, CommandError>>;
 
+/// Large contents are boxed: an actor keeps the room of several messages for as long as it lives, and most of them are small.
 #[derive(RactorMessage)]
 pub enum VmMsg {
     /// The first message of a new VM: makes the record durable. Answered when it is.
     Create {
         draft: Box<Draft>,
-        who: Who,
+        who: Box<Who>,
         operation: OperationId,
         reply_to: Reply<Accepted<Arc<Vm>>>,
     },
     /// Answered when the decision is durable, or refused.
     Command {
-        command: Command,
-        who: Who,
+        command: Box<Command>,
+        who: Box<Who>,
         reply_to: Reply<Accepted<Arc<Vm>>>,
     },
     /// The effect that was issued as `attempt` ended.
     Done {
         attempt: Attempt,
-        outcome: Outcome,
+        outcome: Box<Outcome>,
     },
     Elapsed {
         attempt: Attempt,
         timer: Timer,
     },
-    Observed(Observed),
+    Observed(Box<Observed>),
     /// The guest's agent said hello on a new session.
     GuestUp {
         launch: Attempt,
@@ -92,15 +93,18 @@ pub enum VmsMsg {
         who: Who,
         reply_to: Reply<Accepted<Arc<Vm>>>,
     },
-    /// Answered when the name is held for this VM, which may now take it. Held until `NameSettled`.
-    HoldName {
+    /// A command that gives the VM this name: held until the VM's actor, which answers, says that it is settled.
+    Rename {
         id: VmId,
         name: Name,
-        reply_to: Reply<()>,
+        command: Box<Command>,
+        who: Box<Who>,
+        reply_to: Reply<Accepted<Arc<Vm>>>,
     },
-    /// The VM's name is now the one in the view; others that it held are free.
+    /// That name of the VM is in the view, or was not taken: it is held no longer.
     NameSettled {
         id: VmId,
+        name: Name,
     },
     /// The VM is no more, or never came to be.
     Gone {

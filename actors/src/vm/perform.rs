@@ -17,14 +17,14 @@ use domain::{
 use host::{
     guest::{GuestSession, ShutdownKind},
     net::{NetError, Network},
-    vmm::{DiskPlan, MachinePlan, NicPlan, VmmError},
+    vmm::{DiskPlan, Follower, MachinePlan, NicPlan, VmmError},
 };
 use std::{
     collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 /// One try to reach the guest's agent; a guest that boots needs several under emulation.
 const GUEST_TRY: Duration = Duration::from_secs(30);
@@ -46,21 +46,29 @@ struct Job {
     guest: Option<Arc<dyn GuestSession>>,
 }
 
+/// The effect that is under way. Its set holds that one task and goes with it: a set of all would keep the room of the last task, some
+/// kilobytes, for as long as the VM does nothing.
+struct Running {
+    attempt: Attempt,
+    can_be_given_up: bool,
+    _task: JoinSet<()>,
+}
+
 #[derive(Default)]
 pub(super) struct Performer {
-    tasks: JoinSet<()>,
     queue: VecDeque<Job>,
-    running: Option<(Attempt, AbortHandle, bool)>,
-    watch: Option<AbortHandle>,
-    guest: Option<AbortHandle>,
+    running: Option<Running>,
+    /// Which launch the driver follows by itself.
+    followed: Option<Attempt>,
+    watch: Option<JoinSet<()>>,
+    guest: Option<JoinSet<()>>,
 }
 
 impl Performer {
     pub fn queue(&mut self, record: Arc<Vm>, effect: Effect, guest: Option<Arc<dyn GuestSession>>) {
         if matches!(effect, Effect::Kill(_)) {
             self.queue.retain(|job| !can_be_given_up(&job.effect));
-            if let Some((_, handle, true)) = &self.running {
-                handle.abort();
+            if self.running.as_ref().is_some_and(|running| running.can_be_given_up) {
                 self.running = None;
             }
         }
@@ -69,10 +77,9 @@ impl Performer {
 
     /// The effect of that attempt ended.
     pub fn ended(&mut self, attempt: Attempt) {
-        if self.running.as_ref().is_some_and(|(running, ..)| *running == attempt) {
+        if self.running.as_ref().is_some_and(|running| running.attempt == attempt) {
             self.running = None;
         }
-        while self.tasks.try_join_next().is_some() {}
     }
 
     /// Starts the next effect, if none is under way.
@@ -81,41 +88,74 @@ impl Performer {
             return;
         }
         let Some(job) = self.queue.pop_front() else { return };
+        if self.queue.is_empty() {
+            // With its room: the queue of a VM that does nothing holds none.
+            self.queue = VecDeque::new();
+        }
         let attempt = job.record.attempt;
-        let given_up = can_be_given_up(&job.effect);
+        let can_be_given_up = can_be_given_up(&job.effect);
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
-        let handle = self.tasks.spawn(async move {
+        let task = task(async move {
             if let Some(outcome) = carry_out(&shared, job).await {
-                let _ = myself.cast(VmMsg::Done { attempt, outcome });
+                let _ = myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) });
             }
         });
-        self.running = Some((attempt, handle, given_up));
+        self.running = Some(Running { attempt, can_be_given_up, _task: task });
     }
 
+    /// By the driver itself if it can, else by a task that waits for the end.
     pub fn watch(&mut self, myself: &VmRef, shared: &Arc<Shared>, id: VmId, machine: Machine) {
-        if let Some(old) = self.watch.take() {
-            old.abort();
+        self.unfollow();
+        let follower = Following { actor: myself.clone(), launch: machine.launch };
+        if shared.vmm.follow(id, &machine, Arc::new(follower)) {
+            self.followed = Some(machine.launch);
+            return;
         }
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
-        self.watch = Some(self.tasks.spawn(async move {
+        self.watch = Some(task(async move {
             let exit = shared.vmm.exited(id, &machine).await;
-            let _ = myself.cast(VmMsg::Observed(Observed::Exited { launch: machine.launch, exit }));
+            let _ = myself.cast(VmMsg::Observed(Box::new(Observed::Exited { launch: machine.launch, exit })));
         }));
     }
 
     pub fn await_guest(&mut self, myself: &VmRef, shared: &Arc<Shared>, id: VmId, machine: Machine) {
-        if let Some(old) = self.guest.take() {
-            old.abort();
+        if self.followed == Some(machine.launch) {
+            return;
         }
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
-        self.guest = Some(self.tasks.spawn(async move { follow_guest(&myself, &shared, id, &machine).await }));
+        self.guest = Some(task(async move { follow_guest(&myself, &shared, id, &machine).await }));
     }
 
-    /// There is no machine to follow any more.
+    /// There is no machine to follow any more. What a driver still tells of an older launch is known as such.
     pub fn unfollow(&mut self) {
-        for task in [self.watch.take(), self.guest.take()].into_iter().flatten() {
-            task.abort();
-        }
+        (self.followed, self.watch, self.guest) = (None, None, None);
+    }
+}
+
+/// One task that ends when the set is dropped.
+fn task(work: impl Future<Output = ()> + Send + 'static) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(work);
+    tasks
+}
+
+/// The actor, as the driver tells it about a launch.
+struct Following {
+    actor: VmRef,
+    launch: Attempt,
+}
+
+impl Follower for Following {
+    fn guest_up(&self, session: Arc<dyn GuestSession>) {
+        let _ = self.actor.cast(VmMsg::GuestUp { launch: self.launch, session });
+    }
+
+    fn guest_down(&self) {
+        let _ = self.actor.cast(VmMsg::GuestDown { launch: self.launch });
+    }
+
+    fn exited(&self, exit: Exit) {
+        let _ = self.actor.cast(VmMsg::Observed(Box::new(Observed::Exited { launch: self.launch, exit })));
     }
 }
 

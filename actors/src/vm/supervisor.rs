@@ -4,6 +4,7 @@
 use super::{
     actor::{Args, From, VmActor},
     messages::{Reply, VmMsg, VmRef, VmsMsg},
+    timers::Timers,
 };
 use crate::{
     commit::{Commit, Subject},
@@ -22,10 +23,11 @@ use domain::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 use storage::schema;
+use tokio::task::JoinSet;
 
 /// Where each VM's actor is now. Written by the supervisor alone.
 #[derive(Default, Clone)]
@@ -65,7 +67,13 @@ pub(crate) struct State {
     operations: OperationsRef,
     directory: Directory,
     children: Children<VmId>,
+    timers: Arc<Timers>,
+    /// That of the timers; it ends with this supervisor.
+    _tasks: JoinSet<()>,
+    /// Names on their way into the view, which knows all others: of VMs that are being made, or about to take another name.
     names: HashMap<Key, VmId>,
+    /// The same by VM, so that one that goes is not searched for.
+    holding: HashMap<VmId, Vec<Key>>,
     pool: Pool,
     /// What a VM that is going gives back.
     given: HashMap<VmId, Given>,
@@ -75,8 +83,6 @@ pub(crate) struct State {
 type Key = (Name, Name);
 
 struct Given {
-    /// Its name, and one that it is about to take; kept here so that a VM that goes is not searched for among all names.
-    names: Vec<Key>,
     boot: BootImages,
     address: Option<std::net::Ipv4Addr>,
 }
@@ -88,12 +94,18 @@ impl Actor for Vms {
 
     async fn pre_start(&self, myself: ActorRef<VmsMsg>, args: Args0) -> Result<State, ActorProcessingErr> {
         args.directory.clear();
+        let timers: Arc<Timers> = Arc::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&timers).run(args.directory.clone()));
         let mut state = State {
             shared: args.shared,
             operations: args.operations,
             directory: args.directory,
             children: Children::new(),
+            timers,
+            _tasks: tasks,
             names: HashMap::new(),
+            holding: HashMap::new(),
             pool: Pool::new(args.subnet),
             given: HashMap::new(),
         };
@@ -108,12 +120,19 @@ impl Actor for Vms {
     async fn handle(&self, myself: ActorRef<VmsMsg>, message: VmsMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match message {
             VmsMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await?,
-            VmsMsg::HoldName { id, name, reply_to } => {
-                let _ = reply_to.send(hold_name(state, id, name));
-            }
-            VmsMsg::NameSettled { id } => name_settled(state, id),
+            VmsMsg::Rename { id, name, command, who, reply_to } => match hold_name(state, id, name) {
+                Ok(actor) => {
+                    let _ = actor.cast(VmMsg::Command { command, who, reply_to });
+                }
+                Err(error) => {
+                    let _ = reply_to.send(Err(error));
+                }
+            },
+            VmsMsg::NameSettled { id, name } => settled(state, id, &name),
             VmsMsg::Gone { id } => gone(state, id),
             VmsMsg::Respawn { id } => {
+                // What the actor before was told and did not do is lost, and with it what names were held for.
+                let_go(state, id);
                 spawn(state, &myself, id, From::Journal).await?;
             }
             VmsMsg::LookForStalls => {
@@ -173,17 +192,15 @@ fn adopt(state: &mut State, records: &[Arc<Vm>]) {
         shared.view.drop_vm(row.record.id);
     }
     shared.ledger().retain(|id| known.contains(&id));
-    let mut users: HashMap<ImageId, HashSet<VmId>> = HashMap::new();
+    let mut users: HashMap<ImageId, BTreeSet<VmId>> = HashMap::new();
     for record in records {
-        let key = (record.project.clone(), record.name.clone());
-        state.names.insert(key.clone(), record.id);
         if let Some(nic) = &record.nic {
             state.pool.hold(nic.address);
         }
         for image in [record.boot.kernel, record.boot.rootfs] {
             users.entry(image).or_default().insert(record.id);
         }
-        let given = Given { names: vec![key], boot: record.boot, address: record.nic.as_ref().map(|nic| nic.address) };
+        let given = Given { boot: record.boot, address: record.nic.as_ref().map(|nic| nic.address) };
         state.given.insert(record.id, given);
         match shared.view.vm(record.id) {
             Some(row) if row.record == *record => {}
@@ -208,16 +225,43 @@ fn gone(state: &mut State, id: VmId) {
     state.directory.set(id, None);
     state.children.forget(id);
     state.shared.ledger().release(id);
+    let_go(state, id);
     let Some(given) = state.given.remove(&id) else { return };
-    for key in given.names {
-        state.names.remove(&key);
-    }
     if let Some(address) = given.address {
         state.pool.take_back(address);
     }
     let mut images = state.shared.image_use();
     images.leave(given.boot.kernel, id);
     images.leave(given.boot.rootfs, id);
+}
+
+fn let_go(state: &mut State, id: VmId) {
+    for key in state.holding.remove(&id).unwrap_or_default() {
+        state.names.remove(&key);
+    }
+}
+
+/// One who held it has done so; another of the same VM may hold it still.
+fn settled(state: &mut State, id: VmId, name: &Name) {
+    let Some(held) = state.holding.get_mut(&id) else { return };
+    let Some(at) = held.iter().position(|key| key.1 == *name) else { return };
+    let key = held.swap_remove(at);
+    if !held.contains(&key) {
+        state.names.remove(&key);
+    }
+    if held.is_empty() {
+        state.holding.remove(&id);
+    }
+}
+
+fn hold(state: &mut State, id: VmId, key: Key) {
+    state.names.insert(key.clone(), id);
+    state.holding.entry(id).or_default().push(key);
+}
+
+/// Who has the name, or is about to have it.
+fn holder(state: &State, key: &Key) -> Option<VmId> {
+    state.names.get(key).copied().or_else(|| state.shared.view.find_vm(&key.0, &key.1))
 }
 
 async fn spawn(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, from: From) -> Result<VmRef, ActorProcessingErr> {
@@ -228,6 +272,7 @@ async fn spawn(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, from: Fro
         operations: state.operations.clone(),
         parent: myself.clone(),
         progress: Arc::clone(&progress),
+        timers: Arc::clone(&state.timers),
         from,
     };
     let (actor, _) = Actor::spawn_linked(None, VmActor, args, myself.get_cell()).await?;
@@ -252,7 +297,7 @@ async fn create(
             let actor = spawn(state, myself, id, From::Nothing).await?;
             let operation = OperationId::from_bits(new_id());
             // The actor makes it durable, answers, and tells `Gone` when it could not.
-            let _ = actor.cast(VmMsg::Create { draft: Box::new(draft), who, operation, reply_to });
+            let _ = actor.cast(VmMsg::Create { draft: Box::new(draft), who: Box::new(who), operation, reply_to });
         }
     }
     Ok(())
@@ -268,7 +313,8 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
         Some(name) => name,
         None => format!("vm-{}", id.short()).parse().map_err(|_| CommandError::Restarting)?,
     };
-    if state.names.contains_key(&(new.project.clone(), name.clone())) {
+    let key = (new.project.clone(), name.clone());
+    if holder(state, &key).is_some() {
         return Err(CommandError::NameTaken { kind: Kind::Vm, name: name.to_string() });
     }
     let wants_network = !new.spec.networks.is_empty();
@@ -281,9 +327,8 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
         let mut images = shared.image_use();
         images.enter(boot.kernel, id) && images.enter(boot.rootfs, id)
     };
-    let key = (new.project.clone(), name.clone());
-    state.names.insert(key.clone(), id);
-    state.given.insert(id, Given { names: vec![key], boot, address: nic.as_ref().map(|nic| nic.address) });
+    hold(state, id, key);
+    state.given.insert(id, Given { boot, address: nic.as_ref().map(|nic| nic.address) });
     if !entered {
         gone(state, id);
         return Err(CommandError::ImageNotReady { field: "spec.image", reference: new.spec.image, state: "being deleted" });
@@ -313,31 +358,18 @@ pub(crate) fn tap_of(id: VmId) -> String {
     format!("hrt{}", id.short())
 }
 
-fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<(), CommandError> {
+/// The name is held for the VM, whose actor may now give it to it.
+fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<VmRef, CommandError> {
     let Some(row) = state.shared.view.vm(id) else {
         return Err(CommandError::NotFound { kind: Kind::Vm, reference: id.to_string() });
     };
+    let actor = state.directory.get(id).ok_or(CommandError::Restarting)?;
     let key = (row.record.project.clone(), name);
-    match state.names.get(&key) {
-        Some(holder) if *holder != id => Err(CommandError::NameTaken { kind: Kind::Vm, name: key.1.to_string() }),
-        Some(_) => Ok(()),
-        None => {
-            if let Some(given) = state.given.get_mut(&id) {
-                given.names.push(key.clone());
-                state.names.insert(key, id);
-            }
-            Ok(())
-        }
+    if holder(state, &key).is_some_and(|holder| holder != id) {
+        return Err(CommandError::NameTaken { kind: Kind::Vm, name: key.1.to_string() });
     }
-}
-
-fn name_settled(state: &mut State, id: VmId) {
-    let Some(row) = state.shared.view.vm(id) else { return };
-    let current = (row.record.project.clone(), row.record.name.clone());
-    let Some(given) = state.given.get_mut(&id) else { return };
-    for key in given.names.extract_if(.., |key| *key != current) {
-        state.names.remove(&key);
-    }
+    hold(state, id, key);
+    Ok(actor)
 }
 
 /// The budget is spent: the VM is failed with the reason, and stays so until someone acts. The supervisor is the owner of a VM without

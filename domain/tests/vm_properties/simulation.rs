@@ -164,8 +164,12 @@ impl Simulation {
         };
         if let Some(next) = &step.next {
             if *next == before {
+                // To look at a machine and to follow one that is as recorded changes no record.
+                let looks = |effect: &Effect| matches!(effect, Effect::Inspect(_) | Effect::Watch(_) | Effect::AwaitGuest(_));
                 assert!(
-                    step.events.is_empty() && step.operations.is_empty() && step.effects.is_empty(),
+                    step.events.iter().all(|event| event.name == "vm-adopted")
+                        && step.operations.is_empty()
+                        && step.effects.iter().all(looks),
                     "news of nothing: {step:?}"
                 );
             } else {

@@ -1,17 +1,18 @@
 //! The simulated driver: no process and no guest, but the same rules: held, released, paused, ended, adopted. For tests of everything
 //! above it, for tens of thousands of VMs on one machine, and for faults drawn from a seed.
 //!
-//! A VM is one entry in a table and a line in one file ([`notes`]); it has no folder, no task and no timer of its own, unless a fault is
-//! due or somebody asked for a pace of metrics. What it reports is made up, and says so: its agent's version is `simulated`.
+//! A VM is one entry in a table ([`table`]) and a line in one file ([`notes`]); it has no folder, no task, no channel and no timer of its
+//! own, unless a fault is due or somebody asked for a pace of metrics: who follows it is called from where it changes. What it reports is made up, and says so: its agent's version is `simulated`.
 
 mod console;
 mod fault;
 mod guest;
 mod notes;
+mod table;
 
 pub use fault::Faults;
 
-use super::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
+use super::{Capabilities, Console, DiskPlan, Follower, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;
 use async_trait::async_trait;
 use domain::{
@@ -20,15 +21,9 @@ use domain::{
     vm::{Driver, Exit, Inspection, Machine},
 };
 use fault::Fault;
-use guest::SimulatedGuest;
 use notes::{Note, Notes, Phase};
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::sync::watch;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use table::{Entry, Run, Shared};
 
 #[derive(Debug, Clone, Default)]
 pub struct SimulatedOptions {
@@ -41,75 +36,30 @@ pub struct Simulated {
     faults: Faults,
 }
 
-struct Shared {
-    notes: Notes,
-    vms: Mutex<HashMap<VmId, watch::Sender<Simulation>>>,
-}
-
-/// A VM as far as there is one.
-#[derive(Debug, Clone)]
-pub struct Simulation {
-    note: Arc<Note>,
-    phase: Phase,
-    /// The newest session's number; older ones are over.
-    session: u64,
-}
-
-impl Shared {
-    fn vms(&self) -> MutexGuard<'_, HashMap<VmId, watch::Sender<Simulation>>> {
-        self.vms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn watch(&self, vm: VmId, machine: &Machine) -> Option<watch::Receiver<Simulation>> {
-        let vms = self.vms();
-        let sender = vms.get(&vm)?;
-        let same = sender.borrow().note.is_of(machine);
-        same.then(|| sender.subscribe())
-    }
-
-    /// Moves to the phase that `next` gives for the present one; `None` leaves it. The note is written first.
-    fn change(
-        &self,
-        vm: VmId,
-        machine: &Machine,
-        next: impl FnOnce(&Phase) -> Result<Option<Phase>, VmmError>,
-    ) -> Result<(), VmmError> {
-        let vms = self.vms();
-        let Some(sender) = vms.get(&vm).filter(|sender| sender.borrow().note.is_of(machine)) else { return Err(VmmError::Gone) };
-        let next = next(&sender.borrow().phase)?;
-        let Some(phase) = next else { return Ok(()) };
-        let note = Arc::clone(&sender.borrow().note);
-        self.notes.write(vm, &note, &phase)?;
-        sender.send_modify(|simulation| simulation.phase = phase);
-        Ok(())
-    }
-
-    /// Ends it; one that has ended already, or is not there, stays so.
-    fn end(&self, vm: VmId, machine: &Machine, exit: Exit) -> Result<(), VmmError> {
-        match self.change(vm, machine, |phase| Ok((!matches!(phase, Phase::Gone(_))).then_some(Phase::Gone(exit)))) {
-            Err(VmmError::Gone) => Ok(()),
-            result => result,
-        }
-    }
-}
-
 impl Simulated {
     /// Reads the notes of an earlier start. What was held then is gone, as a held process would be.
     pub fn new(options: SimulatedOptions) -> Result<Self, VmmError> {
         let (notes, found) = Notes::open(&options.data)?;
-        let entry = |(vm, note, phase)| (vm, watch::Sender::new(Simulation { note: Arc::new(note), phase, session: 0 }));
-        let vms = found.into_iter().map(entry).collect();
-        Ok(Self { shared: Arc::new(Shared { notes, vms: Mutex::new(vms) }), faults: options.faults })
+        Ok(Self { shared: Arc::new(Shared::new(notes, found)), faults: options.faults })
     }
 
     fn kill_later(&self, vm: VmId, machine: &Machine) {
-        let (shared, machine, after) = (Arc::clone(&self.shared), machine.clone(), self.faults.killed_after);
+        let (shared, run, after) = (Arc::clone(&self.shared), Run::of(machine), self.faults.killed_after);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            if let Err(error) = shared.end(vm, &machine, Exit::Killed { signal: 9 }) {
+            if let Err(error) = shared.end(vm, run, Exit::Killed { signal: 9 }) {
                 tracing::warn!(%vm, %error, "a simulated kill could not be noted");
             }
         });
+    }
+
+    /// How much later than it could this launch's agent says hello.
+    fn late_by(&self, vm: VmId, run: Run) -> Duration {
+        if self.faults.hits(Fault::HelloLate, vm, run.launch) { self.faults.hello_late_by } else { Duration::ZERO }
+    }
+
+    fn phase(&self, vm: VmId, machine: &Machine) -> Option<Phase> {
+        self.shared.look(vm, Run::of(machine), |entry| entry.phase.clone())
     }
 }
 
@@ -152,13 +102,12 @@ impl Vmm for Simulated {
         };
         let note = Note::new(plan, &machine);
         self.shared.notes.write(plan.vm, &note, &Phase::Held)?;
-        let simulation = Simulation { note: Arc::new(note), phase: Phase::Held, session: 0 };
-        self.shared.vms().insert(plan.vm, watch::Sender::new(simulation));
+        self.shared.insert(plan.vm, Entry::new(note, Phase::Held));
         Ok(machine)
     }
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.shared.change(vm, machine, |phase| match phase {
+        self.shared.change(vm, Run::of(machine), |phase| match phase {
             Phase::Held => Ok(Some(Phase::Running)),
             Phase::Running | Phase::Paused => Ok(None),
             Phase::Gone(_) => Err(VmmError::Gone),
@@ -170,8 +119,7 @@ impl Vmm for Simulated {
     }
 
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
-        let phase = self.shared.watch(vm, machine).map(|watch| watch.borrow().phase.clone());
-        Ok(match phase {
+        Ok(match self.phase(vm, machine) {
             Some(Phase::Held) => Inspection::Held,
             Some(Phase::Running) => Inspection::Running,
             Some(Phase::Paused) => Inspection::Paused,
@@ -181,37 +129,36 @@ impl Vmm for Simulated {
     }
 
     async fn exited(&self, vm: VmId, machine: &Machine) -> Exit {
-        let Some(mut watch) = self.shared.watch(vm, machine) else { return Exit::Unknown };
-        match watch.wait_for(|simulation| matches!(simulation.phase, Phase::Gone(_))).await.map(|told| told.phase.clone()) {
-            Ok(Phase::Gone(exit)) => exit,
-            _ => Exit::Unknown,
-        }
+        let run = Run::of(machine);
+        self.shared
+            .until(|| match self.shared.look(vm, run, |entry| entry.phase.clone()) {
+                Some(Phase::Gone(exit)) => Some(exit),
+                Some(_) => None,
+                None => Some(Exit::Unknown),
+            })
+            .await
+    }
+
+    fn follow(&self, vm: VmId, machine: &Machine, follower: Arc<dyn Follower>) -> bool {
+        let run = Run::of(machine);
+        self.shared.follow(vm, run, follower, self.late_by(vm, run));
+        true
     }
 
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.shared.change(vm, machine, |phase| switch("stop", phase, Phase::Paused))
+        self.shared.change(vm, Run::of(machine), |phase| switch("stop", phase, Phase::Paused))
     }
 
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.shared.change(vm, machine, |phase| switch("cont", phase, Phase::Running))
+        self.shared.change(vm, Run::of(machine), |phase| switch("cont", phase, Phase::Running))
     }
 
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.shared.end(vm, machine, Exit::Killed { signal: 15 })
+        self.shared.end(vm, Run::of(machine), Exit::Killed { signal: 15 })
     }
 
     async fn clean(&self, vm: VmId) -> Result<(), VmmError> {
-        let Some(sender) = self.shared.vms().remove(&vm) else { return Ok(()) };
-        self.shared.notes.forget(vm)?;
-        // Whoever still watches the older launch is told.
-        sender.send_if_modified(|simulation| {
-            let ends = !matches!(simulation.phase, Phase::Gone(_));
-            if ends {
-                simulation.phase = Phase::Gone(Exit::Unknown);
-            }
-            ends
-        });
-        Ok(())
+        self.shared.remove(vm)
     }
 
     async fn remove(&self, vm: VmId) -> Result<(), VmmError> {
@@ -219,13 +166,15 @@ impl Vmm for Simulated {
     }
 
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
-        let mut watch = self.shared.watch(vm, machine).ok_or(VmmError::Gone)?;
-        let late =
-            if self.faults.hits(Fault::HelloLate, vm, machine.launch) { self.faults.hello_late_by } else { Duration::ZERO };
+        let run = Run::of(machine);
+        let late = self.late_by(vm, run);
         let hello = async {
-            let found = watch.wait_for(|simulation| matches!(simulation.phase, Phase::Running | Phase::Gone(_))).await;
-            let gone = found.map_or(true, |simulation| matches!(simulation.phase, Phase::Gone(_)));
-            if gone {
+            let running = || match self.shared.look(vm, run, |entry| entry.phase.clone()) {
+                Some(Phase::Running) => Some(true),
+                Some(Phase::Held | Phase::Paused) => None,
+                Some(Phase::Gone(_)) | None => Some(false),
+            };
+            if !self.shared.until(running).await {
                 return Err(VmmError::Gone);
             }
             // The lateness is what is simulated; a sleep of nothing would still be a millisecond.
@@ -236,13 +185,8 @@ impl Vmm for Simulated {
         };
         let after_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         tokio::time::timeout(deadline, hello).await.unwrap_or(Err(VmmError::Timeout { call: "hello", after_ms }))?;
-        let session = {
-            let vms = self.shared.vms();
-            let sender = vms.get(&vm).ok_or(VmmError::Gone)?;
-            sender.send_modify(|simulation| simulation.session += 1);
-            sender.borrow().session
-        };
-        Ok(Arc::new(SimulatedGuest::new(Arc::clone(&self.shared), vm, machine.clone(), watch, session)))
+        let session = self.shared.session(vm, run).ok_or(VmmError::Gone)?;
+        Ok(session)
     }
 
     async fn console(&self, _vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
@@ -254,7 +198,7 @@ impl Vmm for Simulated {
     }
 
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
-        match self.shared.watch(vm, machine).map(|watch| watch.borrow().phase.clone()) {
+        match self.phase(vm, machine) {
             None | Some(Phase::Gone(_)) => Err(VmmError::Gone),
             Some(_) => Ok(Usage::default()),
         }
@@ -262,7 +206,7 @@ impl Vmm for Simulated {
 
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
         let known: std::collections::HashSet<VmId> = known.iter().copied().collect();
-        let unknown: Vec<VmId> = self.shared.vms().keys().filter(|vm| !known.contains(vm)).copied().collect();
+        let unknown = self.shared.others(&known);
         let mut removed = Vec::with_capacity(unknown.len());
         for vm in unknown {
             self.clean(vm).await?;

@@ -9,15 +9,15 @@
 //! 4 KiB and a key (under 400 B) stay below 90 KiB. Source: sled 0.34.7 `logger.rs`, `blob_io.rs`, `node.rs`.
 
 /// The bytes of a value in its first entry and in each further one.
-pub(super) const CHUNK_BYTES: usize = 4096;
+pub(crate) const CHUNK_BYTES: usize = 4096;
 
-pub(super) const HEAD: &[u8] = b"m/head";
-pub(super) const EVENTS: &[u8] = b"e/";
-pub(super) const CHUNKS: &[u8] = b"x/";
+pub(crate) const HEAD: &[u8] = b"m/head";
+pub(crate) const EVENTS: &[u8] = b"e/";
+pub(crate) const CHUNKS: &[u8] = b"x/";
 
 /// The counters of the journal, kept in the same batch as what they count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Of the last batch; 0 before the first.
     pub number: u64,
     /// The newest event; 0 when there was none.
@@ -51,41 +51,90 @@ impl Head {
     }
 }
 
-pub(super) fn table_prefix(table: &str) -> Vec<u8> {
+pub(crate) fn table_prefix(table: &str) -> Vec<u8> {
     [b"s/", table.as_bytes(), b"\0"].concat()
 }
 
-pub(super) fn record_key(table: &str, key: &str) -> Vec<u8> {
+pub(crate) fn record_key(table: &str, key: &str) -> Vec<u8> {
     [b"s/", table.as_bytes(), b"\0", key.as_bytes()].concat()
 }
 
-pub(super) fn event_key(cursor: u64) -> Vec<u8> {
+pub(crate) const RECORDS: &[u8] = b"s/";
+
+pub(crate) fn is_record(key: &[u8]) -> bool {
+    key.starts_with(RECORDS)
+}
+
+/// The table and key of a record's key.
+pub(crate) fn record_name(key: &[u8]) -> Option<(&str, &str)> {
+    let rest = key.strip_prefix(RECORDS)?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    Some((std::str::from_utf8(&rest[..end]).ok()?, std::str::from_utf8(&rest[end + 1..]).ok()?))
+}
+
+pub(crate) fn event_key(cursor: u64) -> Vec<u8> {
     [EVENTS, &cursor.to_be_bytes()].concat()
 }
 
-pub(super) fn event_cursor(key: &[u8]) -> Option<u64> {
+pub(crate) fn event_cursor(key: &[u8]) -> Option<u64> {
     key.strip_prefix(EVENTS).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes)
 }
 
 /// Exactly one byte of number follows the owner's key, so two owners can never share a chunk's key.
-pub(super) fn chunk_key(owner: &[u8], number: u8) -> Vec<u8> {
+pub(crate) fn chunk_key(owner: &[u8], number: u8) -> Vec<u8> {
     [CHUNKS, owner, &[number]].concat()
 }
 
 /// The owner and number of a chunk's key.
-pub(super) fn chunk_owner(key: &[u8]) -> Option<(&[u8], u8)> {
+pub(crate) fn chunk_owner(key: &[u8]) -> Option<(&[u8], u8)> {
     let (number, owner) = key.strip_prefix(CHUNKS)?.split_last()?;
     Some((owner, *number))
 }
 
-/// The first entry (how many chunks follow, then the first bytes) and the chunks, numbered from 1.
-pub(super) fn split(value: &[u8]) -> (Vec<u8>, Vec<&[u8]>) {
+/// Set in the first byte of an entry whose value's sum follows. Journals of the format 1 have none.
+const SUMMED: u8 = 0x80;
+const SUM_BYTES: usize = 4;
+
+/// The first entry (how many chunks follow, for a value with any its sum, then the first bytes) and the chunks, numbered from 1.
+///
+/// The sum tells a value from one whose parts are of different batches, which damage may leave behind.
+pub(crate) fn split(value: &[u8]) -> (Vec<u8>, Vec<&[u8]>) {
     let (first, rest) = value.split_at(value.len().min(CHUNK_BYTES));
     let chunks: Vec<&[u8]> = rest.chunks(CHUNK_BYTES).collect();
     let count =
         u8::try_from(chunks.len()).expect("a value has at most MAX_VALUE_BYTES, which is 16 chunks, or twice that in set-aside");
-    let mut entry = Vec::with_capacity(1 + first.len());
-    entry.push(count);
+    let mut entry = Vec::with_capacity(1 + SUM_BYTES + first.len());
+    if count == 0 {
+        entry.push(0);
+    } else {
+        entry.push(SUMMED | count);
+        entry.extend_from_slice(&crc32fast::hash(value).to_le_bytes());
+    }
     entry.extend_from_slice(first);
     (entry, chunks)
+}
+
+/// An entry taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First<'a> {
+    pub chunks: u8,
+    sum: Option<u32>,
+    pub bytes: &'a [u8],
+}
+
+impl First<'_> {
+    /// `None`: an entry has at least its count.
+    pub fn of(entry: &[u8]) -> Option<First<'_>> {
+        let (count, rest) = entry.split_first()?;
+        if count & SUMMED == 0 {
+            return Some(First { chunks: *count, sum: None, bytes: rest });
+        }
+        let (sum, bytes) = rest.split_first_chunk::<SUM_BYTES>()?;
+        Some(First { chunks: count & !SUMMED, sum: Some(u32::from_le_bytes(*sum)), bytes })
+    }
+
+    /// Whether this is the value that was written.
+    pub fn fits(&self, value: &[u8]) -> bool {
+        self.sum.is_none_or(|sum| sum == crc32fast::hash(value))
+    }
 }

@@ -12,14 +12,14 @@ use std::{
 };
 
 use super::layout::{self, Head};
-use crate::error::StoreFault;
+use crate::{error::StoreFault, raw};
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 
 /// A key of the tree and its whole value.
-pub(super) type Entry = (Vec<u8>, Vec<u8>);
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
 
-pub(super) struct Store {
+pub(crate) struct Store {
     db: sled::Db,
     /// Our own handle on `<path>/db`, opened once: an error of writing back is reported to handles opened before it.
     file: File,
@@ -31,6 +31,14 @@ impl Store {
     /// # Errors
     /// Damage, a file system's error, or a panic inside sled, which it prefers in some cases of damage.
     pub fn open(path: &Path, cache_mib: u64) -> Result<Store, StoreFault> {
+        // sled takes an index that a kill left half written for its newest and refuses; the whole one is still there.
+        let forget = || raw::snapshots(path)?.1.iter().try_for_each(std::fs::remove_file);
+        match forget() {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreFault::File { step: "remove an index that was begun", source });
+            }
+            _ => {}
+        }
         let db = guarded("open", || {
             sled::Config::new()
                 .path(path)
@@ -102,11 +110,24 @@ impl Store {
         Ok(first.and_then(|(key, _)| layout::event_cursor(&key)).zip(last.and_then(|(key, _)| layout::event_cursor(&key))))
     }
 
+    /// Every entry as it lies in the tree, in order of keys; ends at the first that `entry` refuses.
+    pub fn each<E>(&self, mut entry: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<Result<(), E>, StoreFault> {
+        guarded("read all", || {
+            for found in self.db.iter() {
+                let (key, value) = found?;
+                if let Err(refused) = entry(&key, &value) {
+                    return Ok(Err(refused));
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+
     /// Adds a value to the batch, and the removal of chunks that its predecessor had and it does not need.
     pub fn stage_put(&mut self, batch: &mut sled::Batch, key: Vec<u8>, value: &[u8]) {
         let (entry, chunks) = layout::split(value);
         let before = self.chunked.get(&key).copied().unwrap_or(0);
-        let count = entry[0];
+        let count = u8::try_from(chunks.len()).unwrap_or(u8::MAX);
         for (number, chunk) in (1..=count).zip(&chunks) {
             batch.insert(layout::chunk_key(&key, number), *chunk);
         }
@@ -159,11 +180,11 @@ impl Store {
 
     /// The value of a first entry and its chunks.
     fn join(&self, key: &[u8], entry: &[u8]) -> Result<Vec<u8>, StoreFault> {
-        let Some((count, first)) = entry.split_first() else {
+        let Some(first) = layout::First::of(entry) else {
             return Err(StoreFault::Inconsistent { detail: format!("the entry {} is empty", key.escape_ascii()) });
         };
-        let mut value = first.to_vec();
-        for number in 1..=*count {
+        let mut value = first.bytes.to_vec();
+        for number in 1..=first.chunks {
             match guarded("read a chunk", || self.db.get(layout::chunk_key(key, number)))? {
                 Some(chunk) => value.extend_from_slice(&chunk),
                 None => {
@@ -171,6 +192,9 @@ impl Store {
                     return Err(StoreFault::Inconsistent { detail });
                 }
             }
+        }
+        if !first.fits(&value) {
+            return Err(StoreFault::Inconsistent { detail: format!("the parts of {} do not fit together", key.escape_ascii()) });
         }
         Ok(value)
     }

@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -19,7 +19,8 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Counters, Shared,
     aside::{SET_ASIDE, SetAside},
-    directory::{self, Acknowledged, Directory, Found},
+    directory::{self, Acknowledged, Directory, Found, Noted},
+    examine,
     handle::{Committed, Options, QUEUE_BATCHES},
     layout::{self, Head},
     ring::{RING_EVENTS, Ring},
@@ -39,6 +40,13 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 const PRUNE_STEP: u64 = 64;
 /// How long the writer waits for work before it prunes alone, while there is something to prune.
 const PRUNE_IDLE: Duration = Duration::from_millis(20);
+
+/// Under this target each group's events are told with the microsecond in which they were on the disk: what latencies are measured from.
+const DURABLE: &str = "storage::durable";
+
+fn micros_since_epoch() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
 
 /// What a caller wants done.
 pub(super) enum Work {
@@ -88,10 +96,15 @@ pub(super) struct Opened {
 
 pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let path = options.path;
-    let (directory, found) = Directory::claim(&path)?;
+    let (mut directory, found) = Directory::claim(&path)?;
     let damaged = |source| OpenError::Damaged { path: path.clone(), source };
-    if found == Found::Ready && !directory::has_data(&path) {
-        return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
+    if found == Found::Ready {
+        if !directory::has_data(&path) {
+            return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
+        }
+        // Before sled: it cuts off what lies behind damage.
+        examine::before_opening(&path, options.cache_mib).map_err(|detail| damaged(StoreFault::Inconsistent { detail }))?;
+        directory.sign()?;
     }
     let mut store = Store::open(&path, options.cache_mib).map_err(damaged)?;
     let head = match (found, store.head().map_err(damaged)?) {
@@ -101,11 +114,10 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         }
         (Found::Fresh, None) => begin(&mut store).map_err(|source| OpenError::Prepare { path: path.clone(), source })?,
     };
-    if found == Found::Fresh {
-        directory.mark_ready()?;
-    }
-    let (acknowledged, number) = Acknowledged::open(&path)
-        .map_err(|source| damaged(StoreFault::File { step: "read the last acknowledged number", source }))?;
+    directory.mark_ready()?;
+    let acknowledged = Acknowledged::open(&path)
+        .map_err(|source| damaged(StoreFault::File { step: "open the note of the last acknowledged batch", source }))?;
+    let number = directory::noted(&path).map_or(0, |noted| noted.number);
     if head.number < number {
         let detail = format!("batch {number} was acknowledged, the store ends at batch {}", head.number);
         return Err(damaged(StoreFault::Inconsistent { detail }));
@@ -285,11 +297,13 @@ impl Writer {
         shared.counters.pruned.fetch_add(head.oldest.saturating_sub(self.head.oldest.max(1)), Ordering::Relaxed);
         shared.counters.commits.fetch_add(group.answers.len() as u64, Ordering::Relaxed);
         let moved = head.latest != self.head.latest;
+        let first = self.head.latest + 1;
+        let durable_us = tracing::enabled!(target: DURABLE, tracing::Level::TRACE).then(micros_since_epoch);
         self.head = head;
         shared.ring.push(group.events);
         shared.oldest.store(head.oldest, Ordering::Release);
         shared.latest.store(head.latest, Ordering::Release);
-        if let Err(error) = self.acknowledged.record(head.number) {
+        if let Err(error) = self.acknowledged.record(Noted { number: head.number, latest: head.latest }) {
             // It only guards against damage later; what is committed stays so.
             tracing::warn!(%error, "cannot note the last acknowledged batch");
         }
@@ -298,6 +312,10 @@ impl Writer {
         }
         if moved {
             self.watch.moved(head.latest);
+        }
+        // Last, so that writing it down is in nobody's way.
+        if let Some(at_us) = durable_us.filter(|_| moved) {
+            tracing::trace!(target: DURABLE, first, last = head.latest, at_us, "durable");
         }
     }
 

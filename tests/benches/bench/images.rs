@@ -24,11 +24,23 @@ pub async fn simulated(http: &mut Http, dir: &Path) -> Result<()> {
     add(http, "rootfs", json!({"kind": "rootfs", "path": rootfs})).await
 }
 
-/// The smallest real guest.
-pub async fn busybox(http: &mut Http) -> Result<()> {
+/// The smallest real guest, on the kernel that VMs get by default: ours after `make kernel`, else Debian's. The answer is the kernel's name.
+pub async fn busybox(http: &mut Http) -> Result<String> {
     let folder = folder()?;
-    add(http, "kernel", json!({"kind": "kernel", "path": folder.join("hearth-kernel/vmlinux"), "default": true})).await?;
-    add(http, "rootfs", json!({"kind": "rootfs", "path": folder.join("busybox/rootfs.ext4")})).await
+    let list: Value = serde_json::from_slice(&std::fs::read(folder.join("images.json"))?)?;
+    let images = list.as_array().context("images.json is no list")?;
+    let file = |image: &Value, key: &str| image[key].as_str().map(|path| folder.join(path));
+    let kernel = images.iter().find(|image| image["kind"] == "kernel" && image["default"] == true);
+    let kernel = kernel.context("images.json has no default kernel: run `make setup`")?;
+    let mut spec = json!({"kind": "kernel", "path": file(kernel, "path").context("a kernel without a path")?, "default": true});
+    if let Some(initrd) = file(kernel, "initrd") {
+        spec["initrd"] = json!(initrd);
+    }
+    add(http, "kernel", spec).await?;
+    let rootfs =
+        images.iter().find(|image| image["name"] == "busybox").context("images.json has no busybox: run `make setup`")?;
+    add(http, "rootfs", json!({"kind": "rootfs", "path": file(rootfs, "path").context("an image without a path")?})).await?;
+    Ok(kernel["name"].as_str().unwrap_or("kernel").to_owned())
 }
 
 async fn add(http: &mut Http, name: &str, spec: Value) -> Result<()> {

@@ -35,7 +35,7 @@ pub async fn run() -> Result<Vec<Row>> {
     let more = ["--no-network", "--images", list.to_str().context("a path that is no text")?];
     let server = Server::start(dir.path(), "qemu", &more)?;
     let mut http = Http::connect(&server).await?;
-    images::busybox(&mut http).await?;
+    let kernel = images::busybox(&mut http).await?;
     let body = r#"{"name":"bench","spec":{"vcpus":1,"mem_mib":192,"image":"rootfs","networks":[]}}"#;
     let vm = text(&http.want("POST", "/v1/vms?wait=60", body).await?, "/id")?;
     let (mut ours, mut by_hand, mut own) = (Samples::default(), Samples::default(), Samples::default());
@@ -61,7 +61,7 @@ pub async fn run() -> Result<Vec<Row>> {
     server.stop()?;
     let ratio = ours.median() / by_hand.median();
     Ok(vec![
-        Row::of(format!("QEMU by hand to the agent's hello ({accelerator})"), "ms", &by_hand),
+        Row::of(format!("QEMU by hand to the agent's hello ({accelerator}, {kernel})"), "ms", &by_hand),
         Row::of("API call to the agent's hello", "ms", &ours)
             .beside("by hand", ratio)
             .target("<= 1.10 x by hand", ratio <= RATIO),

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use nix::{sys::signal::Signal, unistd::Pid};
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -29,6 +30,15 @@ pub fn binary() -> Result<PathBuf> {
 
 impl Server {
     pub fn start(dir: &Path, vmm: &str, more: &[&str]) -> Result<Server> {
+        Server::start_with(dir, vmm, more, &[])
+    }
+
+    /// One that says when each event was on the disk; see [`Server::durable`].
+    pub fn start_traced(dir: &Path, vmm: &str) -> Result<Server> {
+        Server::start_with(dir, vmm, &[], &[("HEARTH_LOG", "info,storage::durable=trace"), ("HEARTH_LOG_FORMAT", "json")])
+    }
+
+    fn start_with(dir: &Path, vmm: &str, more: &[&str], environment: &[(&str, &str)]) -> Result<Server> {
         let began = Instant::now();
         let log = std::fs::File::options().create(true).append(true).open(dir.join("hearth.log"))?;
         let mut child = Command::new(binary()?)
@@ -37,6 +47,7 @@ impl Server {
             .args(more)
             // A folder here, a file there.
             .env_remove("HEARTH_IMAGES")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -52,6 +63,23 @@ impl Server {
         }
         child.wait()?;
         bail!("the server ended: {}", std::fs::read_to_string(dir.join("hearth.log"))?)
+    }
+
+    /// The microsecond since 1970 in which each event was on the disk, by cursor. Only what a server that was started traced has logged.
+    pub fn durable(dir: &Path) -> Result<HashMap<u64, u64>> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            fields: Fields,
+        }
+        #[derive(serde::Deserialize)]
+        struct Fields {
+            first: u64,
+            last: u64,
+            at_us: u64,
+        }
+        let log = std::fs::read_to_string(dir.join("hearth.log"))?;
+        let told = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()).map(|line| line.fields);
+        Ok(told.flat_map(|group| (group.first..=group.last).map(move |cursor| (cursor, group.at_us))).collect())
     }
 
     fn status_kib(&self, field: &str) -> Result<f64> {

@@ -7,6 +7,7 @@ pub mod encode;
 pub mod filter;
 pub mod form;
 pub mod format;
+pub mod happening;
 pub mod log;
 pub mod palette;
 pub mod refetch;

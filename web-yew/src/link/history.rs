@@ -2,6 +2,7 @@
 
 use super::stream::{StreamState, use_stream};
 use api::v1::Event;
+use gloo::timers::callback::Timeout;
 use model::resource::Shared;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -9,6 +10,16 @@ use yew::prelude::*;
 
 /// What a page shows; older ones stay on the server.
 const KEPT: usize = 500;
+/// The stream does not say where the past ends: one that brought nothing for so long after it was opened has none.
+const NOTHING_AFTER_MS: u32 = 700;
+
+/// What the stream brought so far.
+pub enum Past {
+    /// It may yet bring something.
+    Reading,
+    /// Newest first; empty: nothing is kept.
+    Read(Vec<Shared<Event>>),
+}
 
 #[derive(Default, Clone, PartialEq)]
 struct History(VecDeque<Shared<Event>>);
@@ -40,10 +51,11 @@ impl Reducible for History {
     }
 }
 
-/// `path` is an event stream's, with `after=`. Newest first.
+/// `path` is an event stream's, with `after=`.
 #[hook]
-pub fn use_history(path: String) -> (Vec<Shared<Event>>, StreamState) {
+pub fn use_history(path: String) -> Past {
     let history = use_reducer(History::default);
+    let settled = use_state(|| false);
     {
         let dispatcher = history.dispatcher();
         use_effect_with(path.clone(), move |_| dispatcher.dispatch(HistoryMsg::Clear));
@@ -53,6 +65,14 @@ pub fn use_history(path: String) -> (Vec<Shared<Event>>, StreamState) {
         let read = texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
         dispatcher.dispatch(HistoryMsg::Push(read));
     });
-    let state = use_stream(Some(path), Callback::noop(), texts);
-    (history.0.iter().rev().cloned().collect(), state)
+    let state = use_stream(Some(path.clone()), Callback::noop(), texts);
+    {
+        let settled = settled.clone();
+        use_effect_with((path, state == StreamState::Live), move |(_, live)| {
+            settled.set(false);
+            let timeout = live.then(|| Timeout::new(NOTHING_AFTER_MS, move || settled.set(true)));
+            move || drop(timeout)
+        });
+    }
+    if history.0.is_empty() && !*settled { Past::Reading } else { Past::Read(history.0.iter().rev().cloned().collect()) }
 }

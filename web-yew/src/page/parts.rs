@@ -6,6 +6,7 @@ use crate::ui::{Ago, Button, ProblemNotice, badge};
 use api::problem::Problem;
 use api::v1::{Event, EventKind, Operation};
 use model::format::{event_words, sentence};
+use model::happening::detail;
 use model::resource::{Kind, Shared};
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -121,24 +122,6 @@ pub fn EventList(props: &EventListProps) -> Html {
             }) }
         </ol>
     }
-}
-
-/// The event's data in a line: a sentence if there is one, else names and values.
-fn detail(event: &Event) -> Option<String> {
-    if let Some(serde_json::Value::String(detail)) = event.data.get("detail") {
-        return Some(sentence(detail));
-    }
-    let words: Vec<String> = event
-        .data
-        .iter()
-        // The state is told by the event's own name.
-        .filter(|(name, value)| !value.is_null() && *name != "state")
-        .map(|(name, value)| match value {
-            serde_json::Value::String(text) => format!("{name} {text}"),
-            other => format!("{name} {other}"),
-        })
-        .collect();
-    (!words.is_empty()).then(|| words.join(", "))
 }
 
 #[derive(PartialEq, Properties)]

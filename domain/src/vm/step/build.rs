@@ -45,6 +45,12 @@ impl Next {
         Next::nothing(&self.vm)
     }
 
+    /// The record as it was: what is told and done changes nothing of it, and needs no attempt of its own.
+    pub fn unmoved(mut self) -> Step {
+        (self.vm.generation, self.vm.updated_at) = self.was;
+        self.done()
+    }
+
     pub fn done(self) -> Step {
         debug_assert!(self.gone || super::super::invariant::check(&self.vm).is_ok(), "{:?}", self.vm);
         Step { next: (!self.gone).then_some(self.vm), events: self.events, operations: self.operations, effects: self.effects }

@@ -66,6 +66,8 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
         (State::Running(_), true) | (State::Paused(_), false) => {
             next.follow(&machine);
             next.event("vm-adopted");
+            // As recorded: the record stays, and with it every ETag that a client holds.
+            return next.unmoved();
         }
         // Somebody paused it behind our back; the VM is to run.
         (State::Running(_), false) => {

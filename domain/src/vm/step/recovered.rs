@@ -21,10 +21,14 @@ pub(super) fn recover(mut next: Next) -> Step {
             next.timer(Timer::Backoff, BACKOFF_FIRST_MS);
             next.done()
         }
+        // Nothing is under way whose answer could come late, and a look changes nothing: no number of its own is to be written before it,
+        // which at a start with 100,000 VMs would be most of what there is to do.
+        State::Running(machine) | State::Paused(machine) => {
+            next.effects.push(Effect::Inspect(machine));
+            next.unmoved()
+        }
         State::Starting(Starting::Releasing(machine) | Starting::Booting(machine))
-        | State::Running(machine)
         | State::Pausing(machine)
-        | State::Paused(machine)
         | State::Resuming(machine)
         | State::Snapshotting(machine)
         | State::Stopping(Stopping { stage: StopStage::Asking(machine), .. }) => {

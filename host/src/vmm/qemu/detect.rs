@@ -10,7 +10,7 @@ use std::{
 };
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 
-const BINARY: &str = "qemu-system-x86_64";
+pub const BINARY: &str = "qemu-system-x86_64";
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
 /// A kernel on working KVM has looked for its root after 0.3 s; on a busy machine after some more.
 const SELF_TEST_DEADLINE: Duration = Duration::from_secs(4);

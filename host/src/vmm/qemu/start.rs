@@ -5,7 +5,7 @@ use super::gate::{self, Gate, Program};
 use super::layout::{self, CONTROL_SOCKET, EVENTS_LOG, EVENTS_SOCKET, NOTE, SOCKETS, VMM_LOG, storage_error};
 use super::qmp::Qmp;
 use super::run::{Run, last_words};
-use super::{Inner, command, process};
+use super::{Inner, command, detect, process};
 use domain::{
     Attempt,
     vm::{Driver, Machine},
@@ -73,6 +73,11 @@ fn settle(inner: &Inner, plan: &MachinePlan, folder: &Path, machine: &Machine) -
 
 fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<(Program, [&'static str; 4]), VmmError> {
     let failed = |source| storage_error(folder, source);
+    if !inner.binary.is_file() {
+        // It was there when hearth started; exec would only say "no such file", and only after the VM's state has moved on.
+        let hint = format!("it was {} when hearth started; install the package qemu-system-x86 again", inner.binary.display());
+        return Err(VmmError::ProgramMissing { program: detect::BINARY.into(), hint });
+    }
     let kernel = plan.kernel.canonicalize().map_err(|source| VmmError::Base { path: plan.kernel.clone(), source })?;
     let initrd = inner.boot.initrd(plan.initrd.as_deref())?;
     let words = command::arguments(plan, &inner.owner, inner.acceleration, &kernel, &initrd);

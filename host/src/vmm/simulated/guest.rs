@@ -1,16 +1,16 @@
 //! The session of a guest that is not there: says hello at once, answers what needs no guest, refuses the rest.
 
-use super::{Shared, Simulation, notes::Phase};
+use super::{
+    notes::{Note, Phase},
+    table::{Entry, Run, Shared},
+};
 use crate::guest::{ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT};
 use api::guest::{
     CpuTimes, ErrorCode, ExecRequest, GuestError, InterfaceAddress, InterfaceAddresses, Memory, MetricsSample, NetworkConfig,
     Processes, ShutdownKind,
 };
 use async_trait::async_trait;
-use domain::{
-    VmId,
-    vm::{Exit, Machine},
-};
+use domain::{VmId, vm::Exit};
 use std::{
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -25,8 +25,7 @@ const MIB: u64 = 1 << 20;
 pub struct SimulatedGuest {
     shared: Arc<Shared>,
     vm: VmId,
-    machine: Machine,
-    watch: watch::Receiver<Simulation>,
+    run: Run,
     session: u64,
     since: Instant,
     metrics: OnceLock<watch::Sender<Option<MetricsSample>>>,
@@ -47,9 +46,9 @@ impl Drop for SimulatedGuest {
 }
 
 impl SimulatedGuest {
-    pub(super) fn new(shared: Arc<Shared>, vm: VmId, machine: Machine, watch: watch::Receiver<Simulation>, session: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, vm: VmId, run: Run, session: u64) -> Self {
         let (metrics, addresses) = (OnceLock::new(), OnceLock::new());
-        Self { shared, vm, machine, watch, session, since: Instant::now(), metrics, addresses, pace: Mutex::new(None) }
+        Self { shared, vm, run, session, since: Instant::now(), metrics, addresses, pace: Mutex::new(None) }
     }
 
     fn keep_pace(&self, pace: Option<AbortHandle>) {
@@ -58,31 +57,45 @@ impl SimulatedGuest {
         }
     }
 
-    fn sample(&self) -> MetricsSample {
-        sample(&self.watch.borrow(), self.since)
-    }
-
-    fn is_over(session: u64, simulation: &Simulation) -> bool {
-        simulation.session != session || matches!(simulation.phase, Phase::Gone(_))
+    /// What `see` makes of the VM as long as this session lasts.
+    fn look<T>(&self, see: impl FnOnce(&Entry) -> T) -> Option<T> {
+        look(&self.shared, self.vm, self.run, self.session, see)
     }
 
     /// A paused guest answers nothing; waits for it as a real session would.
     async fn answer(&self, request: &'static str) -> Result<(), GuestFault> {
-        let mut watch = self.watch.clone();
-        let ready = |simulation: &Simulation| simulation.phase == Phase::Running || Self::is_over(self.session, simulation);
-        match tokio::time::timeout(REQUEST_TIMEOUT, watch.wait_for(ready)).await {
-            Err(_) => Err(GuestFault::Timeout { request, after_ms: REQUEST_TIMEOUT.as_millis() as u64 }),
-            Ok(Ok(simulation)) if !Self::is_over(self.session, &simulation) => Ok(()),
-            Ok(_) => Err(GuestFault::Closed),
-        }
+        let ready = || match self.look(|entry| entry.phase == Phase::Running) {
+            None => Some(Err(GuestFault::Closed)),
+            Some(true) => Some(Ok(())),
+            Some(false) => None,
+        };
+        let timeout = GuestFault::Timeout { request, after_ms: REQUEST_TIMEOUT.as_millis() as u64 };
+        tokio::time::timeout(REQUEST_TIMEOUT, self.shared.until(ready)).await.unwrap_or(Err(timeout))
+    }
+
+    /// The address that the plan gave, as the agent would report it.
+    fn planned(&self) -> Vec<InterfaceAddresses> {
+        let Some((address, mac)) = self.look(|entry| (entry.note.address, entry.note.mac)) else { return Vec::new() };
+        let one = |(address, prefix): (std::net::Ipv4Addr, u8)| InterfaceAddresses {
+            interface: "eth0".into(),
+            mac: mac.unwrap_or_default().map(|byte| format!("{byte:02x}")).join(":"),
+            addresses: vec![InterfaceAddress { address: address.into(), prefix }],
+        };
+        address.map(one).into_iter().collect()
     }
 }
 
+/// `None` once the session is over: a newer one began, or the machine is gone.
+fn look<T>(shared: &Shared, vm: VmId, run: Run, session: u64, see: impl FnOnce(&Entry) -> T) -> Option<T> {
+    let lasts = |entry: &Entry| entry.session == session && !matches!(entry.phase, Phase::Gone(_));
+    shared.look(vm, run, |entry| lasts(entry).then(|| see(entry))).flatten()
+}
+
 /// Made up from the plan: a quarter of the memory in use, every CPU idle.
-fn sample(simulation: &Simulation, since: Instant) -> MetricsSample {
+fn sample(note: &Note, since: Instant) -> MetricsSample {
     let uptime_ms = since.elapsed().as_millis() as u64;
-    let total_bytes = u64::from(simulation.note.mem_mib) * MIB;
-    let cpus = simulation.note.vcpus;
+    let total_bytes = u64::from(note.mem_mib) * MIB;
+    let cpus = note.vcpus;
     MetricsSample {
         uptime_ms,
         epoch_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64),
@@ -105,13 +118,14 @@ fn refused() -> GuestFault {
 #[async_trait]
 impl GuestSession for SimulatedGuest {
     fn info(&self) -> GuestInfo {
-        let note = Arc::clone(&self.watch.borrow().note);
+        let (start_ticks, hostname) =
+            self.look(|entry| (entry.note.start_ticks, entry.note.hostname.clone())).unwrap_or_default();
         GuestInfo {
             agent_version: "simulated".into(),
             generation: 1,
             kernel_release: "simulated".into(),
-            boot_id: format!("simulated-{:016x}", note.start_ticks),
-            hostname: note.hostname.clone(),
+            boot_id: format!("simulated-{start_ticks:016x}"),
+            hostname,
             init: "other".into(),
         }
     }
@@ -128,7 +142,9 @@ impl GuestSession for SimulatedGuest {
 
     fn metrics(&self) -> watch::Receiver<Option<MetricsSample>> {
         let sender = self.metrics.get_or_init(|| watch::Sender::new(None));
-        sender.send_replace(Some(self.sample()));
+        if let Some(sample) = self.look(|entry| sample(&entry.note, self.since)) {
+            sender.send_replace(Some(sample));
+        }
         sender.subscribe()
     }
 
@@ -137,15 +153,14 @@ impl GuestSession for SimulatedGuest {
         // Without a pace nothing ticks: the sample is as old as the last look.
         let pace = interval.map(|interval| {
             let sender = self.metrics.get_or_init(|| watch::Sender::new(None)).clone();
-            let (watch, since, session) = (self.watch.clone(), self.since, self.session);
+            let (shared, vm, run) = (Arc::clone(&self.shared), self.vm, self.run);
+            let (since, session) = (self.since, self.session);
             let mut tick = tokio::time::interval(interval.max(QUICKEST_PACE));
             tokio::spawn(async move {
                 loop {
                     tick.tick().await;
-                    if Self::is_over(session, &watch.borrow()) {
-                        return;
-                    }
-                    sender.send_replace(Some(sample(&watch.borrow(), since)));
+                    let Some(sample) = look(&shared, vm, run, session, |entry| sample(&entry.note, since)) else { return };
+                    sender.send_replace(Some(sample));
                 }
             })
             .abort_handle()
@@ -155,13 +170,11 @@ impl GuestSession for SimulatedGuest {
     }
 
     fn addresses(&self) -> watch::Receiver<Vec<InterfaceAddresses>> {
-        let note = Arc::clone(&self.watch.borrow().note);
-        let one = |(address, prefix): (std::net::Ipv4Addr, u8)| InterfaceAddresses {
-            interface: "eth0".into(),
-            mac: note.mac.unwrap_or_default().map(|byte| format!("{byte:02x}")).join(":"),
-            addresses: vec![InterfaceAddress { address: address.into(), prefix }],
-        };
-        self.addresses.get_or_init(|| watch::Sender::new(note.address.map(one).into_iter().collect())).subscribe()
+        self.addresses.get_or_init(|| watch::Sender::new(self.planned())).subscribe()
+    }
+
+    fn reported_addresses(&self) -> Vec<InterfaceAddresses> {
+        self.planned()
     }
 
     async fn set_clock(&self, _now: SystemTime) -> Result<(), GuestFault> {
@@ -183,13 +196,10 @@ impl GuestSession for SimulatedGuest {
             ShutdownKind::Reboot => Exit::GuestReboot,
             ShutdownKind::Unknown => return Err(refused()),
         };
-        self.shared.end(self.vm, &self.machine, exit).map_err(|error| GuestFault::Broken { detail: error.to_string() })
+        self.shared.end(self.vm, self.run, exit).map_err(|error| GuestFault::Broken { detail: error.to_string() })
     }
 
     async fn closed(&self) -> GuestFault {
-        let mut watch = self.watch.clone();
-        // An error means that the VM was cleaned away: closed as well.
-        let _over = watch.wait_for(|simulation| Self::is_over(self.session, simulation)).await;
-        GuestFault::Closed
+        self.shared.until(|| self.look(|_| ()).is_none().then_some(GuestFault::Closed)).await
     }
 }

@@ -63,10 +63,6 @@ impl Note {
             address: plan.nic.as_ref().map(|nic| (nic.address, nic.prefix)),
         }
     }
-
-    pub fn is_of(&self, machine: &Machine) -> bool {
-        (self.launch, self.start_ticks) == (machine.launch.0, machine.start_ticks)
-    }
 }
 
 impl Phase {

@@ -1,7 +1,6 @@
 //! What happened to a machine, from the oldest that the server keeps.
 
-use crate::link::history::use_history;
-use crate::link::stream::StreamState;
+use crate::link::history::{Past, use_history};
 use crate::page::parts::EventList;
 use crate::ui::{Empty, Glyph, Skeleton};
 use model::encode::segment;
@@ -14,12 +13,11 @@ pub struct Props {
 
 #[component]
 pub fn VmEvents(props: &Props) -> Html {
-    let (events, state) = use_history(format!("/v1/events?after=0&id={}", segment(&props.id)));
-    if !events.is_empty() {
-        return html! { <div class="card"><EventList {events} targets={false} /></div> };
+    match use_history(format!("/v1/events?after=0&id={}", segment(&props.id))) {
+        Past::Reading => html! { <div class="card"><Skeleton /></div> },
+        Past::Read(events) if events.is_empty() => html! {
+            <Empty glyph={Glyph::Event} title="No event is kept"><p>{ "What happens from now on shows here." }</p></Empty>
+        },
+        Past::Read(events) => html! { <div class="card"><EventList {events} targets={false} /></div> },
     }
-    if state != StreamState::Live {
-        return html! { <div class="card"><Skeleton /></div> };
-    }
-    html! { <Empty glyph={Glyph::Event} title="No event is kept"><p>{ "What happens from now on shows here." }</p></Empty> }
 }

@@ -6,7 +6,7 @@ use crate::link::stream::StreamState;
 use crate::ui::{Empty, Glyph, Notice, Skeleton, facts_view};
 use api::v1::{Vm, VmMetrics};
 use model::encode::segment;
-use model::format::{bytes, count, duration, sentence};
+use model::format::{bytes, count, duration, plural, sentence};
 use model::resource::Shared;
 use yew::prelude::*;
 
@@ -48,7 +48,7 @@ pub fn Metrics(props: &Props) -> Html {
             if let StreamState::Lost(_) = state { <Notice tone="warn" title="The stream of samples was cut off; connecting again." /> }
             <div class="card facts-row">{ facts_view(facts) }</div>
             <div class="charts" data-testid="charts">
-                <Chart title={format!("CPU, of {} vCPUs", vm.spec.vcpus)} {end_ms} top={100.0} unit={Unit::Percent}
+                <Chart title={format!("CPU, of {}", plural(u64::from(vm.spec.vcpus), "vCPU", "vCPUs"))} {end_ms} top={100.0} unit={Unit::Percent}
                     lines={vec![Line { name: "used", points: window.gauge(|s| s.cpu_percent) }]} />
                 <Chart title={format!("Memory, of {}", bytes(last.mem_total_bytes as f64))} {end_ms} top={(last.mem_total_bytes as f64).max(1.0)}
                     unit={Unit::Bytes} lines={vec![Line { name: "used", points: window.gauge(|s| s.mem_used_bytes as f64) }]} />

@@ -4,8 +4,8 @@ use super::fixture::{ATTEMPT, GRACEFUL, LAUNCH, Story, machine, path, vm};
 use crate::{
     Attempt, Timestamp,
     vm::{
-        Command, Exit, Finished, Input, Inspection, Observed, ReasonCode, RestartPolicy, Starting, State, StopMode, StopStage,
-        Stopping, Then, Timer, step::step,
+        Command, Effect, Exit, Finished, Input, Inspection, Observed, ReasonCode, RestartPolicy, Starting, State, StopMode,
+        StopStage, Stopping, Then, Timer, step::step,
     },
 };
 
@@ -212,9 +212,7 @@ fn every_recovery_that_acts_is_a_new_attempt() {
         State::Starting(Starting::Releasing(m())),
         State::Starting(Starting::Booting(m())),
         State::Starting(Starting::BackingOff),
-        State::Running(m()),
         State::Pausing(m()),
-        State::Paused(m()),
         State::Resuming(m()),
         State::Snapshotting(m()),
         State::Restoring,
@@ -226,5 +224,23 @@ fn every_recovery_that_acts_is_a_new_attempt() {
     for state in states {
         let next = step(&vm(state.clone()), Input::Recovered, Timestamp(2)).expect("never refused").next.expect("a record");
         assert!(next.attempt > ATTEMPT, "{}", path(&state));
+    }
+}
+
+/// A start with many VMs at rest writes no record: each is looked at, found as recorded, and followed.
+#[test]
+fn what_is_found_as_recorded_stays_as_recorded() {
+    for (state, found) in
+        [(State::Running(machine(Attempt(3))), Inspection::Running), (State::Paused(machine(Attempt(3))), Inspection::Paused)]
+    {
+        let before = vm(state);
+        let looks = step(&before, Input::Recovered, Timestamp(2)).expect("never refused");
+        assert_eq!(looks.next.as_ref(), Some(&before));
+        assert!(matches!(looks.effects[..], [Effect::Inspect(_)]) && looks.events.is_empty());
+        let launch = Attempt(3);
+        let adopts = step(&before, Input::Observed(Observed::Inspected { launch, found }), Timestamp(3)).expect("never refused");
+        assert_eq!(adopts.next.as_ref(), Some(&before), "not even its generation moves");
+        assert!(matches!(adopts.effects[..], [Effect::Watch(_), Effect::AwaitGuest(_)]));
+        assert_eq!(adopts.events.iter().map(|event| event.name).collect::<Vec<_>>(), ["vm-adopted"]);
     }
 }
