@@ -212,6 +212,7 @@ impl Node {
         who: Who,
     ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
         let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
+        let command = Box::new(command);
         ask(&webhooks, |reply_to| WebhooksMsg::Command { id, command, secret, who, reply_to }).await
     }
 

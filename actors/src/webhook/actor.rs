@@ -27,7 +27,7 @@ pub(super) type Reply = RpcReplyPort<Result<Accepted<Arc<Webhook>>, CommandError
 #[derive(RactorMessage)]
 pub(super) enum WebhookMsg {
     Create { draft: Box<Draft>, secret: Secret, who: Who, reply_to: Reply },
-    Command { command: Command, secret: Option<Secret>, who: Who, reply_to: Reply },
+    Command { command: Box<Command>, secret: Option<Secret>, who: Who, reply_to: Reply },
     Done { attempt: Attempt, done: Done },
     Elapsed { attempt: Attempt },
 }
@@ -89,7 +89,7 @@ impl Actor for WebhookActor {
                 }
             }
             WebhookMsg::Command { command, secret, who, reply_to } => {
-                let answer = self::command(state, &myself, command, secret, &who).await;
+                let answer = self::command(state, &myself, *command, secret, &who).await;
                 let _ = state.args.parent.cast(WebhooksMsg::NameSettled { id: state.args.id });
                 let _ = reply_to.send(answer);
                 if state.args.record.is_none() {

@@ -34,7 +34,7 @@ pub(crate) enum WebhooksMsg {
     /// The webhook's actor answers.
     Command {
         id: WebhookId,
-        command: Command,
+        command: Box<Command>,
         secret: Option<Secret>,
         who: Who,
         reply_to: Reply,

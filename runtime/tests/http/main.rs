@@ -8,3 +8,5 @@ mod document;
 mod events;
 mod input;
 mod outcome;
+mod streams;
+mod webhooks;
