@@ -1,12 +1,14 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test bench kernel image-debian clean
+.PHONY: help setup setup-test build run test fuzz api-fuzz bench kernel image-debian clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
 	  'make test          everything that CI runs; the last line is: N passed, N failed, N skipped' \
+	  'make fuzz          every parser fuzzed for FUZZ_SECONDS (60) each, as CI does' \
+	  'make api-fuzz      build, then every operation of the API held to its OpenAPI document' \
 	  'make setup         packages, Rust targets, tools and first images, where missing' \
-	  'make setup-test    the same, and what the tests need (a browser)' \
+	  'make setup-test    the same, and what the tests need (a browser, schemathesis)' \
 	  'make build         guest agent, web console and the binary target/release/hearth' \
 	  'make bench         build, then run the benchmarks and print their tables' \
 	  'make kernel        a guest kernel of our own (10 to 30 minutes once; VMs boot faster)' \
@@ -27,6 +29,12 @@ run: build
 
 test:
 	@scripts/test.sh
+
+fuzz:
+	@scripts/fuzz.sh
+
+api-fuzz: setup-test build
+	@scripts/api-fuzz.sh
 
 bench: build
 	@scripts/bench.sh

@@ -35,4 +35,6 @@ if [ "${1:-}" = test ]; then
     # shellcheck disable=SC2086
     install_packages $TEST
   fi
+  # Debian keeps what makes a Python environment apart from Python.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv
 fi

@@ -38,7 +38,7 @@ summary() {
 }
 
 # The names of all checks, so that those that were never reached can be counted.
-PLAN=(setup fmt clippy tidy wasm deny guest console build unit e2e)
+PLAN=(setup fmt clippy tidy wasm deny guest console build unit e2e api fuzz)
 # Of these, that not one test ran is a failure: a suite that nobody finds passes for ever.
 WITH_TESTS='guest console unit e2e'
 reached=0
@@ -108,7 +108,7 @@ with_wasm_path() { PATH=${WASM_TOOLCHAIN_PATH:+$WASM_TOOLCHAIN_PATH:}$PATH "$@";
 
 in_each_workspace() {
   local dir code=0
-  for dir in . guest web-yew; do
+  for dir in . guest web-yew fuzz; do
     [ -f "$dir/Cargo.toml" ] || continue
     printf -- '-- %s\n' "$dir"
     (cd "$dir" && "$@") || code=1
@@ -195,6 +195,8 @@ check console 'tests of the web console (native)' bash -c 'cd web-yew && cargo t
 check build 'build of everything (release)' scripts/build.sh || give_up
 run unit 'unit, property, actor and crash tests' unit_tests || true
 run e2e 'end to end: the built binary in a network of its own' e2e_tests || true
+check api 'the REST API held to its OpenAPI document (schemathesis)' scripts/in-netns.sh scripts/api-fuzz.sh || true
+check fuzz 'every parser of foreign bytes fuzzed, 60 s each' scripts/fuzz.sh || true
 
 # With sudo some of what was built in the namespace belongs to root now.
 if [ "$(id -u)" != 0 ]; then as_root chown -R "$(id -u):$(id -g)" target; fi

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Puts the tools that build the web console into $HEARTH_TOOLS: trunk, wasm-bindgen and wasm-opt, each at the version that is known to work.
+# Puts the tools that build the web console into $HEARTH_TOOLS: trunk, wasm-bindgen and wasm-opt, each at the version that is known to work;
+# `tools.sh test`: also schemathesis, which the tests ask the API with.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -45,6 +46,21 @@ else
   npm install --prefix "$HEARTH_TOOLS" --no-fund --no-audit --loglevel=error "binaryen@$BINARYEN"
 fi
 "$HEARTH_TOOLS/node_modules/.bin/wasm-opt" --version >/dev/null
+
+# The stamp is the list itself: another list is another environment.
+if [ "${1:-}" = test ]; then
+  SCHEMATHESIS=$HEARTH_TOOLS/schemathesis
+  step 'set-up: schemathesis' 'remove the folder schemathesis of the tool cache and try again; needs the PyPI registry'
+  if cmp -s "$ROOT/scripts/schemathesis.txt" "$SCHEMATHESIS/requirements.txt"; then
+    say 'there'
+  else
+    say 'installing it, once for every clone on this machine (half a minute)'
+    rm -rf -- "$SCHEMATHESIS"
+    python3 -m venv "$SCHEMATHESIS"
+    "$SCHEMATHESIS/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$ROOT/scripts/schemathesis.txt"
+    cp "$ROOT/scripts/schemathesis.txt" "$SCHEMATHESIS/requirements.txt"
+  fi
+fi
 
 # A gigabyte that nobody needs once the tools are there.
 rm -rf -- "$HEARTH_TOOLS/build"

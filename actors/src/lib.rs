@@ -12,9 +12,12 @@
 //! ```
 //! Calls go down, casts go up. Every call has a deadline. Start with [`Node`].
 
+pub mod ambient;
 mod ask;
 mod commit;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod host;
 pub mod idempotency;
 pub mod image;

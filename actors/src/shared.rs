@@ -1,14 +1,14 @@
 //! What every actor of a node uses: the journal, the view, the ports to the machine, the ledgers. Owns no state of its own but the ledgers,
 //! which are indexes over the records and are rebuilt from them.
 
+pub use crate::ambient::{new_id, now};
 use crate::{view::View, webhook::WebhookPorts};
 use async_trait::async_trait;
-use domain::{HostId, ImageId, Timestamp, VmId, capacity::Ledger, host::Facts};
+use domain::{HostId, ImageId, VmId, capacity::Ledger, host::Facts};
 use host::{image::ImageStore, net::Network, vmm::Vmm};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 use storage::Journal;
 use tokio::sync::Semaphore;
@@ -140,16 +140,4 @@ impl Shared {
 /// A poisoned lock of an index: the panic that poisoned it restarts its actor, and the index is whole between calls.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The one place where actors read the clock.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The one place where ids are made: 48 bits of time, 80 of randomness.
-pub fn new_id() -> u128 {
-    let random: u128 = rand::random::<u128>() & ((1 << 80) - 1);
-    (u128::from(now().0) << 80) | random
 }

@@ -2,14 +2,14 @@
 
 use ractor::{ActorCell, ActorId};
 use std::{
-    collections::HashMap,
-    hash::Hash,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Restarts of one child within the window; one more and it is quarantined. Five loads from a good record are no accident any more.
 pub const RESTARTS_MAX: u32 = 5;
@@ -21,40 +21,57 @@ pub const STALL_AFTER: Duration = Duration::from_secs(60);
 /// How often a supervisor looks for stalls.
 pub const STALL_CHECK: Duration = Duration::from_secs(5);
 
-/// Set while a handler runs; read by the supervisor.
-#[derive(Debug, Default)]
+/// Set while a handler runs; read by the supervisor. Measured by a clock that does not jump: the one on the wall, set forward, would have
+/// every handler that just runs killed as stuck.
+#[derive(Debug)]
 pub struct Progress {
-    busy_since_ms: AtomicU64,
+    since: Instant,
+    /// Since `since`, in milliseconds; [`IDLE`] when no handler runs.
+    busy_since_ms: AtomicI64,
     handled: AtomicU64,
 }
 
+const IDLE: i64 = i64::MIN;
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress { since: Instant::now(), busy_since_ms: AtomicI64::new(IDLE), handled: AtomicU64::new(0) }
+    }
+}
+
 impl Progress {
+    fn elapsed_ms(&self) -> i64 {
+        millis(self.since.elapsed())
+    }
+
     /// Marks the handler as running until the guard drops.
     pub fn enter(self: &Arc<Self>) -> Busy {
-        self.busy_since_ms.store(crate::shared::now().0, Ordering::Relaxed);
+        self.busy_since_ms.store(self.elapsed_ms(), Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
     /// Backdates the handler that runs: what stalls lead to is tested with it.
     #[cfg(any(test, feature = "faults"))]
     pub fn pretend_busy_since(&self, since: Duration) {
-        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        self.busy_since_ms.store(crate::shared::now().0.saturating_sub(since_ms), Ordering::Relaxed);
+        self.busy_since_ms.store(self.elapsed_ms() - millis(since), Ordering::Relaxed);
     }
 
     pub fn busy_for(&self) -> Option<Duration> {
-        match self.busy_since_ms.load(Ordering::Relaxed) {
-            0 => None,
-            since => Some(Duration::from_millis(crate::shared::now().0.saturating_sub(since))),
-        }
+        let since = self.busy_since_ms.load(Ordering::Relaxed);
+        let busy_ms = self.elapsed_ms().checked_sub(since).filter(|_| since != IDLE)?;
+        Some(Duration::from_millis(u64::try_from(busy_ms).unwrap_or(0)))
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub struct Busy(Arc<Progress>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy_since_ms.store(0, Ordering::Relaxed);
+        self.0.busy_since_ms.store(IDLE, Ordering::Relaxed);
         self.0.handled.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -72,7 +89,8 @@ pub struct Child {
 /// The children of one supervisor, by key and by actor.
 #[derive(Debug)]
 pub struct Children<K> {
-    by_key: HashMap<K, Child>,
+    /// In order, so that those who are listed or killed together are so in the same order each time.
+    by_key: BTreeMap<K, Child>,
     by_actor: HashMap<ActorId, K>,
 }
 
@@ -93,9 +111,9 @@ pub enum Verdict {
     Quarantine,
 }
 
-impl<K: Copy + Eq + Hash> Children<K> {
+impl<K: Copy + Ord> Children<K> {
     pub fn new() -> Self {
-        Children { by_key: HashMap::new(), by_actor: HashMap::new() }
+        Children { by_key: BTreeMap::new(), by_actor: HashMap::new() }
     }
 
     pub fn started(&mut self, key: K, cell: ActorCell, progress: Arc<Progress>) {
@@ -139,7 +157,7 @@ impl<K: Copy + Eq + Hash> Children<K> {
         child.in_window += 1;
         child.restarts += 1;
         // Children that failed together do not come back together.
-        Verdict::RestartAfter(wait + wait.mul_f64(rand::random::<f64>() / 4.0))
+        Verdict::RestartAfter(wait + wait.mul_f64(crate::ambient::fraction() / 4.0))
     }
 
     pub fn list(&self) -> Vec<ChildInfo<K>> {

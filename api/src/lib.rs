@@ -3,6 +3,8 @@
 
 #[cfg(all(feature = "client", not(target_arch = "wasm32")))]
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod guest;
 #[cfg(feature = "rest")]
 pub mod problem;

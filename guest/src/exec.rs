@@ -5,6 +5,8 @@ mod pty;
 mod pump;
 mod spawn;
 
+#[cfg(any(test, fuzzing))]
+pub use account::Account;
 pub use spawn::{Process, start};
 
 use crate::session::Outbox;

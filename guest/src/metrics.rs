@@ -43,9 +43,10 @@ fn cpu(text: &str, ticks: u64) -> CpuTimes {
         }
         // user nice system idle iowait irq softirq steal (proc_stat(5))
         let values: Vec<u64> = line.split_ascii_whitespace().skip(1).map(|word| word.parse().unwrap_or(0)).collect();
-        let ms = |at: usize| values.get(at).copied().unwrap_or(0) * 1000 / ticks;
-        times.user_ms = ms(0) + ms(1);
-        times.system_ms = ms(2) + ms(5) + ms(6);
+        // Nothing that /proc says may end the agent, so sums stop at the largest number.
+        let ms = |at: usize| values.get(at).copied().unwrap_or(0).saturating_mul(1000) / ticks;
+        times.user_ms = ms(0).saturating_add(ms(1));
+        times.system_ms = ms(2).saturating_add(ms(5)).saturating_add(ms(6));
         (times.idle_ms, times.iowait_ms, times.steal_ms) = (ms(3), ms(4), ms(7));
     }
     times
@@ -65,19 +66,24 @@ fn memory(text: &str) -> Memory {
             "SwapFree:" => &mut memory.swap_free_bytes,
             _ => continue,
         };
-        *place = kib * 1024;
+        *place = kib.saturating_mul(1024);
     }
     memory
 }
 
 /// `0.20 0.18 0.12 1/80 11206`: the fourth counts tasks, running of all.
 fn load_and_processes(text: &str) -> ([f64; 3], Processes) {
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let load = [0, 1, 2].map(|at| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0.0));
-    let running = words.get(3).and_then(|word| word.split('/').next()?.parse().ok()).unwrap_or(0);
+    let (load, running) = load(text);
     let numbered = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
     let total = fs::read_dir("/proc").map_or(0, |entries| entries.flatten().filter(numbered).count());
     (load, Processes { total: total as u32, running })
+}
+
+fn load(text: &str) -> ([f64; 3], u32) {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let load = [0, 1, 2].map(|at| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0.0));
+    let running = words.get(3).and_then(|word| word.split('/').next()?.parse().ok()).unwrap_or(0);
+    (load, running)
 }
 
 fn disks(text: &str) -> Vec<DiskCounters> {
@@ -90,9 +96,9 @@ fn disks(text: &str) -> Vec<DiskCounters> {
         whole.then(|| DiskCounters {
             name: name.to_owned(),
             reads: number(3),
-            read_bytes: number(5) * SECTOR,
+            read_bytes: number(5).saturating_mul(SECTOR),
             writes: number(7),
-            write_bytes: number(9) * SECTOR,
+            write_bytes: number(9).saturating_mul(SECTOR),
         })
     };
     text.lines().filter_map(disk).take(MOST).collect()
@@ -136,6 +142,24 @@ fn networks(text: &str) -> Vec<NetworkCounters> {
         })
     };
     text.lines().skip(2).filter_map(network).take(MOST).collect()
+}
+
+/// No line of /proc makes more than its share: the lists are bounded, and what is read is read the same again.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(text: &str) {
+    for ticks in [1, 100, u64::MAX] {
+        let times = cpu(text, ticks);
+        assert!(times.cpus as usize <= text.lines().count());
+    }
+    assert_eq!(memory(text), memory(text));
+}
+
+/// As [`fuzz`], of disks, interfaces and load.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_counters(text: &str) {
+    assert!(disks(text).len() <= MOST && networks(text).len() <= MOST);
+    assert!(networks(text).iter().all(|network| network.name != "lo" && text.contains(&network.name)));
+    assert!(load(text).0.iter().all(|load| load.is_finite()));
 }
 
 #[cfg(test)]

@@ -126,6 +126,19 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 }
 
 #[cfg(test)]
+pub use netlink::fuzz_example;
+#[cfg(any(test, fuzzing))]
+pub use netlink::{fuzz, fuzz_written};
+
+/// A MAC that is read is written as it was, but for the case of its letters.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_mac(text: &str) {
+    if let Some(mac) = parse_mac(text) {
+        assert_eq!(format_mac(&mac), text.to_ascii_lowercase());
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -10,7 +10,7 @@ mod streams;
 
 pub use outbox::Outbox;
 
-use crate::{Rights, kmsg, shutdown::Init, transport::Transport};
+use crate::{kmsg, run::Rights, shutdown::Init, transport::Transport};
 use api::guest::{
     AgentHello, AgentMessage, Decoder, ErrorCode, Frame, FrameKind, GENERATION, GuestError, HostHello, HostMessage,
 };
@@ -122,6 +122,32 @@ async fn listen<R: AsyncRead + Unpin>(
             (Err(error), _) => outbox.failed(id, GuestError::new(ErrorCode::InvalidRequest, error.to_string())).await,
         }
     }
+}
+
+/// How a session went that is of no transport: see [`fuzz`].
+#[cfg(any(test, fuzzing))]
+pub struct Fuzzed {
+    pub written: Vec<u8>,
+    pub by_hello: bool,
+}
+
+/// Listens to these bytes with the right to nothing, in a session with this nonce if there is one.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(wire: &[u8], nonce: Option<u64>) -> Fuzzed {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers");
+    runtime.block_on(async {
+        let (outbox, queues) = outbox::pair();
+        let mut incoming = Incoming { reader: wire, decoder: Decoder::new(), buffer: vec![0; READ_BUFFER], from: 0, to: 0 };
+        let settled = nonce.map(|nonce| HostHello { generation: GENERATION, nonce, host_version: String::new() });
+        let listening = async move {
+            let mut requests = Requests::new(outbox.clone(), Rights::Nothing);
+            listen(&mut incoming, &mut requests, &outbox, settled).await
+        };
+        let mut written = Vec::new();
+        // The writer ends when the queues' senders have gone and all is written.
+        let (next, _end) = tokio::join!(listening, queues.write(&mut written));
+        Fuzzed { written, by_hello: matches!(next, Next::Hello(_)) }
+    })
 }
 
 fn answer(hello: &HostHello) -> AgentMessage {

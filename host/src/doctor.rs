@@ -42,6 +42,21 @@ pub enum GuestBoot {
     },
 }
 
+/// What programs and the kernel tell, as the fuzzer wants it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(input: &[u8]) {
+    if let Ok(chains) = network::parse_chains(input) {
+        assert!(chains.len() <= input.len());
+    }
+    let text = String::from_utf8_lossy(input);
+    if let machine::Cgroups::Unified { at } = machine::cgroups(&text) {
+        assert!(text.contains(&at));
+    }
+    if let Some((major, minor)) = vmm::numbers(&text) {
+        assert!(text.contains(&major.to_string()) || text.contains(&format!("0{major}")), "{major}.{minor} in {text:?}");
+    }
+}
+
 /// Looking at files of /proc and /sys takes microseconds; a data directory on a dead network share hangs for ever.
 const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -17,6 +17,10 @@ mod mux;
 pub use api::guest::ShutdownKind;
 pub use exec::{Collected, ExecControl, ExecEvent, ExecLink, ExecOutput, ExecSession, ExecStdin, OutputSender};
 pub use mux::Guest;
+#[cfg(test)]
+pub(crate) use mux::fuzz::script as fuzz_script;
+#[cfg(any(test, fuzzing))]
+pub(crate) use mux::fuzz::session as fuzz;
 
 /// Who answered at hello.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

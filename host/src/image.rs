@@ -4,6 +4,8 @@ mod copy;
 mod kind;
 mod store;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use kind::fuzz;
 pub use store::FileStore;
 
 use async_trait::async_trait;

@@ -5,6 +5,8 @@
 
 pub mod doctor;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod guest;
 pub mod image;
 pub mod net;

@@ -13,6 +13,8 @@ mod error;
 mod event;
 mod facts;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod host;
 mod image;
 mod node;

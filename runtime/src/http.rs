@@ -17,7 +17,7 @@ mod guest;
 mod hosts;
 mod idempotency;
 mod images;
-mod input;
+pub(crate) mod input;
 mod later;
 mod layer;
 mod metrics;

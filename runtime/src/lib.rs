@@ -5,6 +5,8 @@ pub mod auth;
 pub mod cli;
 pub mod deliver;
 pub mod embed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod telemetry;
 pub mod up;

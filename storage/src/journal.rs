@@ -1,7 +1,7 @@
 //! The journal: a handle that commits batches, reads records and follows events.
 //!
 //! ```text
-//!  callers --bounded queue--> writer thread --one sled batch, flush, fdatasync--> disk
+//!  callers --bounded queue--> writer thread --one batch, flush, fdatasync--> disk
 //!                                |   `--> answers (all of the group)
 //!                                `--> ring of newest events, latest() --> watch thread --> subscribers
 //! ```
@@ -19,10 +19,14 @@
 mod aside;
 mod content;
 mod directory;
+mod disk;
+mod engine;
 mod examine;
 mod follow;
 mod handle;
 mod layout;
+#[cfg(feature = "simulation")]
+pub(crate) mod memory;
 mod rebuild;
 mod rescue;
 mod ring;
@@ -36,6 +40,8 @@ pub(crate) use examine::{Finding, examine};
 pub use follow::{Event, READ_LIMIT};
 pub use handle::{Committed, Journal, Options, Stats};
 pub(crate) use layout::Head;
+#[cfg(any(test, fuzzing))]
+pub(crate) use layout::fuzz;
 pub use loaded::{Loaded, Split};
 pub(crate) use rebuild::Rebuild;
 pub use rescue::{Losses, Rescued};

@@ -3,10 +3,14 @@
 //! Owns the directory of the journal, its lock, the grouping of commits, the numbering of events and the envelope
 //! in which records lie on disk. It knows keys and bytes, not what they mean: which type lies under which table is
 //! said elsewhere, through [`envelope::Stored`]. It does not own policy (what to do with an unreadable record, when to
-//! answer "busy" to a user) and starts no task on anybody's runtime.
+//! answer "busy" to a user) and starts no task on anybody's runtime (but for a simulation's).
 
 pub mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod schema;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 mod batch;
 mod error;

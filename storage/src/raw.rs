@@ -8,6 +8,8 @@ mod recover;
 mod salvage;
 mod tree;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use codec::fuzz;
 pub(crate) use recover::{recover, snapshots};
 pub(crate) use salvage::{Gap, Salvaged, Torn, Value, salvage, unseen};
 pub(crate) use tree::Tree;

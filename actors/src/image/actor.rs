@@ -15,9 +15,12 @@ use domain::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster_derive::RactorMessage;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use storage::schema;
 use tokio::task::JoinSet;
+
+/// A copy of a terabyte at 300 MB/s: what takes longer has no end.
+const EFFECT_DEADLINE: Duration = Duration::from_secs(3_600);
 
 pub(super) struct ImageActor;
 
@@ -188,17 +191,32 @@ fn perform(state: &mut State, myself: &ActorRef<ImageMsg>, record: &Arc<Image>, 
     for effect in effects {
         let (myself, shared, record) = (myself.clone(), Arc::clone(&state.args.shared), Arc::clone(record));
         state.tasks.spawn(async move {
-            let result = match effect {
-                Effect::Import(spec) => match shared.images.import(record.id, &spec).await {
-                    Ok(files) => Finished::Imported(files),
-                    Err(error) => Finished::ImportFailed { code: error.code().to_owned(), detail: chain(&error) },
-                },
-                Effect::Remove => match shared.images.remove(record.id).await {
-                    Ok(()) => Finished::Removed,
-                    Err(error) => Finished::RemoveFailed { detail: chain(&error) },
-                },
-            };
+            let too_late = given_up_on(&effect);
+            let work = carry_out(&shared, &record, effect);
+            let result = tokio::time::timeout(EFFECT_DEADLINE, work).await.unwrap_or(too_late);
             let _ = myself.cast(ImageMsg::Done { attempt: record.attempt, result });
         });
+    }
+}
+
+async fn carry_out(shared: &Shared, record: &Image, effect: Effect) -> Finished {
+    match effect {
+        Effect::Import(spec) => match shared.images.import(record.id, &spec).await {
+            Ok(files) => Finished::Imported(files),
+            Err(error) => Finished::ImportFailed { code: error.code().to_owned(), detail: chain(&error) },
+        },
+        Effect::Remove => match shared.images.remove(record.id).await {
+            Ok(()) => Finished::Removed,
+            Err(error) => Finished::RemoveFailed { detail: chain(&error) },
+        },
+    }
+}
+
+/// What an effect that never answers has ended as.
+fn given_up_on(effect: &Effect) -> Finished {
+    let detail = format!("the store did not answer within {} s", EFFECT_DEADLINE.as_secs());
+    match effect {
+        Effect::Import(_) => Finished::ImportFailed { code: "store-failed".to_owned(), detail },
+        Effect::Remove => Finished::RemoveFailed { detail },
     }
 }

@@ -2,6 +2,7 @@
 
 use super::load;
 use crate::{
+    ambient,
     host::{Hosts, HostsArgs, HostsMsg},
     image::{Images, ImagesArgs, ImagesMsg},
     operation::OperationsRef,
@@ -23,7 +24,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) struct Root;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Supervisor {
     Operations,
     Hosts,
@@ -202,5 +203,5 @@ async fn read<T: storage::envelope::Stored + Send + Sync + 'static>(
 ) -> Result<Vec<Arc<T>>, ActorProcessingErr> {
     shared.settled().await;
     let journal = shared.journal.clone();
-    Ok(tokio::task::spawn_blocking(move || load::table::<T>(&journal, table)).await??)
+    Ok(ambient::blocking(move || load::table::<T>(&journal, table)).await??)
 }

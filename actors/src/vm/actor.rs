@@ -7,6 +7,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
+    ambient,
     commit::{Commit, Subject},
     error::{CommandError, chain},
     node::{Accepted, Who},
@@ -358,7 +359,7 @@ fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effect
 
 fn start_timer(state: &State, record: &Vm, timer: Timer, after_ms: u64) {
     // VMs that wait for the same thing do not all come back in the same moment.
-    let spread = if timer == Timer::Backoff { rand::random::<u64>() % (after_ms / 10 + 1) } else { 0 };
+    let spread = if timer == Timer::Backoff { ambient::random() as u64 % (after_ms / 10 + 1) } else { 0 };
     state.timers.set(record.id, record.attempt, timer, Duration::from_millis(after_ms + spread));
 }
 

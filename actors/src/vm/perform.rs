@@ -5,6 +5,7 @@
 
 use super::messages::{VmMsg, VmRef};
 use crate::{
+    ambient,
     error::chain,
     shared::{Shared, now},
     view::AgentView,
@@ -19,11 +20,7 @@ use host::{
     net::{NetError, Network},
     vmm::{DiskPlan, Follower, MachinePlan, NicPlan, VmmError},
 };
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// One try to reach the guest's agent; a guest that boots needs several under emulation.
@@ -32,6 +29,10 @@ const GUEST_TRY: Duration = Duration::from_secs(30);
 const GUEST_AGAIN: Duration = Duration::from_millis(250);
 /// The host may be slow to answer right after a start; more often than this and the process is taken for lost.
 const INSPECT_TRIES: u32 = 3;
+
+/// Longer than any effect takes on a machine that is well, and than the drivers' own deadlines: what has not answered by then never will.
+/// It may have taken effect all the same, as what follows a failure allows for.
+const EFFECT_DEADLINE: Duration = Duration::from_secs(600);
 
 /// How a queued effect ended.
 #[derive(Debug)]
@@ -96,7 +97,9 @@ impl Performer {
         let can_be_given_up = can_be_given_up(&job.effect);
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
         let task = task(async move {
-            if let Some(outcome) = carry_out(&shared, job).await {
+            let too_late = given_up_on(&job.effect);
+            let outcome = tokio::time::timeout(EFFECT_DEADLINE, carry_out(&shared, job)).await.unwrap_or(too_late);
+            if let Some(outcome) = outcome {
                 let _ = myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) });
             }
         });
@@ -174,17 +177,39 @@ fn can_be_given_up(effect: &Effect) -> bool {
     }
 }
 
+/// What an effect that never answers has ended as.
+fn given_up_on(effect: &Effect) -> Option<Outcome> {
+    let detail = format!("the machine did not answer within {} s", EFFECT_DEADLINE.as_secs());
+    let finished = match effect {
+        Effect::PrepareDisk => Finished::DiskFailed { code: "disk-failed".to_owned(), detail },
+        Effect::Launch => Finished::LaunchFailed { code: "launch-failed".to_owned(), detail },
+        Effect::Release(_) => Finished::ReleaseFailed { detail },
+        Effect::Inspect(machine) => {
+            let found = Inspection::Gone { exit: Exit::Failed { code: -1, detail } };
+            return Some(Outcome::Inspected { launch: machine.launch, found });
+        }
+        Effect::Pause(_) => Finished::PauseFailed { detail },
+        Effect::Resume(_) => Finished::ResumeFailed { detail },
+        Effect::AskShutdown { .. } => Finished::ShutdownFailed { detail },
+        Effect::Kill(_) => Finished::KillFailed { detail },
+        Effect::Clean => Finished::CleanFailed { detail },
+        Effect::Remove => Finished::RemoveFailed { detail },
+        Effect::AwaitGuest(_) | Effect::Watch(_) | Effect::StartTimer { .. } => return None,
+    };
+    Some(Outcome::Finished(finished))
+}
+
 /// Until the machine ends (the task is then aborted): connect, tell, keep what is shown fresh, connect again.
 async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machine) {
     loop {
         match shared.vmm.guest(id, machine, GUEST_TRY).await {
             Ok(session) => {
                 // The guest's clock may stand hours back: it was paused, or hearth was away.
-                if let Err(fault) = session.set_clock(SystemTime::now()).await {
+                if let Err(fault) = session.set_clock(ambient::system_time()).await {
                     tracing::debug!(vm = %id, %fault, "the guest's clock was not set");
                 }
                 // A young guest has little randomness of its own, and none that others could not guess.
-                if let Err(fault) = session.add_entropy(&rand::random::<[u8; 32]>()).await {
+                if let Err(fault) = session.add_entropy(&entropy()).await {
                     tracing::debug!(vm = %id, %fault, "the guest's generator was not stirred");
                 }
                 if myself.cast(VmMsg::GuestUp { launch: machine.launch, session: Arc::clone(&session) }).is_err() {
@@ -201,12 +226,21 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
     }
 }
 
+fn entropy() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&ambient::random().to_le_bytes());
+    bytes[16..].copy_from_slice(&ambient::random().to_le_bytes());
+    bytes
+}
+
 /// Until the session ends: when it was last heard of, and which addresses it has.
 async fn keep_fresh(shared: &Shared, id: VmId, session: &Arc<dyn GuestSession>) -> host::guest::GuestFault {
     let mut samples = session.metrics();
     let mut addresses = session.addresses();
     loop {
         tokio::select! {
+            // In order, so that a simulation repeats itself; that the session is over matters most.
+            biased;
             fault = session.closed() => return fault,
             Ok(()) = samples.changed() => {}
             Ok(()) = addresses.changed() => {}
@@ -362,7 +396,7 @@ async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
 
 async fn set_clock(id: VmId, guest: Option<Arc<dyn GuestSession>>) {
     let Some(guest) = guest else { return };
-    if let Err(fault) = guest.set_clock(SystemTime::now()).await {
+    if let Err(fault) = guest.set_clock(ambient::system_time()).await {
         tracing::warn!(vm = %id, %fault, "the guest's clock was not set after the pause");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{letters, perform, supervisor::WebhooksMsg};
 use crate::{
+    ambient,
     commit::{Commit, Subject},
     error::{CommandError, chain},
     node::{Accepted, Who},
@@ -98,7 +99,7 @@ impl Actor for WebhookActor {
                 }
             }
             WebhookMsg::Done { attempt, done } => {
-                let jitter = rand::random_range(0..=1_000);
+                let jitter = (ambient::fraction() * 1_001.0) as u16;
                 let input = Input::Finished { attempt, result: done.result, jitter };
                 drive(state, &myself, input, &done.events).await?;
             }

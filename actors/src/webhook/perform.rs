@@ -6,6 +6,7 @@ use super::{
     port::{Content, Outcome, Post},
 };
 use crate::{
+    ambient,
     commit::decode_event,
     error::chain,
     shared::{Shared, now},
@@ -38,7 +39,7 @@ async fn read(shared: &Arc<Shared>, after: u64, most: usize) -> Result<Vec<Event
     if journal.latest().saturating_sub(after) <= READ as u64 {
         return journal.read(after, most);
     }
-    tokio::task::spawn_blocking(move || journal.read(after, most)).await.unwrap_or(Err(ReadError::Closed))
+    ambient::blocking(move || journal.read(after, most)).await.unwrap_or(Err(ReadError::Closed))
 }
 
 /// Waits until something is wanted, or much was not.
@@ -153,7 +154,7 @@ async fn collect(shared: &Arc<Shared>, webhook: &Webhook, after: u64, upto: u64)
 
 async fn dead(shared: &Arc<Shared>, webhook: &Webhook, number: u64) -> Option<Content> {
     let (journal, id) = (shared.journal.clone(), webhook.id);
-    let read = tokio::task::spawn_blocking(move || letters::read(&journal, id, &[number])).await;
+    let read = ambient::blocking(move || letters::read(&journal, id, &[number])).await;
     let letter = read.ok()?.ok()?.pop()?;
     let resync = letter.letter.cursors.is_empty();
     Some(if resync { Content::Resync { cursor: letter.letter.upto } } else { Content::Events(letter.events) })

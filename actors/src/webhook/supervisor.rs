@@ -2,6 +2,7 @@
 
 use super::actor::{Args, Reply, WebhookActor, WebhookMsg};
 use crate::{
+    ambient,
     error::CommandError,
     node::{NewWebhook, Who},
     operation::OperationsRef,
@@ -169,7 +170,7 @@ impl Actor for Webhooks {
 
 async fn stored(shared: &Arc<Shared>, id: WebhookId) -> Option<Arc<Webhook>> {
     let journal = shared.journal.clone();
-    let read = tokio::task::spawn_blocking(move || journal.get(storage::schema::WEBHOOKS, &id.to_string())).await;
+    let read = ambient::blocking(move || journal.get(storage::schema::WEBHOOKS, &id.to_string())).await;
     let record = storage::envelope::decode::<Webhook>(&read.ok()?.ok()??).ok()?;
     let record = Arc::new(record);
     shared.view.put_webhook(Arc::clone(&record));

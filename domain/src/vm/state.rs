@@ -255,9 +255,10 @@ impl State {
             | State::Pausing(_)
             | State::Paused(_)
             | State::Resuming(_)
-            | State::Stopping(_)
             | State::Snapshotting(_)
             | State::Restoring => true,
+            // Of a VM that goes nothing runs any more, or never did: a host that is full must not keep one from being deleted.
+            State::Stopping(stopping) => stopping.stage != StopStage::Cleaning || stopping.then != Then::Delete,
             State::Creating { start } => *start,
             State::Created | State::Stopped | State::Failed | State::Deleting => false,
         }

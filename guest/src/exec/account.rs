@@ -29,7 +29,7 @@ impl Account {
         Ok(account)
     }
 
-    fn parse(user: &str, passwd: &str, group: &str) -> Result<Self, GuestError> {
+    pub(crate) fn parse(user: &str, passwd: &str, group: &str) -> Result<Self, GuestError> {
         let (who, group_asked) = match user.split_once(':') {
             Some((who, group)) => (who, Some(group)),
             None => (user, None),

@@ -224,6 +224,50 @@ fn address(body: &[u8]) -> Option<(u32, InterfaceAddress)> {
     Some((index, InterfaceAddress { address, prefix }))
 }
 
+/// A datagram as the kernel might send it: what it holds is no more than it is long.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(datagram: &[u8]) {
+    let mut bodies = 0;
+    for (_, _, body) in messages(datagram) {
+        bodies += body.len();
+        let values: usize = attributes(body).map(|(_, value)| value.len()).sum();
+        assert!(values <= body.len(), "attributes of {values} bytes in {}", body.len());
+        if let Some(link) = link(body) {
+            assert!(link.mac.len() <= body.len() && !(link.ethernet && link.loopback));
+        }
+        if let Some((_, found)) = address(body) {
+            assert!(matches!(octets(found.address).len(), 4 | 16));
+        }
+    }
+    assert!(bodies <= datagram.len(), "messages of {bodies} bytes in {}", datagram.len());
+}
+
+/// What is written is read back: attributes of the lengths and contents that the input gives.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_written(mut input: &[u8]) {
+    let mut given = Vec::new();
+    while let Some((length, rest)) = input.split_first() {
+        let (value, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+        given.push((u16::from(*length), value));
+        input = rest;
+    }
+    let message = given.iter().fold(Message::new(7), |message, (kind, value)| message.attribute(*kind, value)).finish(0, 9);
+    let found: Vec<_> = messages(&message).collect();
+    assert_eq!(found.len(), 1);
+    let (kind, sequence, body) = found[0];
+    assert_eq!((kind, sequence), (7, 9));
+    assert_eq!(attributes(body).collect::<Vec<_>>(), given);
+}
+
+/// A message of a link and one of an address.
+#[cfg(test)]
+pub fn fuzz_example() -> Vec<u8> {
+    let link = Message::new(libc::RTM_NEWLINK).bytes(&[0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let link = link.attribute(libc::IFLA_IFNAME, b"eth0\0").attribute(libc::IFLA_ADDRESS, &[2, 0, 0, 0, 0, 5]);
+    let address = InterfaceAddress { address: IpAddr::from([10, 77, 0, 5]), prefix: 16 };
+    [link.finish(0, 1), address_message(libc::RTM_NEWADDR, 2, &address).finish(0, 1)].concat()
+}
+
 fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
 }

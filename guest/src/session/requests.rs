@@ -1,6 +1,6 @@
 //! What each of the host's messages does. Decides who may; the doing is in the modules of the matter.
 use super::{Outbox, streams::Streams};
-use crate::{Rights, clock, network, shutdown};
+use crate::{clock, network, run::Rights, shutdown};
 use api::guest::{
     AgentMessage, ErrorCode, Frame, FrameKind, GuestError, HostMessage, IDLE_METRICS_INTERVAL_MS, MIN_METRICS_INTERVAL_MS,
     ShutdownKind,
@@ -64,6 +64,10 @@ impl Requests {
     }
 
     async fn exec(&mut self, id: u32, request: api::guest::ExecRequest) {
+        #[cfg(any(test, fuzzing))]
+        if self.rights == Rights::Nothing {
+            return self.outbox.failed(id, nothing()).await;
+        }
         match self.streams.open(id, &request) {
             // Before the first output can be queued: nothing else runs until this waits, and control goes first.
             Ok((started, go)) => {
@@ -81,8 +85,15 @@ impl Requests {
                 ErrorCode::PermissionDenied,
                 "this agent was started by hand and has no right over the machine that it runs on",
             )),
+            #[cfg(any(test, fuzzing))]
+            Rights::Nothing => Err(nothing()),
         }
     }
+}
+
+#[cfg(any(test, fuzzing))]
+fn nothing() -> GuestError {
+    GuestError::new(ErrorCode::PermissionDenied, "this agent has the right to nothing")
 }
 
 /// Goes on after the session: the guest ends even if the host has gone.

@@ -72,6 +72,24 @@ fn look(head: &[u8], len: u64, kind: Kind) -> Result<(), String> {
     }
 }
 
+/// The first byte is the kind, the next seven the file's length, the rest its beginning.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(input: &[u8]) {
+    let Some((which, rest)) = input.split_first() else { return };
+    let Some((length, head)) = rest.split_first_chunk::<7>() else { return };
+    let len = u64::from_le_bytes([length[0], length[1], length[2], length[3], length[4], length[5], length[6], 0]);
+    let kind = [Kind::Kernel, Kind::Initrd, Kind::Rootfs][usize::from(which % 3)];
+    let head = &head[..head.len().min(HEAD)];
+    let verdict = look(head, len, kind);
+    // What is missing at the end of a longer file can't make it right, and a file system is never taken that claims more than is there.
+    if kind == Kind::Rootfs && verdict.is_ok() {
+        let number = |at: usize| u128::from(u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+        assert!(number(1028) * (1024 << number(1048)) <= u128::from(len));
+        assert!(look(&head[..1081], len, kind).is_err());
+    }
+    assert!(verdict.is_ok() || verdict.is_err_and(|detail| !detail.is_empty() && detail.len() < 200));
+}
+
 /// A copy that was cut short would boot and then lose files.
 fn whole(head: &[u8], len: u64) -> Result<(), String> {
     let number = |at: usize| head.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes);

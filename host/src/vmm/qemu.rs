@@ -15,6 +15,8 @@ mod command;
 mod console;
 mod detect;
 mod disk;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gate;
 mod layout;
 mod leftovers;

@@ -11,6 +11,8 @@ mod notes;
 mod table;
 
 pub use fault::Faults;
+#[cfg(any(test, fuzzing))]
+pub(crate) use notes::fuzz;
 
 use super::{Capabilities, Console, DiskPlan, Follower, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;

@@ -23,7 +23,7 @@ use axum::{
     response::Response,
 };
 use bytes::{Bytes, BytesMut};
-use filter::Filter;
+pub use filter::Filter;
 use follow::{Follower, Next};
 use futures_util::stream as streams;
 use std::convert::Infallible;

@@ -2,8 +2,11 @@
 //! what was said is possible is decided further in.
 
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod precondition;
 mod query;
+mod strict;
 
 pub use body::{Submission, document};
 pub use precondition::{etag, if_match, not_modified, same_tag};

@@ -1,6 +1,8 @@
 //! The OpenAPI document: collected from the handlers, completed with what is the same everywhere (errors, the token). `docs/openapi.json`
 //! is this document; a test compares them.
 
+mod valid;
+
 use super::{edge::Edge, events, guest, hosts, images, metrics, node, operations, vms, webhooks};
 use api::problem::{MEDIA_TYPE, Problem};
 use axum::{http::header, response::IntoResponse};
@@ -59,6 +61,7 @@ pub fn text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let mut document = routes().into_openapi();
         complete(&mut document);
+        valid::make(&mut document);
         let mut text = document.to_pretty_json().unwrap_or_default();
         text.push('\n');
         text
@@ -147,6 +150,7 @@ pub(super) struct ListParams {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// `key=value`; may be repeated, all must fit.
+    #[param(pattern = "^[^=]+=")]
     label: Option<Vec<String>>,
     state: Option<String>,
     /// The exact name.
@@ -176,7 +180,7 @@ struct WaitParam {
 #[allow(dead_code)]
 struct IfMatchParam {
     /// Only if this is the resource's ETag.
-    #[param(rename = "If-Match")]
+    #[param(rename = "If-Match", pattern = r#"^(\*|(W/)?"[^"]*")$"#)]
     if_match: Option<String>,
 }
 
@@ -185,7 +189,7 @@ struct IfMatchParam {
 #[allow(dead_code)]
 struct KeyParam {
     /// A repetition with the same key and body gets the same outcome for 24 hours.
-    #[param(rename = "Idempotency-Key")]
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]{1,255}$")]
     idempotency_key: Option<String>,
 }
 

@@ -11,6 +11,19 @@ use axum::{
 /// Long enough for a group commit or an actor's restart, short enough that nobody notices.
 pub const RETRY_AFTER_S: u32 = 1;
 
+/// A refusal quotes what was wrong, and a body may be a megabyte: more than this of it helps nobody, and the journal keeps refusals.
+const DETAIL_MAX: usize = 800;
+const FIELD_MAX: usize = 200;
+
+/// At most so many bytes, cut where a character ends.
+fn short(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
+    }
+    text
+}
+
 /// What the server answers instead of what was asked.
 #[derive(Debug, Clone)]
 pub struct Refusal {
@@ -27,7 +40,7 @@ impl Refusal {
             status: status.as_u16(),
             title: status.canonical_reason().unwrap_or("error").to_owned(),
             code: code.to_owned(),
-            detail: detail.into(),
+            detail: short(detail.into(), DETAIL_MAX),
             ..Problem::default()
         };
         Refusal { problem: Box::new(problem), retry_after_s: None }
@@ -55,7 +68,9 @@ impl Refusal {
     }
 
     pub fn with_field(mut self, field: impl Into<String>, detail: impl Into<String>) -> Refusal {
-        self.problem.fields.push(FieldProblem { field: field.into(), detail: detail.into() });
+        self.problem
+            .fields
+            .push(FieldProblem { field: short(field.into(), FIELD_MAX), detail: short(detail.into(), DETAIL_MAX) });
         self
     }
 

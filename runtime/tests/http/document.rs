@@ -48,6 +48,21 @@ async fn every_path_is_served_and_every_operation_tells_its_errors() {
 }
 
 #[test]
+fn every_operation_has_an_id_of_its_own_and_every_response_a_description() {
+    let document: Value = serde_json::from_str(runtime::http::openapi::text()).unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id), "{method} {path}: {id} is another operation's");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} {status}");
+            }
+        }
+    }
+}
+
+#[test]
 fn all_references_are_there() {
     let text = runtime::http::openapi::text();
     let document: Value = serde_json::from_str(text).unwrap();

@@ -9,4 +9,5 @@ mod events;
 mod input;
 mod outcome;
 mod streams;
+mod strict;
 mod webhooks;

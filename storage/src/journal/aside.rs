@@ -32,6 +32,12 @@ impl Stored for SetAside {
 const MAX_WHY_BYTES: usize = 1024;
 
 impl SetAside {
+    /// As the journal makes one.
+    #[cfg(any(test, fuzzing))]
+    pub fn fuzzed(table: &str, key: &str, bytes: Vec<u8>, why: &str) -> SetAside {
+        SetAside::new(table, key, bytes, why)
+    }
+
     pub(super) fn new(table: &str, key: &str, bytes: Vec<u8>, why: &str) -> SetAside {
         let mut end = why.len().min(MAX_WHY_BYTES);
         while !why.is_char_boundary(end) {

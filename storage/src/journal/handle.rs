@@ -22,7 +22,7 @@ use super::{
     follow::Event,
     layout,
     loaded::Loaded,
-    writer::{Reply, Request, Work},
+    writer::{Opened, Reply, Request, Work},
 };
 use crate::{
     batch::{self, Batch},
@@ -94,6 +94,9 @@ struct Handle {
     latest: watch::Receiver<u64>,
     ended: watch::Receiver<bool>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Rung at each request and at the end, for a writer that is a task.
+    #[cfg(feature = "simulation")]
+    bell: Option<Arc<tokio::sync::Notify>>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -108,14 +111,37 @@ impl Journal {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(options: Options) -> Result<Journal, OpenError> {
-        let opened = super::writer::open(options)?;
-        Ok(Journal(Arc::new(Handle {
+        Ok(Journal::of(super::writer::open(options)?))
+    }
+
+    fn of(opened: Opened) -> Journal {
+        Journal(Arc::new(Handle {
             shared: opened.shared,
             queue: RwLock::new(Some(opened.queue)),
             latest: opened.latest,
             ended: opened.ended,
-            writer: Mutex::new(Some(opened.writer)),
-        })))
+            writer: Mutex::new(opened.writer),
+            #[cfg(feature = "simulation")]
+            bell: None,
+        }))
+    }
+
+    /// A journal in a simulated machine's memory, whose writer is a task of the runtime that this is called on. The same writer otherwise.
+    ///
+    /// # Errors
+    /// The disk holds what no journal leaves there.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(
+        disk: super::memory::MemoryDisk,
+        fates: impl super::memory::Fates,
+        keep_events: u64,
+    ) -> Result<Journal, OpenError> {
+        let (opened, bell) = super::memory::open(disk, fates, keep_events)?;
+        let mut journal = Journal::of(opened);
+        if let Some(handle) = Arc::get_mut(&mut journal.0) {
+            handle.bell = Some(bell);
+        }
+        Ok(journal)
     }
 
     /// Commits a batch; `Ok` means that it is on the disk, whole.
@@ -263,7 +289,10 @@ impl Handle {
             Some(CommitError::Busy { waiting })
         } else {
             match queue.try_send(Request { work, bytes, reply }) {
-                Ok(()) => None,
+                Ok(()) => {
+                    self.ring_bell();
+                    None
+                }
                 Err(TrySendError::Full(_)) => Some(CommitError::Busy { waiting }),
                 Err(TrySendError::Disconnected(_)) => Some(CommitError::Gone),
             }
@@ -276,7 +305,19 @@ impl Handle {
 
     fn stop(&self) {
         drop(self.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+        self.ring_bell();
     }
+
+    #[cfg(feature = "simulation")]
+    fn ring_bell(&self) {
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
+    }
+
+    /// The writer's thread waits on the queue itself.
+    #[cfg(not(feature = "simulation"))]
+    fn ring_bell(&self) {}
 }
 
 impl Shared {

@@ -47,7 +47,7 @@ impl Head {
 
     /// Events kept.
     pub fn kept(self) -> u64 {
-        if self.latest == 0 { 0 } else { self.latest - self.oldest + 1 }
+        if self.latest == 0 { 0 } else { self.latest.saturating_sub(self.oldest).saturating_add(1) }
     }
 }
 
@@ -89,6 +89,39 @@ pub(crate) fn chunk_key(owner: &[u8], number: u8) -> Vec<u8> {
 pub(crate) fn chunk_owner(key: &[u8]) -> Option<(&[u8], u8)> {
     let (number, owner) = key.strip_prefix(CHUNKS)?.split_last()?;
     Some((owner, *number))
+}
+
+/// Counters, keys and values as they lie in the tree.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(head) = Head::decode(bytes) {
+        assert_eq!(head.encode(), bytes);
+        let _kept = head.kept();
+    }
+    if let Some(cursor) = event_cursor(bytes) {
+        assert_eq!(event_key(cursor), bytes);
+    }
+    if let Some((owner, number)) = chunk_owner(bytes) {
+        assert_eq!(chunk_key(owner, number), bytes);
+    }
+    if let Some((table, key)) = record_name(bytes) {
+        assert_eq!(record_key(table, key), bytes);
+        assert!(is_record(bytes));
+    }
+    if let Some(first) = First::of(bytes) {
+        assert!(first.bytes.len() < bytes.len());
+    }
+    // As long as a journal takes it, and of every length at the chunks' edges.
+    let long = bytes.repeat(1 + 3 * CHUNK_BYTES / (1 + bytes.len()));
+    for value in [bytes, &long] {
+        let (entry, chunks) = split(value);
+        let first = First::of(&entry).expect("an entry that was just made");
+        assert_eq!(usize::from(first.chunks), chunks.len());
+        assert_eq!([first.bytes, chunks.concat().as_slice()].concat(), value);
+        assert!(first.fits(value) && first.bytes.len() <= CHUNK_BYTES);
+        assert!(chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= CHUNK_BYTES));
+        assert!(chunks.is_empty() || !first.fits(&value[1..]), "another value has the same sum");
+    }
 }
 
 /// Set in the first byte of an entry whose value's sum follows. Journals of the format 1 have none.

@@ -5,6 +5,7 @@
 
 use super::{
     directory::{Acknowledged, Directory, Found, Noted},
+    engine::Staged,
     layout::{self, Head},
     store::Store,
 };
@@ -19,7 +20,7 @@ const CACHE_MIB: u64 = 64;
 pub(crate) struct Rebuild {
     directory: Directory,
     store: Store,
-    batch: sled::Batch,
+    batch: Staged,
     waiting: usize,
 }
 
@@ -34,7 +35,7 @@ impl Rebuild {
             return Err(OpenError::Foreign { path: folder.into(), found: "a journal".to_owned() });
         }
         let store = Store::open(folder, CACHE_MIB).map_err(|source| OpenError::Prepare { path: folder.into(), source })?;
-        Ok(Rebuild { directory, store, batch: sled::Batch::default(), waiting: 0 })
+        Ok(Rebuild { directory, store, batch: Staged::default(), waiting: 0 })
     }
 
     pub fn record(&mut self, table: &str, key: &str, value: &[u8]) -> Result<(), StoreFault> {

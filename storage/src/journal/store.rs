@@ -1,28 +1,19 @@
-//! sled behind a small wall: every call is caught when it panics, and a write is one batch that reaches the disk.
+//! The journal's entries on an engine: the head, events, and values in chunks.
 //!
-//! Owns the tree, the file that is synced and the map of values that have chunks. It does not own numbering, order or
-//! the question whether a failed store may be used again (the writer's: it may not).
+//! Owns the map of values that have chunks. It does not own numbering, order or the question whether a failed store may be
+//! used again (the writer's: it may not), nor where the entries lie (`engine`).
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    panic::AssertUnwindSafe,
-    path::Path,
-    time::{Duration, Instant},
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use super::{
+    disk::Disk,
+    engine::{Engine, Entry, Staged},
+    layout::{self, Head},
 };
-
-use super::layout::{self, Head};
-use crate::{error::StoreFault, raw};
-
-const BYTES_PER_MIB: u64 = 1024 * 1024;
-
-/// A key of the tree and its whole value.
-pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+use crate::error::StoreFault;
 
 pub(crate) struct Store {
-    db: sled::Db,
-    /// Our own handle on `<path>/db`, opened once: an error of writing back is reported to handles opened before it.
-    file: File,
+    engine: Box<dyn Engine>,
     /// How many chunks follow the first entry, for the few values that have any.
     chunked: HashMap<Vec<u8>, u8>,
 }
@@ -31,38 +22,24 @@ impl Store {
     /// # Errors
     /// Damage, a file system's error, or a panic inside sled, which it prefers in some cases of damage.
     pub fn open(path: &Path, cache_mib: u64) -> Result<Store, StoreFault> {
-        // sled takes an index that a kill left half written for its newest and refuses; the whole one is still there.
-        let forget = || raw::snapshots(path)?.1.iter().try_for_each(std::fs::remove_file);
-        match forget() {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreFault::File { step: "remove an index that was begun", source });
-            }
-            _ => {}
-        }
-        let db = guarded("open", || {
-            sled::Config::new()
-                .path(path)
-                .cache_capacity(cache_mib.max(1) * BYTES_PER_MIB)
-                // Its own timer would write and sync beside ours and take part in no acknowledgement.
-                .flush_every_ms(None)
-                .open()
-        })?;
-        let file = File::open(path.join("db")).map_err(|source| StoreFault::File { step: "open the data file", source })?;
-        let mut store = Store { db, file, chunked: HashMap::new() };
-        let chunks = store.entries("list the chunks", layout::CHUNKS)?;
-        for (key, _) in chunks {
+        Store::on(Box::new(Disk::open(path, cache_mib)?))
+    }
+
+    pub fn on(engine: Box<dyn Engine>) -> Result<Store, StoreFault> {
+        let mut chunked: HashMap<Vec<u8>, u8> = HashMap::new();
+        for (key, _) in engine.scan("list the chunks", layout::CHUNKS)? {
             let Some((owner, number)) = layout::chunk_owner(&key) else {
-                return Err(StoreFault::Inconsistent { detail: format!("a chunk has the key {key:?}") });
+                return Err(StoreFault::Inconsistent { detail: format!("a chunk has the key {}", key.escape_ascii()) });
             };
-            let count = store.chunked.entry(owner.to_vec()).or_default();
+            let count = chunked.entry(owner.to_vec()).or_default();
             *count = number.max(*count);
         }
-        Ok(store)
+        Ok(Store { engine, chunked })
     }
 
     /// `None` when the journal was never begun.
     pub fn head(&self) -> Result<Option<Head>, StoreFault> {
-        let Some(bytes) = guarded("read the head", || self.db.get(layout::HEAD))? else {
+        let Some(bytes) = self.engine.get("read the head", layout::HEAD)? else {
             return Ok(None);
         };
         let head = Head::decode(&bytes);
@@ -70,28 +47,25 @@ impl Store {
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreFault> {
-        let entry = guarded("read a record", || self.db.get(key))?;
+        let entry = self.engine.get("read a record", key)?;
         entry.map(|entry| self.join(key, &entry)).transpose()
     }
 
     /// All values under a prefix, in key order.
     pub fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreFault> {
-        self.entries("read a table", prefix)?
-            .into_iter()
-            .map(|(key, entry)| self.join(&key, &entry).map(|value| (key.to_vec(), value)))
-            .collect()
+        let entries = self.engine.scan("read a table", prefix)?;
+        entries.into_iter().map(|(key, entry)| self.join(&key, &entry).map(|value| (key, value))).collect()
     }
 
     /// The events from `first` to `last`, both included; each of them must be there.
     pub fn events(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
-        let range = layout::event_key(first)..=layout::event_key(last);
-        let entries = guarded("read events", || self.db.range(range).collect::<Result<Vec<_>, _>>())?;
+        let entries = self.engine.range("read events", layout::event_key(first)..=layout::event_key(last))?;
         let mut events = Vec::with_capacity(entries.len());
-        for (expected, (key, entry)) in (first..=last).zip(&entries) {
-            if layout::event_cursor(key) != Some(expected) {
+        for (expected, (key, entry)) in (first..=last).zip(entries) {
+            if layout::event_cursor(&key) != Some(expected) {
                 return Err(StoreFault::Inconsistent { detail: format!("event {expected} is missing") });
             }
-            events.push((expected, self.join(key, entry)?));
+            events.push((expected, self.join(&key, &entry)?));
         }
         match events.len() as u64 == last + 1 - first {
             true => Ok(events),
@@ -101,30 +75,22 @@ impl Store {
 
     /// The cursors of the first and the last event on disk.
     pub fn event_bounds(&self) -> Result<Option<(u64, u64)>, StoreFault> {
-        let (first, last) = guarded("find the first and last event", || {
-            let mut events = self.db.scan_prefix(layout::EVENTS);
-            let first = events.next().transpose()?;
-            let last = events.next_back().transpose()?.or_else(|| first.clone());
-            Ok((first, last))
-        })?;
-        Ok(first.and_then(|(key, _)| layout::event_cursor(&key)).zip(last.and_then(|(key, _)| layout::event_cursor(&key))))
+        let bounds = self.engine.bounds("find the first and last event", layout::EVENTS)?;
+        Ok(bounds.and_then(|(first, last)| layout::event_cursor(&first).zip(layout::event_cursor(&last))))
     }
 
     /// Every entry as it lies in the tree, in order of keys; ends at the first that `entry` refuses.
     pub fn each<E>(&self, mut entry: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<Result<(), E>, StoreFault> {
-        guarded("read all", || {
-            for found in self.db.iter() {
-                let (key, value) = found?;
-                if let Err(refused) = entry(&key, &value) {
-                    return Ok(Err(refused));
-                }
-            }
-            Ok(Ok(()))
-        })
+        let mut result = Ok(());
+        self.engine.each("read all", &mut |key, value| {
+            result = entry(key, value);
+            result.is_ok()
+        })?;
+        Ok(result)
     }
 
     /// Adds a value to the batch, and the removal of chunks that its predecessor had and it does not need.
-    pub fn stage_put(&mut self, batch: &mut sled::Batch, key: Vec<u8>, value: &[u8]) {
+    pub fn stage_put(&mut self, batch: &mut Staged, key: Vec<u8>, value: &[u8]) {
         let (entry, chunks) = layout::split(value);
         let before = self.chunked.get(&key).copied().unwrap_or(0);
         let count = u8::try_from(chunks.len()).unwrap_or(u8::MAX);
@@ -142,14 +108,14 @@ impl Store {
         }
     }
 
-    pub fn stage_delete(&mut self, batch: &mut sled::Batch, key: &[u8]) {
+    pub fn stage_delete(&mut self, batch: &mut Staged, key: &[u8]) {
         for number in 1..=self.chunked.remove(key).unwrap_or(0) {
             batch.remove(layout::chunk_key(key, number));
         }
         batch.remove(key);
     }
 
-    pub fn stage_head(batch: &mut sled::Batch, head: Head) {
+    pub fn stage_head(batch: &mut Staged, head: Head) {
         batch.insert(layout::HEAD, head.encode());
     }
 
@@ -157,25 +123,12 @@ impl Store {
     ///
     /// # Errors
     /// After any, memory may hold what the disk does not: the store must not be read or written again.
-    pub fn apply(&self, batch: sled::Batch) -> Result<Duration, StoreFault> {
-        guarded("apply a batch", || self.db.apply_batch(batch))?;
-        let start = Instant::now();
-        guarded("flush", || self.db.flush())?;
-        // sled's flush ends with sync_file_range, which reaches neither the metadata nor the drive's cache.
-        self.file.sync_data().map_err(|source| StoreFault::File { step: "sync the data file", source })?;
-        Ok(start.elapsed())
+    pub fn apply(&self, batch: Staged) -> Result<Duration, StoreFault> {
+        self.engine.apply(batch)
     }
 
-    /// Ends sled, which flushes once more on its way out and may panic doing so on a full disk.
     pub fn close(self) -> Result<(), StoreFault> {
-        guarded("close", || {
-            drop(self.db);
-            Ok(())
-        })
-    }
-
-    fn entries(&self, step: &'static str, prefix: &[u8]) -> Result<Vec<(sled::IVec, sled::IVec)>, StoreFault> {
-        guarded(step, || self.db.scan_prefix(prefix).collect::<Result<Vec<_>, _>>())
+        self.engine.close()
     }
 
     /// The value of a first entry and its chunks.
@@ -185,7 +138,7 @@ impl Store {
         };
         let mut value = first.bytes.to_vec();
         for number in 1..=first.chunks {
-            match guarded("read a chunk", || self.db.get(layout::chunk_key(key, number)))? {
+            match self.engine.get("read a chunk", &layout::chunk_key(key, number))? {
                 Some(chunk) => value.extend_from_slice(&chunk),
                 None => {
                     let detail = format!("chunk {number} of {} is missing", key.escape_ascii());
@@ -197,16 +150,5 @@ impl Store {
             return Err(StoreFault::Inconsistent { detail: format!("the parts of {} do not fit together", key.escape_ascii()) });
         }
         Ok(value)
-    }
-}
-
-/// sled panics where it meets what it holds impossible; on a damaged or full disk the impossible happens.
-fn guarded<T>(step: &'static str, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreFault> {
-    match std::panic::catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|source| StoreFault::Engine { step, source }),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(StoreFault::Panicked { step, message: text.unwrap_or("no message").to_owned() })
-        }
     }
 }

@@ -26,6 +26,9 @@ struct Head {
 pub(super) struct Watch {
     state: Arc<(Mutex<Head>, Condvar)>,
     thread: Option<JoinHandle<()>>,
+    /// Without a thread: whoever moves the head tells the subscribers.
+    #[cfg(feature = "simulation")]
+    direct: Option<watch::Sender<u64>>,
 }
 
 impl Watch {
@@ -34,12 +37,29 @@ impl Watch {
         let state = Arc::new((Mutex::new(Head { latest, ended: false }), Condvar::new()));
         let shared = state.clone();
         let thread = std::thread::Builder::new().name("journal-watch".into()).spawn(move || publish(&shared, &sender))?;
-        Ok((Watch { state, thread: Some(thread) }, receiver))
+        let watch = Watch {
+            state,
+            thread: Some(thread),
+            #[cfg(feature = "simulation")]
+            direct: None,
+        };
+        Ok((watch, receiver))
+    }
+
+    /// Without a thread and without a pace.
+    #[cfg(feature = "simulation")]
+    pub fn direct(latest: u64) -> (Watch, watch::Receiver<u64>) {
+        let (sender, receiver) = watch::channel(latest);
+        (Watch { state: Arc::default(), thread: None, direct: Some(sender) }, receiver)
     }
 
     /// Call it only when the events up to `latest` are on disk.
     pub fn moved(&self, latest: u64) {
         self.change(|head| head.latest = latest);
+        #[cfg(feature = "simulation")]
+        if let Some(sender) = &self.direct {
+            sender.send_replace(latest);
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Head)) {

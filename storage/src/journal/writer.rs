@@ -5,6 +5,7 @@
 //! commit never waits for more than one small step. It does not own admission (`handle`).
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, OnceLock, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -20,6 +21,7 @@ use super::{
     Counters, Shared,
     aside::{SET_ASIDE, SetAside},
     directory::{self, Acknowledged, Directory, Found, Noted},
+    engine::Staged,
     examine,
     handle::{Committed, Options, QUEUE_BATCHES},
     layout::{self, Head},
@@ -39,7 +41,7 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Events pruned beside a group at least; it may prune twice what it adds. A removal costs a few microseconds.
 const PRUNE_STEP: u64 = 64;
 /// How long the writer waits for work before it prunes alone, while there is something to prune.
-const PRUNE_IDLE: Duration = Duration::from_millis(20);
+pub(super) const PRUNE_IDLE: Duration = Duration::from_millis(20);
 
 /// Under this target each group's events are told with the microsecond in which they were on the disk: what latencies are measured from.
 const DURABLE: &str = "storage::durable";
@@ -91,7 +93,8 @@ pub(super) struct Opened {
     pub queue: SyncSender<Request>,
     pub latest: watch::Receiver<u64>,
     pub ended: watch::Receiver<bool>,
-    pub writer: JoinHandle<()>,
+    /// Absent in a simulation, whose writer is a task.
+    pub writer: Option<JoinHandle<()>>,
 }
 
 pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
@@ -122,9 +125,27 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         let detail = format!("batch {number} was acknowledged, the store ends at batch {}", head.number);
         return Err(damaged(StoreFault::Inconsistent { detail }));
     }
+    let shared = share(path.clone(), store, head).map_err(damaged)?;
+    let (watch, latest) = Watch::start(head.latest).map_err(|source| OpenError::Thread { name: "journal-watch", source })?;
+    let (queue, requests) = sync_channel(QUEUE_BATCHES);
+    let (ended_sender, ended) = watch::channel(false);
+    let acknowledged = Some(acknowledged);
+    let writer = Writer { shared: shared.clone(), next: None, acknowledged, head, keep: options.keep_events.max(1), watch };
+    let thread = std::thread::Builder::new()
+        .name("journal-writer".into())
+        .spawn(move || {
+            writer.run(&requests, directory);
+            ended_sender.send_replace(true);
+        })
+        .map_err(|source| OpenError::Thread { name: "journal-writer", source })?;
+    Ok(Opened { shared, queue, latest, ended, writer: Some(thread) })
+}
+
+/// What handles and writer share of a store that ends with `head`.
+pub(super) fn share(path: PathBuf, store: Store, head: Head) -> Result<Arc<Shared>, StoreFault> {
     let ring = Ring::default();
-    ring.push(check(&store, head).map_err(damaged)?);
-    let shared = Arc::new(Shared {
+    ring.push(check(&store, head)?);
+    Ok(Arc::new(Shared {
         path,
         store: RwLock::new(Some(store)),
         ring,
@@ -134,24 +155,12 @@ pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
         waiting: AtomicUsize::new(0),
         waiting_bytes: AtomicUsize::new(0),
         counters: Counters::default(),
-    });
-    let (watch, latest) = Watch::start(head.latest).map_err(|source| OpenError::Thread { name: "journal-watch", source })?;
-    let (queue, requests) = sync_channel(QUEUE_BATCHES);
-    let (ended_sender, ended) = watch::channel(false);
-    let writer = Writer { shared: shared.clone(), next: None, acknowledged, head, keep: options.keep_events.max(1), watch };
-    let thread = std::thread::Builder::new()
-        .name("journal-writer".into())
-        .spawn(move || {
-            writer.run(&requests, directory);
-            ended_sender.send_replace(true);
-        })
-        .map_err(|source| OpenError::Thread { name: "journal-writer", source })?;
-    Ok(Opened { shared, queue, latest, ended, writer: thread })
+    }))
 }
 
 /// The first batch of a new journal is its head, so that a later loss of it is noticed.
-fn begin(store: &mut Store) -> Result<Head, StoreFault> {
-    let mut batch = sled::Batch::default();
+pub(super) fn begin(store: &mut Store) -> Result<Head, StoreFault> {
+    let mut batch = Staged::default();
     Store::stage_head(&mut batch, Head::default());
     store.apply(batch)?;
     Ok(Head::default())
@@ -171,22 +180,31 @@ fn check(store: &Store, head: Head) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
     store.events(head.oldest.max((head.latest + 1).saturating_sub(RING_EVENTS as u64)), head.latest)
 }
 
-struct Writer {
-    shared: Arc<Shared>,
+pub(super) struct Writer {
+    pub shared: Arc<Shared>,
     /// A request that was taken from the queue but must begin the next group.
-    next: Option<Request>,
-    acknowledged: Acknowledged,
-    head: Head,
-    keep: u64,
-    watch: Watch,
+    pub next: Option<Request>,
+    /// Absent in a simulation, whose disk can't be damaged.
+    pub acknowledged: Option<Acknowledged>,
+    pub head: Head,
+    pub keep: u64,
+    pub watch: Watch,
 }
 
 /// A group as it becomes one batch of the store.
 #[derive(Default)]
 struct Group {
-    batch: sled::Batch,
+    batch: Staged,
     events: Vec<(u64, Vec<u8>)>,
     answers: Vec<(Reply, Committed)>,
+}
+
+/// A group that is on the disk and of which nobody has heard yet.
+pub(super) struct Written {
+    head: Head,
+    group: Group,
+    count: usize,
+    bytes: usize,
 }
 
 impl Writer {
@@ -208,24 +226,35 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.end();
+        directory.release();
+    }
+
+    /// The store ends, and with it the watch.
+    pub(super) fn end(self) {
         let store = self.shared.writable().take();
         if let Some(Err(error)) = store.map(Store::close) {
             tracing::error!(error = &error as &dyn std::error::Error, "the journal's store did not end well");
         }
-        drop(self.watch);
-        directory.release();
     }
 
-    fn poison(&self) -> Option<&Arc<StoreFault>> {
+    pub(super) fn poison(&self) -> Option<&Arc<StoreFault>> {
         self.shared.poison.get()
     }
 
     /// Events above what is kept.
-    fn excess(&self) -> u64 {
+    pub(super) fn excess(&self) -> u64 {
         self.head.kept().saturating_sub(self.keep)
     }
 
     fn commit(&mut self, requests: Vec<Request>) {
+        if let Some(written) = self.write(requests) {
+            self.publish(written);
+        }
+    }
+
+    /// Puts the group on the disk. What could not be written is answered here.
+    pub(super) fn write(&mut self, requests: Vec<Request>) -> Option<Written> {
         let bytes: usize = requests.iter().map(|request| request.bytes).sum();
         let count = requests.len();
         if let Some(source) = self.poison().cloned() {
@@ -233,11 +262,11 @@ impl Writer {
             for request in requests {
                 request.reply.send(Err(CommitError::Poisoned { source: source.clone() }));
             }
-            return;
+            return None;
         }
         let shared = self.shared.clone();
         let mut slot = shared.writable();
-        let Some(store) = slot.as_mut() else { return };
+        let store = slot.as_mut()?;
         let mut head = self.head;
         let mut group = Group::default();
         for request in requests {
@@ -253,18 +282,20 @@ impl Writer {
         if let Err(fault) = written {
             // Before the lock goes: nobody may read what is not on disk.
             self.fail(fault, group.answers);
-        } else {
-            self.publish(head, group);
+            drop(slot);
+            self.shared.left(count, bytes);
+            return None;
         }
-        drop(slot);
-        self.shared.left(count, bytes);
+        // Before the lock goes, too: who reads far back must know what is pruned.
+        self.shared.oldest.store(head.oldest, Ordering::Release);
+        Some(Written { head, group, count, bytes })
     }
 }
 
 impl Writer {
     /// What waits already; nobody is waited for. A set-aside reads the store, so it may not come after a change that
     /// is only staged: it begins a group.
-    fn drain(&mut self, first: Request, requests: &Receiver<Request>) -> Vec<Request> {
+    pub(super) fn drain(&mut self, first: Request, requests: &Receiver<Request>) -> Vec<Request> {
         let mut bytes = first.bytes;
         let mut group = vec![first];
         while group.len() < GROUP_BATCHES && bytes < GROUP_BYTES {
@@ -292,7 +323,9 @@ impl Writer {
         head.oldest += step;
     }
 
-    fn publish(&mut self, head: Head, group: Group) {
+    /// What is on the disk becomes visible, and is answered.
+    pub(super) fn publish(&mut self, written: Written) {
+        let Written { head, group, count, bytes } = written;
         let shared = &self.shared;
         shared.counters.pruned.fetch_add(head.oldest.saturating_sub(self.head.oldest.max(1)), Ordering::Relaxed);
         shared.counters.commits.fetch_add(group.answers.len() as u64, Ordering::Relaxed);
@@ -301,9 +334,10 @@ impl Writer {
         let durable_us = tracing::enabled!(target: DURABLE, tracing::Level::TRACE).then(micros_since_epoch);
         self.head = head;
         shared.ring.push(group.events);
-        shared.oldest.store(head.oldest, Ordering::Release);
         shared.latest.store(head.latest, Ordering::Release);
-        if let Err(error) = self.acknowledged.record(Noted { number: head.number, latest: head.latest }) {
+        if let Some(acknowledged) = &self.acknowledged
+            && let Err(error) = acknowledged.record(Noted { number: head.number, latest: head.latest })
+        {
             // It only guards against damage later; what is committed stays so.
             tracing::warn!(%error, "cannot note the last acknowledged batch");
         }
@@ -313,6 +347,7 @@ impl Writer {
         if moved {
             self.watch.moved(head.latest);
         }
+        self.shared.left(count, bytes);
         // Last, so that writing it down is in nobody's way.
         if let Some(at_us) = durable_us.filter(|_| moved) {
             tracing::trace!(target: DURABLE, first, last = head.latest, at_us, "durable");
@@ -337,8 +372,7 @@ impl Counters {
     }
 }
 
-/// Adds a request to the group, or answers at once that it cannot be done. A sled batch keeps the last change of a
-/// key, so the order of staging is the order of the batches.
+/// Adds a request to the group, or answers at once that it cannot be done. The last change of a key counts, so the order of staging is the order of the batches.
 fn stage(store: &mut Store, group: &mut Group, head: &mut Head, request: Request) {
     let batch = match request.work {
         Work::Batch(batch) => batch,

@@ -296,3 +296,31 @@ pub(crate) fn root_of(meta: &[u8]) -> Option<u64> {
     }
     root
 }
+/// Parts of pages, and a segment, of any bytes: the first says how many belong to a page, the rest to a change of it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(input: &[u8]) {
+    let Some((count, rest)) = input.split_first() else { return };
+    let (page, link) = rest.split_at(usize::from(*count).min(rest.len()));
+    let _root = root_of(page);
+    if let Some(mut node) = Node::parse(page) {
+        let entries = |node: &Node| match &node.data {
+            Data::Leaf(entries) => entries.len(),
+            Data::Index(children) => children.len(),
+        };
+        let before = entries(&node);
+        assert!(before <= page.len() && node.low.starts_with(node.prefix()));
+        assert!(Node::parse(&[page, &[0]].concat()).is_none(), "a page with a byte too many is read");
+        if let Some(link) = Link::parse(link) {
+            let grows = matches!(link, Link::Set(..));
+            let fitted = node.apply(link);
+            assert!(entries(&node) <= before + usize::from(grows && fitted.is_some()));
+        }
+    }
+    let segment = Segment { at: 0, bytes: input.to_vec() };
+    let _header = input.first_chunk().and_then(segment_header);
+    for at in [0, SEGMENT_HEADER_BYTES, input.len() as u64] {
+        if let Message::Page { body, bytes, .. } = message(&segment, at, 0).expect("bytes in memory can be read") {
+            assert!(body.len() as u64 <= bytes && at + bytes <= input.len() as u64);
+        }
+    }
+}

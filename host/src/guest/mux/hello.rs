@@ -70,7 +70,7 @@ async fn say<W: AsyncWrite + Unpin>(writer: &mut W, wire: &[u8]) -> Result<(), G
     writer.write_all(wire).await.map_err(|error| GuestFault::Broken { detail: error.to_string() })
 }
 
-fn message(frame: &Frame) -> Option<AgentMessage> {
+pub(super) fn message(frame: &Frame) -> Option<AgentMessage> {
     if frame.kind != FrameKind::Control {
         return None;
     }

@@ -20,7 +20,8 @@ pub(super) async fn run<R: AsyncRead + Unpin>(mut incoming: Incoming<R>, shared:
     }
 }
 
-fn take(shared: &Shared, frame: Frame) -> Result<(), GuestFault> {
+/// What one frame does.
+pub(super) fn take(shared: &Shared, frame: Frame) -> Result<(), GuestFault> {
     match frame.kind {
         FrameKind::Control => control(shared, frame.stream, &frame.payload),
         FrameKind::Stdout => output(shared, frame.stream, frame.payload, ExecEvent::Stdout),

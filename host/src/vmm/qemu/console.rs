@@ -136,6 +136,46 @@ impl ConsoleLog {
     }
 }
 
+/// One reader of a log that is also cut, without its task: see `fuzz`.
+#[cfg(any(test, fuzzing))]
+pub(super) struct Fuzzed {
+    log: Arc<ConsoleLog>,
+    at: u64,
+}
+
+#[cfg(any(test, fuzzing))]
+impl Fuzzed {
+    pub fn new(path: &std::path::Path) -> Self {
+        Self { log: ConsoleLog::new(path.parent().map(PathBuf::from).unwrap_or_default()), at: 0 }
+    }
+
+    pub fn cut(&self, file: &File, most: u64, keep: u64) {
+        let mut cut = lock(&self.log.cut);
+        *cut += cut_front(file, most.max(1), keep).expect("a temporary file can be cut");
+    }
+
+    pub fn cut_so_far(&self) -> u64 {
+        *lock(&self.log.cut)
+    }
+
+    /// Where the reader was, and what it found there.
+    pub fn read(&mut self, file: &File, most: usize) -> (usize, Vec<u8>) {
+        let mut buffer = vec![0; most];
+        let read = self.log.read(file, &mut self.at, &mut buffer).expect("a temporary file can be read");
+        buffer.truncate(read);
+        (self.at as usize - read, buffer)
+    }
+
+    /// Reads until nothing follows; also looks at the log's last bytes as `logs` does.
+    pub fn at_end(&mut self, file: &File) -> usize {
+        while !self.read(file, CHUNK).1.is_empty() {}
+        let (tail, all) = (self.log.tail(100), self.log.tail(u64::MAX));
+        let (tail, all) = (tail.expect("it can be read"), all.expect("it can be read"));
+        assert!(tail.len() <= 100 && all.ends_with(&tail) && tail.len() == all.len().min(100));
+        self.at as usize
+    }
+}
+
 /// Cuts whole blocks from the front, in place, and says how many bytes. A writer in append mode goes on undisturbed.
 fn cut_front(file: &File, most: u64, keep: u64) -> io::Result<u64> {
     let metadata = file.metadata()?;

@@ -62,7 +62,7 @@ pub async fn version(binary: &Path) -> Result<String, VmmError> {
         .ok_or_else(|| VmmError::Spawn { detail: format!("{} tells no version", binary.display()) })
 }
 
-fn parse_version(text: &str) -> Option<String> {
+pub(super) fn parse_version(text: &str) -> Option<String> {
     let word = text.split_once("version ")?.1.split_whitespace().next()?;
     word.starts_with(|first: char| first.is_ascii_digit()).then(|| word.to_owned())
 }

@@ -8,7 +8,7 @@ use super::layout;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
     time::Instant,
 };
@@ -70,7 +70,8 @@ impl Qmp {
     }
 }
 
-fn answer(line: &Value, id: u64, call: &'static str) -> Option<Result<Value, VmmError>> {
+/// What the line says to the question of that number, if it is its answer.
+pub(super) fn answer(line: &Value, id: u64, call: &'static str) -> Option<Result<Value, VmmError>> {
     if line.get("id")?.as_u64()? != id {
         return None;
     }
@@ -82,7 +83,7 @@ fn answer(line: &Value, id: u64, call: &'static str) -> Option<Result<Value, Vmm
 }
 
 /// The next line that is JSON.
-async fn next_line(reader: &mut BufReader<OwnedReadHalf>) -> Result<Value, VmmError> {
+pub(super) async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Value, VmmError> {
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -134,19 +134,38 @@ fn encode(line: &Line) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// Lines that are none hide nothing of the others.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(notes: &[u8]) {
+    let whole = [b"boot\n", notes].concat();
+    let found = parse(BufReader::new(whole.as_slice()), "boot").expect("bytes in memory can be read");
+    assert!(found.len() <= notes.split(|byte| *byte == b'\n').count());
+    let note = Note { launch: 1, start_ticks: 2, hostname: "a".into(), vcpus: 1, mem_mib: 1, mac: None, address: None };
+    let (vm, phase) = (VmId::from_bits(u128::MAX), Phase::Running);
+    let line = encode(&Line { vm, note: Some(note.clone()), phase: Some(phase.word()) }).expect("a note is JSON");
+    let longer = [whole.as_slice(), b"\n", line.as_slice()].concat();
+    let found = parse(BufReader::new(longer.as_slice()), "boot").expect("bytes in memory can be read");
+    assert!(found.contains(&(vm, note, phase)), "a note was lost behind others");
+}
+
 /// The last line of each VM; half a line at the end, left by a crash, is passed over.
 fn read(path: &Path, boot: &str) -> io::Result<Vec<Found>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         file => file?,
     };
-    let mut lines = BufReader::new(file).lines();
-    if lines.next().transpose()?.as_deref() != Some(boot) {
+    parse(BufReader::new(file), boot)
+}
+
+fn parse(notes: impl BufRead, boot: &str) -> io::Result<Vec<Found>> {
+    // By bytes: a line that is no text hides none of the others.
+    let mut lines = notes.split(b'\n');
+    if lines.next().transpose()?.as_deref() != Some(boot.as_bytes()) {
         return Ok(Vec::new());
     }
     let mut last = HashMap::new();
     for line in lines {
-        let Ok(line) = serde_json::from_str::<Line>(&line?) else { continue };
+        let Ok(line) = serde_json::from_slice::<Line>(&line?) else { continue };
         match (line.note, line.phase) {
             (Some(note), Some(phase)) => last.insert(line.vm, (note, Phase::recovered(&phase))),
             _ => last.remove(&line.vm),

@@ -1,5 +1,6 @@
 //! Bodies: collected within bounds of size and time, decoded strictly. Serde's message names the field; the path is kept beside it.
 
+use super::strict::Strict;
 use crate::http::{problem::Answer, problem::Refusal};
 use actors::idempotency::Idempotency;
 use axum::{
@@ -97,9 +98,9 @@ impl Submission {
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoFields {}
+pub(super) struct NoFields {}
 
 /// Of method, path and body; how long the client waits is no part of what it asks.
 fn fingerprint(method: &Method, path: &str, body: &[u8]) -> [u8; 32] {
@@ -117,12 +118,8 @@ pub fn document<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     if bytes.is_empty() {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "body-missing", "this request needs a JSON body"));
     }
-    // serde takes an array for a struct's fields in their order, which nobody means.
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(Refusal::field("wrong-type", "body", "must be an object, not an array"));
-    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Strict(&mut reader)).map_err(|error| {
         let path = error.path().to_string();
         refused(path, error.inner())
     })?;
@@ -139,12 +136,16 @@ fn refused(path: String, error: &serde_json::Error) -> Refusal {
     let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
     let quoted = || message.split('`').nth(1).unwrap_or_default().to_owned();
     let inside = |field: String| match path.as_str() {
+        "." if field.is_empty() => "body".to_owned(),
         "." => field,
         path if path == field || path.ends_with(&format!(".{field}")) => path.to_owned(),
         path => format!("{path}.{field}"),
     };
     if message.starts_with("unknown field") {
         return Refusal::field("unknown-field", inside(quoted()), message);
+    }
+    if message.starts_with("duplicate field") {
+        return Refusal::field("duplicate-field", inside(quoted()), message);
     }
     if message.starts_with("missing field") {
         return Refusal::field("missing-field", inside(quoted()), message);
@@ -153,7 +154,7 @@ fn refused(path: String, error: &serde_json::Error) -> Refusal {
     Refusal::field("wrong-type", field, message)
 }
 
-fn key(headers: &HeaderMap) -> Answer<Option<String>> {
+pub(super) fn key(headers: &HeaderMap) -> Answer<Option<String>> {
     let mut all = headers.get_all("idempotency-key").iter();
     let Some(value) = all.next() else { return Ok(None) };
     let bad = |detail: &str| Err(Refusal::field("bad-idempotency-key", "Idempotency-Key", detail));
@@ -168,7 +169,7 @@ fn key(headers: &HeaderMap) -> Answer<Option<String>> {
     }
 }
 
-fn json_type(headers: &HeaderMap) -> Answer<()> {
+pub(super) fn json_type(headers: &HeaderMap) -> Answer<()> {
     let told = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").to_ascii_lowercase());
     let essence = told.as_deref().map(|told| told.split(';').next().unwrap_or_default().trim());
     match essence {
@@ -197,15 +198,4 @@ fn is_too_large(error: &axum::Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_array_is_no_object() {
-        assert!(document::<api::v1::StopRequest>(b" [true, 5]").is_err());
-        assert!(document::<api::v1::StopRequest>(b" {\"force\": true}").is_ok());
-    }
 }

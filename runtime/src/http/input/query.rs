@@ -76,6 +76,8 @@ pub(super) fn flag(name: &str, text: &str) -> Answer<bool> {
 }
 
 pub(super) fn unknown(key: &str, known: &[&str]) -> Refusal {
+    // `?=1`: a field without a name.
+    let key = if key.is_empty() { "query" } else { key };
     Refusal::field("unknown-field", key, format!("unknown query field, expected one of: {}", known.join(", ")))
 }
 
@@ -105,7 +107,13 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
-        let mut fields = Fields::parse(parts.uri.query().unwrap_or_default());
+        ListQuery::parse(parts.uri.query().unwrap_or_default())
+    }
+}
+
+impl ListQuery {
+    pub fn parse(query: &str) -> Answer<ListQuery> {
+        let mut fields = Fields::parse(query);
         let limit = fields.number("limit", 1, LIMIT_MAX as u64)?;
         let labels = fields.all("label");
         if labels.len() > LABELS_MAX {
@@ -126,9 +134,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
         fields.end(&KNOWN)?;
         Ok(query)
     }
-}
 
-impl ListQuery {
     /// `None`: the list is empty whatever there is. `states`: those that the kind has.
     pub fn page<K: FromStr>(self, states: &[&str], newest_first: bool) -> Answer<Option<Page<K>>> {
         if let Some(state) = &self.state
@@ -146,7 +152,7 @@ pub fn cursor(key: impl Display) -> String {
     URL_SAFE_NO_PAD.encode(key.to_string())
 }
 
-fn parse_cursor<K: FromStr>(text: &str) -> Answer<K> {
+pub(super) fn parse_cursor<K: FromStr>(text: &str) -> Answer<K> {
     let refused =
         || Refusal::field("bad-cursor", "cursor", "is none of this list's").hint("use next_cursor of the page before, as it is");
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;

@@ -1,0 +1,176 @@
+//! Each check seen to speak up, and to be quiet about what is whole.
+
+use super::{Broken, Deed, Durable, Found, Phase, Process, Story, apart, on_one_machine, settled};
+use crate::{
+    Attempt, Generation, HostId, ImageId, Labels, Name, Timestamp, VmId,
+    event::{Datum, Event, Kind},
+    vm::{BootImages, Driver, Machine, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
+};
+use std::net::Ipv4Addr;
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn machine(launch: u64) -> Machine {
+    Machine {
+        launch: Attempt(launch),
+        driver: Driver::Simulated,
+        pid: 1,
+        start_ticks: 1,
+        executable: "x".into(),
+        version: "1".into(),
+    }
+}
+
+fn vm(bits: u128, state: State) -> Vm {
+    let octet = u8::try_from(bits).expect("small");
+    let spec = VmSpec {
+        host: None,
+        vcpus: 1,
+        mem_mib: 128,
+        kernel: None,
+        image: "i".into(),
+        disk_mib: None,
+        cmdline: None,
+        networks: vec!["default".into()],
+        restart: RestartPolicy::Never,
+    };
+    Vm {
+        id: VmId::from_bits(bits),
+        name: name(&format!("vm-{bits}")),
+        project: name("default"),
+        labels: Labels::new(),
+        generation: Generation(3),
+        created_at: Timestamp(1),
+        updated_at: Timestamp(1),
+        spec,
+        boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(2) },
+        host: HostId::from_bits(1),
+        nic: Some(Nic {
+            address: Ipv4Addr::new(10, 0, 0, octet),
+            prefix: 24,
+            gateway: Ipv4Addr::new(10, 0, 0, 1),
+            mac: [2, 0, 0, 0, 0, octet],
+            tap: format!("tap{bits}"),
+        }),
+        network_note: None,
+        state,
+        attempt: Attempt(5),
+        operation: None,
+        restarts: Restarts::default(),
+        reason: None,
+    }
+}
+
+fn durable(vms: Vec<Vm>) -> Durable {
+    Durable { vms: vms.into_iter().map(|vm| (vm.id, vm)).collect(), room_mib: Some(300), ..Durable::default() }
+}
+
+fn process(vm: &Vm, launch: u64, phase: Phase) -> Process {
+    let tap = vm.nic.as_ref().map(|nic| nic.tap.clone());
+    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, tap }
+}
+
+fn found(processes: Vec<Process>, durable: &Durable) -> Found {
+    let taps = processes.iter().filter_map(|process| process.tap.clone()).collect();
+    Found { processes, taps, disks: durable.vms.keys().copied().collect(), images: Vec::new() }
+}
+
+fn spoken(check: impl FnOnce(&mut Vec<Broken>)) -> Vec<String> {
+    let mut broken = Vec::new();
+    check(&mut broken);
+    broken.iter().map(ToString::to_string).filter(|text| !text.contains("its image")).collect()
+}
+
+#[test]
+fn what_is_whole_is_passed_over() {
+    let (one, two) = (vm(1, State::Running(machine(4))), vm(2, State::Stopped));
+    let durable = durable(vec![one.clone(), two]);
+    let found = found(vec![process(&one, 4, Phase::Running)], &durable);
+    assert_eq!(spoken(|broken| durable.check(broken)), Vec::<String>::new());
+    assert_eq!(spoken(|broken| on_one_machine(&durable, &found, broken)), Vec::<String>::new());
+    assert_eq!(spoken(|broken| settled(&durable, &found, broken)), Vec::<String>::new());
+    assert_eq!(spoken(|broken| apart([("a", &durable, &found)], broken)), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_given_twice_and_what_is_oversold() {
+    let (one, mut two) = (vm(1, State::Running(machine(4))), vm(2, State::Running(machine(4))));
+    let three = vm(3, State::Running(machine(4)));
+    two.nic = one.nic.clone();
+    two.name = one.name.clone();
+    let told = spoken(|broken| durable(vec![one, two, three]).check(broken));
+    for expected in ["the name", "the address", "the MAC", "the interface", "VMs hold 384 MiB of 300"] {
+        assert!(told.iter().any(|text| text.contains(expected)), "{expected}: {told:?}");
+    }
+}
+
+#[test]
+fn machines_that_nobody_recorded() {
+    let one = vm(1, State::Running(machine(4)));
+    let durable = durable(vec![one.clone()]);
+    let machines = vec![process(&one, 4, Phase::Running), process(&one, 5, Phase::Running)];
+    let told = spoken(|broken| on_one_machine(&durable, &found(machines, &durable), broken));
+    assert!(told.iter().any(|text| text.contains("two machines")), "{told:?}");
+    assert!(told.iter().any(|text| text.contains("without a durable reason")), "{told:?}");
+    let other = durable.clone();
+    let nothing = Found::default();
+    let told = spoken(|broken| apart([("a", &durable, &nothing), ("b", &other, &nothing)], broken));
+    assert!(told[0].contains("to a and to b"), "{told:?}");
+}
+
+#[test]
+fn what_is_not_met_or_left_over() {
+    let (running, stopped) = (vm(1, State::Running(machine(4))), vm(2, State::Stopped));
+    let durable = durable(vec![running, stopped.clone()]);
+    let mut found = found(vec![process(&stopped, 4, Phase::Running)], &durable);
+    found.disks.push(VmId::from_bits(9));
+    found.images.push(ImageId::from_bits(9));
+    let told = spoken(|broken| settled(&durable, &found, broken));
+    assert_eq!(told.iter().filter(|text| text.contains("is recorded as")).count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|text| text.contains("belongs to no record")).count(), 3, "{told:?}");
+}
+
+#[test]
+fn deeds_need_a_record() {
+    let record = vm(1, State::Running(machine(4)));
+    let check = |deed: Deed<'_>, record: Option<&Vm>| deed.check(VmId::from_bits(1), record).is_ok();
+    assert!(check(Deed::Launch(Attempt(5)), Some(&record)) && !check(Deed::Launch(Attempt(6)), Some(&record)));
+    assert!(check(Deed::Touch(Attempt(4)), Some(&record)) && !check(Deed::Touch(Attempt(5)), Some(&record)));
+    assert!(check(Deed::Attach("tap1"), Some(&record)) && !check(Deed::Attach("tap2"), Some(&record)));
+    assert!(!check(Deed::RemoveDisk, Some(&record)) && check(Deed::RemoveDisk, Some(&vm(1, State::Deleting))));
+    assert!(check(Deed::Sweep, None) && !check(Deed::Sweep, Some(&record)) && !check(Deed::Clean, None));
+}
+
+#[test]
+fn events_are_gapless_and_tell_where_things_rest() {
+    let record = vm(1, State::Stopped);
+    let event = |state: &str, generation| Event {
+        time: Timestamp(1),
+        kind: Kind::Vm,
+        id: record.id.to_string(),
+        name: record.name.to_string(),
+        project: record.project.clone(),
+        generation: Generation(generation),
+        event: "vm-stopped".into(),
+        actor: "system".into(),
+        operation: None,
+        data: vec![("state".into(), Datum::Text(state.into()))],
+    };
+    let durable = durable(vec![record.clone()]);
+    let hear = |events: &[(u64, Event)]| {
+        spoken(|broken| {
+            let mut story = Story::default();
+            for (cursor, event) in events {
+                story.hear(*cursor, event, broken);
+            }
+            story.check(&durable, broken);
+        })
+    };
+    assert_eq!(hear(&[(1, event("running", 2)), (2, event("stopped", 3))]), Vec::<String>::new());
+    assert_eq!(hear(&[(1, event("running", 2)), (3, event("stopped", 3))]).len(), 1, "a gap");
+    assert_eq!(hear(&[(1, event("running", 3))]).len(), 1, "another state");
+    assert_eq!(hear(&[(1, event("stopped", 4))]).len(), 1, "a generation that is not there yet");
+    assert_eq!(hear(&[]).len(), 1, "nothing was told");
+}

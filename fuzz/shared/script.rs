@@ -1,0 +1,46 @@
+//! Turns a fuzzer's bytes into a stream between host and agent. Their frames carry a checksum, which no fuzzer gets right by chance: so most
+//! of what it says is put into frames for it, in an order and with contents of its choice; the rest goes on the wire as it is.
+
+use api::guest::{FrameKind, frame};
+
+/// One record: what it is, its stream, how long it is, and so many bytes.
+const RECORD: usize = 3;
+/// Lengths are given by one byte; the last one stands for a payload that credit does not cover.
+const LONG: u8 = 255;
+const LONG_BYTES: usize = 60 * 1024;
+
+pub fn wire(mut script: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    while let Some((head, rest)) = script.split_first_chunk::<RECORD>() {
+        let [what, stream, length] = *head;
+        let (payload, rest) = rest.split_at(usize::from(length).min(rest.len()));
+        script = rest;
+        let long = vec![what; LONG_BYTES];
+        let payload = if length == LONG { &long } else { payload };
+        let kind = match what % 8 {
+            0..=2 => FrameKind::Control,
+            3 => FrameKind::Stdin,
+            4 => FrameKind::Stdout,
+            5 => FrameKind::Stderr,
+            6 => FrameKind::Credit,
+            _ => {
+                wire.extend_from_slice(payload);
+                continue;
+            }
+        };
+        // Longer than a frame takes is not sent: the sender would not have either.
+        let _ = frame::encode(kind, u32::from(stream), payload, &mut wire);
+    }
+    wire
+}
+
+/// A script of these frames, for seeds.
+#[cfg(test)]
+pub fn script(records: &[(u8, u8, &[u8])]) -> Vec<u8> {
+    let mut script = Vec::new();
+    for (what, stream, payload) in records {
+        script.extend_from_slice(&[*what, *stream, u8::try_from(payload.len()).unwrap()]);
+        script.extend_from_slice(payload);
+    }
+    script
+}

@@ -1,0 +1,3 @@
+//! A journal without a disk, for simulations: never in a release.
+
+pub use crate::journal::memory::{Fate, Fates, MemoryDisk, Verdict};
