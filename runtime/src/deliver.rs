@@ -131,7 +131,7 @@ fn unsent(error: &Error) -> Outcome {
             return failed("tls", format!("no secure connection: {tls}"));
         }
         if let Some(io) = found.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            if let Some(tls) = tls_in(io) {
                 return failed("tls", format!("no secure connection: {tls}"));
             }
             if error.is_connect() {
@@ -146,6 +146,12 @@ fn unsent(error: &Error) -> Outcome {
     } else {
         failed("broken", "the receiver's answer can't be understood or broke off".to_owned())
     }
+}
+
+/// They come wrapped, more than once.
+fn tls_in(io: &std::io::Error) -> Option<&rustls::Error> {
+    let inner = io.get_ref()?;
+    inner.downcast_ref::<rustls::Error>().or_else(|| tls_in(inner.downcast_ref::<std::io::Error>()?))
 }
 
 #[cfg(test)]

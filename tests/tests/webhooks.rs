@@ -121,7 +121,7 @@ async fn a_webhook_goes_on_across_kills_without_a_gap() -> Result<()> {
         };
         let latest = within("the webhook to catch up", PATIENCE, done).await??;
         receiver.abort();
-        let heard = heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let heard = std::mem::take(&mut *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         for (id, bodies) in &heard.bodies {
             ensure!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{id} came with other bytes");
         }

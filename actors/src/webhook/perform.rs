@@ -21,6 +21,8 @@ const READ: usize = 512;
 const BYTES_MAX: usize = 256 * 1024;
 /// After so many events that are not wanted it is noted how far we are, or a restart would look through all of them again.
 const SKIPPED_MAX: u64 = 1_000;
+/// The same for few that came long ago: people are to see how far it is, at a commit a second at most.
+const NOTE_AFTER: Duration = Duration::from_secs(1);
 /// Beyond the port's own.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -46,7 +48,7 @@ async fn read(shared: &Arc<Shared>, after: u64, most: usize) -> Result<Vec<Event
 pub(super) async fn find(shared: Arc<Shared>, webhook: Arc<Webhook>, after: u64) -> Done {
     // First the watch, then the log: what comes between the two wakes us.
     let mut head = shared.journal.watch();
-    let mut cursor = after;
+    let (mut cursor, mut note_at) = (after, None);
     loop {
         let events = match read(&shared, cursor, READ).await {
             Ok(events) => events,
@@ -55,7 +57,14 @@ pub(super) async fn find(shared: Arc<Shared>, webhook: Arc<Webhook>, after: u64)
             Err(_) => std::future::pending().await,
         };
         let Some((last, _)) = events.last() else {
-            if head.changed().await.is_err() {
+            let changed = match note_at {
+                None => head.changed().await,
+                Some(at) => match tokio::time::timeout_at(at, head.changed()).await {
+                    Ok(changed) => changed,
+                    Err(_elapsed) => return Done::of(Finished::Skipped { upto: cursor }),
+                },
+            };
+            if changed.is_err() {
                 std::future::pending::<()>().await;
             }
             continue;
@@ -74,6 +83,7 @@ pub(super) async fn find(shared: Arc<Shared>, webhook: Arc<Webhook>, after: u64)
             return Done::of(Finished::Found { upto, count });
         }
         cursor = upto;
+        note_at.get_or_insert_with(|| tokio::time::Instant::now() + NOTE_AFTER);
         if cursor - after >= SKIPPED_MAX {
             return Done::of(Finished::Skipped { upto: cursor });
         }

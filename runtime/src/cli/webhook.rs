@@ -57,17 +57,17 @@ pub enum WebhookCommand {
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
-  hearth webhook create ci --url https://ci.example.test/hooks/hearth --kind vm
-  hearth webhook create audit --url http://127.0.0.1:9000/ --after 0
-  hearth webhook create ends --url http://127.0.0.1:9000/ --type vm-stopped --type vm-failed";
+  hearth webhook create ci --to https://ci.example.test/hooks/hearth --kind vm
+  hearth webhook create audit --to http://127.0.0.1:9000/ --after 0
+  hearth webhook create ends --to http://127.0.0.1:9000/ --type vm-stopped --type vm-failed";
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Its name
     name: String,
     /// Where to; https unless the way there is private
-    #[arg(long)]
-    url: String,
+    #[arg(long, value_name = "URL")]
+    to: String,
     #[command(flatten)]
     filter: FilterArgs,
     /// Begin behind this cursor; 0 is the oldest kept; not given: from now on
@@ -106,7 +106,7 @@ struct FilterArgs {
 struct TimeArgs {
     /// Seconds that one attempt may take [default: 10]
     #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u32>,
+    attempt_timeout: Option<u32>,
     /// Seconds that a delivery is tried before it becomes a dead letter [default: 3600]
     #[arg(long, value_name = "SECONDS")]
     retry_for: Option<u32>,
@@ -150,8 +150,9 @@ pub struct UpdateArgs {
     /// A new name
     #[arg(long, value_name = "NAME")]
     rename: Option<String>,
-    #[arg(long)]
-    url: Option<String>,
+    /// Another address
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
     /// What is given here replaces the whole filter
     #[command(flatten)]
     filter: FilterArgs,
@@ -212,10 +213,10 @@ pub async fn run(context: &Context, command: WebhookCommand) -> Result<(), CliEr
 }
 
 async fn create(context: &Context, args: CreateArgs) -> Result<(), CliError> {
-    let mut spec = WebhookSpec::to(&args.url);
+    let mut spec = WebhookSpec::to(&args.to);
     spec.filter = args.filter.filter();
     spec.enabled = !args.disabled;
-    spec.timeout_s = args.times.timeout.unwrap_or(spec.timeout_s);
+    spec.timeout_s = args.times.attempt_timeout.unwrap_or(spec.timeout_s);
     spec.retry_for_s = args.times.retry_for.unwrap_or(spec.retry_for_s);
     let create = CreateWebhook {
         name: args.name,
@@ -245,10 +246,10 @@ impl UpdateArgs {
     fn spec(&self) -> PatchWebhookSpec {
         let refiltered = self.all_events || !self.filter.is_empty();
         PatchWebhookSpec {
-            url: self.url.clone(),
+            url: self.to.clone(),
             filter: refiltered.then(|| self.filter.filter()),
             enabled: if self.enable { Some(true) } else { self.disable.then_some(false) },
-            timeout_s: self.times.timeout,
+            timeout_s: self.times.attempt_timeout,
             retry_for_s: self.times.retry_for,
         }
     }

@@ -272,7 +272,7 @@ async fn a_slow_one_is_told_why_and_resumes_while_the_others_go_on() {
         assert!(slow.event().await["cursor"].as_u64() <= Some(first));
         // More than the ring holds, in bursts that one who reads has no trouble with.
         let mut seen = 0;
-        for _ in 0..12 {
+        for _ in 0..14 {
             let latest = append(&bench, 1000, &text).await;
             while seen < latest {
                 let cursor = quick.event().await["cursor"].as_u64().unwrap();
