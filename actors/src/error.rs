@@ -4,6 +4,7 @@ use domain::{
     Generation,
     capacity::Full,
     event::Kind,
+    operation::NotCancellable,
     vm::{actions, spec::SpecProblem},
 };
 
@@ -15,6 +16,8 @@ pub enum CommandError {
     Image(domain::image::Refused),
     #[error(transparent)]
     Host(domain::host::Refused),
+    #[error(transparent)]
+    NotCancellable(NotCancellable),
     #[error(transparent)]
     Webhook(domain::webhook::Refused),
     #[error("the webhook's secret can't be kept: {detail}")]
@@ -47,6 +50,10 @@ pub enum CommandError {
     Timeout,
     #[error("the resource's actor is being restarted; the command may have been carried out")]
     Restarting,
+    #[error("the resource's actor was set aside because it kept failing: {reason}")]
+    SetAside { reason: String },
+    #[error("there is no actor {name}")]
+    NoActor { name: String },
     #[error("the guest can't be reached: {detail}")]
     GuestUnavailable { detail: String },
     #[error("{detail}")]

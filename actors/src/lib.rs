@@ -31,6 +31,9 @@ pub mod webhook;
 
 pub use commit::decode_event;
 pub use error::{CommandError, StartError};
-pub use node::{Accepted, ActorInfo, ImageCommand, NewImage, NewVm, NewWebhook, Node, Parts, Ports, Who};
+pub use node::{
+    Accepted, ActorInfo, Doing, IfMatch, ImageCommand, KindInfo, NewImage, NewVm, NewWebhook, Node, Parts, Ports, Tree,
+    TreeQuery, Who,
+};
 pub use shared::HostProbe;
 pub use view::View;

@@ -6,6 +6,7 @@ mod host;
 mod hosts;
 mod image_import;
 mod images;
+mod node;
 mod operations;
 mod parts;
 pub mod sign_in;
@@ -38,6 +39,7 @@ pub fn switch(route: Route) -> Html {
         Route::WebhookNew => html! { <webhooks::Webhooks creating={true} /> },
         Route::Webhook { id } => html! { <webhook::WebhookPage {id} /> },
         Route::Events => html! { <events::Events /> },
+        Route::Node => html! { <node::NodePage /> },
         Route::NotFound => html! {
             <Empty glyph={Glyph::Search} title="There is no such page">
                 <p><Link<Route> to={Route::Dashboard}>{ "Go to the dashboard" }</Link<Route>></p>

@@ -34,6 +34,8 @@ pub enum Route {
     Webhook { id: String },
     #[at("/events")]
     Events,
+    #[at("/node")]
+    Node,
     #[not_found]
     #[at("/404")]
     NotFound,

@@ -112,6 +112,7 @@ fn Navigation() -> Html {
         (Route::Operations, "operations", "Operations", Glyph::Operation, count(running)),
         (Route::Webhooks, "webhooks", "Webhooks", Glyph::Webhook, count(store.webhooks.len())),
         (Route::Events, "events", "Events", Glyph::Event, None),
+        (Route::Node, "node", "Server", Glyph::Tree, None),
     ];
     html! {
         <nav aria-label="Main">
@@ -136,6 +137,7 @@ fn section(route: &Route) -> &'static str {
         Route::Operations => "operations",
         Route::Webhooks | Route::WebhookNew | Route::Webhook { .. } => "webhooks",
         Route::Events => "events",
+        Route::Node => "node",
         Route::SignIn | Route::NotFound => "",
     }
 }

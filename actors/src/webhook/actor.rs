@@ -8,6 +8,7 @@ use crate::{
     node::{Accepted, Who},
     operation::OperationsRef,
     shared::{Shared, now},
+    supervise::{Address, Progress},
 };
 use domain::{
     Attempt, WebhookId,
@@ -33,6 +34,17 @@ pub(super) enum WebhookMsg {
     Elapsed { attempt: Attempt },
 }
 
+impl WebhookMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            WebhookMsg::Create { .. } => "create",
+            WebhookMsg::Command { .. } => "command",
+            WebhookMsg::Done { .. } => "done",
+            WebhookMsg::Elapsed { .. } => "elapsed",
+        }
+    }
+}
+
 /// How an effect ended, and the events that it had in hand.
 pub(super) struct Done {
     pub result: Finished,
@@ -49,7 +61,8 @@ pub(super) struct Args {
     pub id: WebhookId,
     pub shared: Arc<Shared>,
     pub operations: OperationsRef,
-    pub parent: ActorRef<WebhooksMsg>,
+    pub parent: Address<WebhooksMsg>,
+    pub progress: Arc<Progress>,
     pub record: Option<Arc<Webhook>>,
 }
 
@@ -65,10 +78,13 @@ impl Actor for WebhookActor {
     type Arguments = Args;
 
     async fn pre_start(&self, _: ActorRef<WebhookMsg>, args: Args) -> Result<State, ActorProcessingErr> {
+        args.shared.may_start(&args.id)?;
         Ok(State { args, tasks: JoinSet::new() })
     }
 
     async fn post_start(&self, myself: ActorRef<WebhookMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.args.progress.begin("recovered");
+        let myself = Address::new(myself, Arc::clone(&state.args.progress));
         drive(state, &myself, Input::Recovered, &[]).await
     }
 
@@ -78,6 +94,8 @@ impl Actor for WebhookActor {
         message: WebhookMsg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        let _busy = state.args.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.args.progress));
         match message {
             WebhookMsg::Create { draft, secret, who, reply_to } => {
                 let answer = create(state, &myself, *draft, secret, &who).await;
@@ -86,7 +104,7 @@ impl Actor for WebhookActor {
                 // Its secret is swept at the next start: after a failed write nobody knows whether the record is there.
                 if failed {
                     let _ = state.args.parent.cast(WebhooksMsg::Gone { id: state.args.id });
-                    myself.stop(None);
+                    myself.stop();
                 }
             }
             WebhookMsg::Command { command, secret, who, reply_to } => {
@@ -95,7 +113,7 @@ impl Actor for WebhookActor {
                 let _ = reply_to.send(answer);
                 if state.args.record.is_none() {
                     remove_secret(state).await;
-                    myself.stop(None);
+                    myself.stop();
                 }
             }
             WebhookMsg::Done { attempt, done } => {
@@ -123,7 +141,7 @@ async fn remove_secret(state: &State) {
 
 async fn create(
     state: &mut State,
-    myself: &ActorRef<WebhookMsg>,
+    myself: &Address<WebhookMsg>,
     draft: Draft,
     secret: Secret,
     who: &Who,
@@ -135,17 +153,13 @@ async fn create(
 
 async fn command(
     state: &mut State,
-    myself: &ActorRef<WebhookMsg>,
+    myself: &Address<WebhookMsg>,
     command: Command,
     secret: Option<Secret>,
     who: &Who,
 ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
     let record = state.args.record.clone().ok_or(CommandError::Restarting)?;
-    if let Some(expected) = who.if_match
-        && expected != record.generation
-    {
-        return Err(CommandError::Stale { current: record.generation });
-    }
+    who.check(record.generation)?;
     if let Command::Update(change) = &command {
         let problems = webhook::check(&change.applied(&record.spec));
         if !problems.is_empty() {
@@ -162,7 +176,7 @@ async fn command(
 
 async fn accept(
     state: &mut State,
-    myself: &ActorRef<WebhookMsg>,
+    myself: &Address<WebhookMsg>,
     step: Step,
     who: &Who,
 ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
@@ -175,7 +189,7 @@ async fn accept(
 
 async fn drive(
     state: &mut State,
-    myself: &ActorRef<WebhookMsg>,
+    myself: &Address<WebhookMsg>,
     input: Input,
     events: &[Arc<[u8]>],
 ) -> Result<(), ActorProcessingErr> {
@@ -249,7 +263,7 @@ async fn commit(
 }
 
 /// Starts the effect in place of the one under way.
-fn perform(state: &mut State, myself: &ActorRef<WebhookMsg>, effect: Option<Effect>) {
+fn perform(state: &mut State, myself: &Address<WebhookMsg>, effect: Option<Effect>) {
     while state.tasks.try_join_next().is_some() {}
     let Some(effect) = effect else { return };
     state.tasks.abort_all();

@@ -7,7 +7,7 @@ use crate::{
     node::{NewWebhook, Who},
     operation::OperationsRef,
     shared::{Shared, new_id},
-    supervise::{ChildInfo, Children, Progress, Verdict},
+    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
 };
 use domain::{
     Name, WebhookId,
@@ -15,7 +15,7 @@ use domain::{
     webhook::{self, Command, Draft, Refused, Webhook},
 };
 use host::secret::Secret;
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{collections::HashMap, sync::Arc};
 
@@ -50,9 +50,11 @@ pub(crate) enum WebhooksMsg {
     Respawn {
         id: WebhookId,
     },
-    Inspect {
-        reply_to: RpcReplyPort<Vec<ChildInfo<WebhookId>>>,
+    /// Someone wants the webhook's actor started again, whatever became of it.
+    Restart {
+        id: WebhookId,
     },
+    LookForStalls,
     /// Panics the webhook's actor on purpose: what supervision is for is tested with it.
     #[cfg(any(test, feature = "faults"))]
     Kill {
@@ -60,17 +62,36 @@ pub(crate) enum WebhooksMsg {
     },
 }
 
+impl WebhooksMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            WebhooksMsg::Create { .. } => "create",
+            WebhooksMsg::Command { .. } => "command",
+            WebhooksMsg::NameSettled { .. } => "name settled",
+            WebhooksMsg::Gone { .. } => "gone",
+            WebhooksMsg::Respawn { .. } => "respawn",
+            WebhooksMsg::Restart { .. } => "restart",
+            WebhooksMsg::LookForStalls => "look for stalls",
+            #[cfg(any(test, feature = "faults"))]
+            WebhooksMsg::Kill { .. } => "kill",
+        }
+    }
+}
+
 pub(crate) struct WebhooksArgs {
     pub shared: Arc<Shared>,
     pub operations: OperationsRef,
     pub records: Vec<Arc<Webhook>>,
+    pub roster: Roster<WebhookId>,
+    pub progress: Arc<Progress>,
 }
 
 pub(crate) struct State {
     shared: Arc<Shared>,
     operations: OperationsRef,
-    children: Children<WebhookId>,
-    actors: HashMap<WebhookId, ActorRef<WebhookMsg>>,
+    children: Roster<WebhookId>,
+    progress: Arc<Progress>,
+    actors: HashMap<WebhookId, Address<WebhookMsg>>,
     names: HashMap<(Name, Name), WebhookId>,
 }
 
@@ -80,18 +101,22 @@ impl Actor for Webhooks {
     type Arguments = WebhooksArgs;
 
     async fn pre_start(&self, myself: ActorRef<WebhooksMsg>, args: WebhooksArgs) -> Result<State, ActorProcessingErr> {
+        args.roster.clear();
+        let myself = Address::new(myself, Arc::clone(&args.progress));
         let mut state = State {
             shared: args.shared,
             operations: args.operations,
-            children: Children::new(),
+            children: args.roster,
+            progress: args.progress,
             actors: HashMap::new(),
             names: HashMap::new(),
         };
         for record in args.records {
             state.names.insert((record.project.clone(), record.name.clone()), record.id);
             state.shared.view.put_webhook(Arc::clone(&record));
-            spawn(&mut state, &myself, record.id, Some(record)).await?;
+            start(&mut state, &myself, record.id, record).await;
         }
+        myself.send_interval(STALL_CHECK, || WebhooksMsg::LookForStalls);
         Ok(state)
     }
 
@@ -101,10 +126,21 @@ impl Actor for Webhooks {
         message: WebhooksMsg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.progress));
         match message {
-            WebhooksMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await?,
+            WebhooksMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await,
             WebhooksMsg::Command { id, command, secret, who, reply_to } => {
+                let set_aside = state.children.quarantined(id);
+                if set_aside.is_some() {
+                    // Whoever commands it wants it back.
+                    restart(state, &myself, id).await;
+                }
                 if let Err(error) = may(state, id, &command) {
+                    let error = match (error, set_aside) {
+                        (CommandError::Restarting, Some(reason)) => CommandError::SetAside { reason },
+                        (error, _) => error,
+                    };
                     let _ = reply_to.send(Err(error));
                 } else if let Some(actor) = state.actors.get(&id) {
                     let _ = actor.cast(WebhookMsg::Command { command, secret, who, reply_to });
@@ -117,20 +153,20 @@ impl Actor for Webhooks {
                 }
             }
             WebhooksMsg::Gone { id } => gone(state, id),
+            WebhooksMsg::Respawn { id } if state.actors.contains_key(&id) => {}
             WebhooksMsg::Respawn { id } => {
                 // Another actor may have written since the record was shown: the journal says what is true.
                 state.shared.settled().await;
                 if let Some(record) = stored(&state.shared, id).await {
-                    spawn(state, &myself, id, Some(record)).await?;
+                    start(state, &myself, id, record).await;
                 }
             }
-            WebhooksMsg::Inspect { reply_to } => {
-                let _ = reply_to.send(state.children.list());
-            }
+            WebhooksMsg::Restart { id } => restart(state, &myself, id).await,
+            WebhooksMsg::LookForStalls => look_for_stalls(state),
             #[cfg(any(test, feature = "faults"))]
             WebhooksMsg::Kill { id } => {
                 if let Some(actor) = state.actors.get(&id) {
-                    actor.kill();
+                    actor.cell().kill();
                 }
             }
         }
@@ -143,28 +179,54 @@ impl Actor for Webhooks {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let (actor, error) = match event {
-            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
-            SupervisionEvent::ActorTerminated(cell, _, reason) => (cell, reason.unwrap_or_default()),
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
-        };
-        let Some(id) = state.children.ended(actor.get_id()) else { return Ok(()) };
+        let Some(exit) = exit_of(event) else { return Ok(()) };
+        let Some(id) = state.children.ended(exit.actor) else { return Ok(()) };
         state.actors.remove(&id);
         if state.shared.view.webhook(id).is_none() {
             gone(state, id);
             return Ok(());
         }
-        match state.children.failed(id, error.clone()) {
-            Verdict::RestartAfter(wait) => {
-                tracing::error!(webhook = %id, error, "the webhook's actor failed; it is loaded again");
-                myself.send_after(wait, move || WebhooksMsg::Respawn { id });
-            }
-            // Its record stays as it is; nothing is lost but time, for the cursor stays, too.
-            Verdict::Quarantine => tracing::error!(webhook = %id, error, "the webhook's actor keeps failing and is set aside"),
-        }
+        let myself = Address::new(myself, Arc::clone(&state.progress));
+        failed(state, &myself, id, &exit.error);
         Ok(())
+    }
+}
+
+fn look_for_stalls(state: &State) {
+    for trouble in state.children.look() {
+        match trouble {
+            Trouble::Stalled { key, dump } => {
+                tracing::error!(webhook = %key, dump, "the webhook's actor is stuck; it is loaded again");
+            }
+            // Its effects wait for what happens, for as long as it takes; attempts have a deadline of their own.
+            Trouble::Overdue { .. } => {}
+        }
+    }
+}
+
+fn failed(state: &State, myself: &Address<WebhooksMsg>, id: WebhookId, error: &str) {
+    match state.children.failed(id, error, jitter()) {
+        Verdict::RestartAfter(wait) => {
+            tracing::error!(webhook = %id, error, wait_ms = wait.as_millis(), "the webhook's actor failed; it is loaded again");
+            myself.send_after(wait, move || WebhooksMsg::Respawn { id });
+        }
+        // Its record stays as it is; nothing is lost but time, for the cursor stays, too.
+        Verdict::Quarantine => tracing::error!(webhook = %id, error, "the webhook's actor keeps failing and is set aside"),
+    }
+}
+
+async fn restart(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId) {
+    if state.children.pardon(id, "started again on request") == Some(false)
+        && let Some(record) = stored(&state.shared, id).await
+    {
+        start(state, myself, id, record).await;
+    }
+}
+
+/// One that can't be started is no end of its supervisor.
+async fn start(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId, record: Arc<Webhook>) {
+    if let Err(error) = spawn(state, myself, id, Some(record)).await {
+        failed(state, myself, id, &error);
     }
 }
 
@@ -179,25 +241,27 @@ async fn stored(shared: &Arc<Shared>, id: WebhookId) -> Option<Arc<Webhook>> {
 
 async fn spawn(
     state: &mut State,
-    myself: &ActorRef<WebhooksMsg>,
+    myself: &Address<WebhooksMsg>,
     id: WebhookId,
     record: Option<Arc<Webhook>>,
-) -> Result<ActorRef<WebhookMsg>, ActorProcessingErr> {
-    let args =
-        Args { id, shared: Arc::clone(&state.shared), operations: state.operations.clone(), parent: myself.clone(), record };
-    let (actor, _) = Actor::spawn_linked(None, WebhookActor, args, myself.get_cell()).await?;
-    state.children.started(id, actor.get_cell(), Arc::<Progress>::default());
+) -> Result<Address<WebhookMsg>, String> {
+    let progress: Arc<Progress> = Arc::default();
+    let args = Args {
+        id,
+        shared: Arc::clone(&state.shared),
+        operations: state.operations.clone(),
+        parent: myself.clone(),
+        progress: Arc::clone(&progress),
+        record,
+    };
+    let (actor, _) = Actor::spawn_linked(None, WebhookActor, args, myself.cell()).await.map_err(|error| error.to_string())?;
+    let actor = Address::new(actor, Arc::clone(&progress));
+    state.children.started(id, actor.cell(), progress);
     state.actors.insert(id, actor.clone());
     Ok(actor)
 }
 
-async fn create(
-    state: &mut State,
-    myself: &ActorRef<WebhooksMsg>,
-    new: NewWebhook,
-    who: Who,
-    reply_to: Reply,
-) -> Result<(), ActorProcessingErr> {
+async fn create(state: &mut State, myself: &Address<WebhooksMsg>, new: NewWebhook, who: Who, reply_to: Reply) {
     let key = (new.project.clone(), new.name.clone());
     let problems = webhook::check(&new.spec);
     let refused = if state.names.contains_key(&key) {
@@ -214,16 +278,23 @@ async fn create(
         Ok(cursor) => cursor,
         Err(error) => {
             let _ = reply_to.send(Err(error));
-            return Ok(());
+            return;
         }
     };
     let id = WebhookId::from_bits(new_id());
     state.names.insert(key, id);
-    let actor = spawn(state, myself, id, None).await?;
+    let actor = match spawn(state, myself, id, None).await {
+        Ok(actor) => actor,
+        Err(error) => {
+            tracing::error!(webhook = %id, error, "the actor of a new webhook can't be started");
+            gone(state, id);
+            let _ = reply_to.send(Err(CommandError::Restarting));
+            return;
+        }
+    };
     let draft =
         Draft { id, name: new.name, project: new.project, labels: new.labels, spec: new.spec, cursor, enabled: new.enabled };
     let _ = actor.cast(WebhookMsg::Create { draft: Box::new(draft), secret: new.secret, who, reply_to });
-    Ok(())
 }
 
 /// As the event stream takes `after`; only a cursor from the future is no mistake that a webhook could live with.

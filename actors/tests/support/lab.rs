@@ -18,13 +18,17 @@ use domain::{
     vm::{Command, Driver, RestartPolicy, StopMode, Vm, VmSpec},
 };
 use host::{
-    image::FileStore,
+    image::{FileStore, ImageStore},
     vmm::{
         Vmm,
         simulated::{Simulated, SimulatedOptions},
     },
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use storage::{Journal, Options};
 
 /// Far more than anything here takes; a wait that reaches it has failed.
@@ -90,12 +94,20 @@ impl Lab {
     }
 
     pub async fn start_with(&self, vmm: Arc<dyn Vmm>) -> Node {
+        self.start_on(vmm, Arc::new(self.store())).await
+    }
+
+    pub fn store(&self) -> FileStore {
+        FileStore::new(self.dir.path().join("images"))
+    }
+
+    pub async fn start_on(&self, vmm: Arc<dyn Vmm>, images: Arc<dyn ImageStore>) -> Node {
         let ports = Ports {
             vmm,
             network: None,
             network_problem: None,
             dns: Vec::new(),
-            images: Arc::new(FileStore::new(self.dir.path().join("images"))),
+            images,
             probe: Arc::new(Machine(self.mem_mib)),
             webhooks: self.webhooks.clone(),
         };
@@ -110,7 +122,7 @@ impl Lab {
         node
     }
 
-    pub async fn add_images(&self, node: &Node) -> (ImageId, ImageId) {
+    pub fn files(&self) -> (PathBuf, PathBuf) {
         let kernel = self.dir.path().join("vmlinux");
         std::fs::write(&kernel, b"\x7fELF, or so it says").unwrap();
         let rootfs = self.dir.path().join("rootfs.ext4");
@@ -118,6 +130,11 @@ impl Lab {
         bytes[1028] = 4;
         bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
         std::fs::write(&rootfs, bytes).unwrap();
+        (kernel, rootfs)
+    }
+
+    pub async fn add_images(&self, node: &Node) -> (ImageId, ImageId) {
+        let (kernel, rootfs) = self.files();
         let kernel = add_image(node, "kernel", ImageKind::Kernel, &kernel).await;
         let rootfs = add_image(node, "rootfs", ImageKind::Rootfs, &rootfs).await;
         (kernel, rootfs)
@@ -125,6 +142,12 @@ impl Lab {
 }
 
 async fn add_image(node: &Node, called: &str, kind: ImageKind, path: &Path) -> ImageId {
+    let accepted = node.create_image(image(called, kind, path), who()).await.unwrap();
+    done(node, accepted.operation).await;
+    accepted.resource.id
+}
+
+pub fn image(called: &str, kind: ImageKind, path: &Path) -> NewImage {
     let spec = ImageSpec {
         kind,
         path: path.to_str().unwrap().to_owned(),
@@ -132,10 +155,7 @@ async fn add_image(node: &Node, called: &str, kind: ImageKind, path: &Path) -> I
         default: kind == ImageKind::Kernel,
         description: None,
     };
-    let new = NewImage { name: name(called), project: name("default"), labels: Labels::new(), spec };
-    let accepted = node.create_image(new, who()).await.unwrap();
-    done(node, accepted.operation).await;
-    accepted.resource.id
+    NewImage { name: name(called), project: name("default"), labels: Labels::new(), spec }
 }
 
 pub fn name(text: &str) -> Name {

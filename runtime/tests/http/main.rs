@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod cancel;
+mod conditions;
 mod document;
 mod events;
 mod input;
+mod keys;
 mod outcome;
 mod streams;
 mod strict;
