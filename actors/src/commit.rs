@@ -55,6 +55,11 @@ impl Commit {
         Ok(())
     }
 
+    /// Bytes that were encoded before, such as an event's.
+    pub fn put_bytes(&mut self, table: &'static str, key: String, bytes: Vec<u8>) {
+        self.batch = std::mem::take(&mut self.batch).put(table, key, bytes);
+    }
+
     pub fn delete(&mut self, table: &'static str, key: String) {
         self.batch = std::mem::take(&mut self.batch).delete(table, key);
     }

@@ -18,6 +18,10 @@ pub enum CommandError {
     Host(domain::host::Refused),
     #[error(transparent)]
     NotCancellable(NotCancellable),
+    #[error(transparent)]
+    Webhook(domain::webhook::Refused),
+    #[error("the webhook's secret can't be kept: {detail}")]
+    Secret { detail: String },
     #[error("there is no {} {reference}", kind.as_str())]
     NotFound { kind: Kind, reference: String },
     #[error("there is a {} named {name} already", kind.as_str())]

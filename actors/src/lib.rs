@@ -7,7 +7,8 @@
 //! Node ─┬─ Vms ──────── Vm, Vm, …           a failed child is loaded again from the journal, with back-off and a budget
 //!       ├─ Images ───── Image, …
 //!       ├─ Hosts ────── Host
-//!       └─ Operations ─ Operation, …        one while it runs and somebody waits
+//!       ├─ Operations ─ Operation, …        one while it runs and somebody waits
+//!       └─ Webhooks ─── Webhook, …
 //! ```
 //! Calls go down, casts go up. Every call has a deadline. Start with [`Node`].
 
@@ -28,11 +29,13 @@ pub mod shared;
 mod supervise;
 pub mod view;
 pub mod vm;
+pub mod webhook;
 
 pub use commit::decode_event;
 pub use error::{CommandError, StartError};
 pub use node::{
-    Accepted, ActorInfo, Doing, IfMatch, ImageCommand, KindInfo, NewImage, NewVm, Node, Parts, Ports, Tree, TreeQuery, Who,
+    Accepted, ActorInfo, Doing, IfMatch, ImageCommand, KindInfo, NewImage, NewVm, NewWebhook, Node, Parts, Ports, Tree,
+    TreeQuery, Who,
 };
 pub use shared::HostProbe;
 pub use view::View;

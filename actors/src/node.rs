@@ -1,6 +1,6 @@
 //! A node: the root of its actors, and the handle that the edge uses.
 //!
-//! **Duty** of the root actor: keep the four supervisors alive; one that failed is started again from the journal. **Parent**: none.
+//! **Duty** of the root actor: keep the supervisors alive; one that failed is started again from the journal. **Parent**: none.
 //! **Escalation**: a supervisor that keeps failing ends the node, and `Node::failed` resolves.
 
 mod facade;
@@ -10,8 +10,9 @@ mod root;
 mod tree;
 
 use crate::{error::CommandError, idempotency::Idempotency};
-use domain::{Generation, Labels, Name, OperationId, image::ImageSpec, ipam::Subnet, vm::VmSpec};
+use domain::{Generation, Labels, Name, OperationId, image::ImageSpec, ipam::Subnet, vm::VmSpec, webhook::WebhookSpec};
 pub use facade::Node;
+use host::secret::Secret;
 pub(crate) use resolve::{place, resolve_boot};
 use storage::Journal;
 pub use tree::{ActorInfo, Doing, KindInfo, Tree, TreeQuery};
@@ -77,6 +78,19 @@ pub struct NewVm {
     pub labels: Labels,
     pub spec: VmSpec,
     pub start: bool,
+}
+
+/// A webhook that someone wants.
+#[derive(Debug, Clone)]
+pub struct NewWebhook {
+    pub name: Name,
+    pub project: Name,
+    pub labels: Labels,
+    pub spec: WebhookSpec,
+    pub secret: Secret,
+    /// Events above this cursor are delivered; absent: from now on; 0: from the oldest kept.
+    pub after: Option<u64>,
+    pub enabled: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 //! which are indexes over the records and are rebuilt from them.
 
 pub use crate::ambient::{new_id, now};
-use crate::view::View;
+use crate::{view::View, webhook::WebhookPorts};
 use async_trait::async_trait;
 use domain::{HostId, ImageId, VmId, capacity::Ledger, host::Facts};
 use host::{image::ImageStore, net::Network, vmm::Vmm};
@@ -29,6 +29,7 @@ pub struct Shared {
     pub dns: Vec<std::net::Ipv4Addr>,
     pub images: Arc<dyn ImageStore>,
     pub probe: Arc<dyn HostProbe>,
+    pub webhooks: WebhookPorts,
     pub host: HostId,
     /// Taken by what nobody waits for, before it commits: half of the journal's queue (8,192), so that a node whose VMs all move at once
     /// stands in line instead of being told "busy", and commands still find room.
@@ -103,6 +104,7 @@ pub struct Ports {
     pub dns: Vec<std::net::Ipv4Addr>,
     pub images: Arc<dyn ImageStore>,
     pub probe: Arc<dyn HostProbe>,
+    pub webhooks: WebhookPorts,
 }
 
 impl Shared {
@@ -116,6 +118,7 @@ impl Shared {
             dns: ports.dns,
             images: ports.images,
             probe: ports.probe,
+            webhooks: ports.webhooks,
             host,
             unasked: Semaphore::new(UNASKED_MAX),
             #[cfg(any(test, feature = "faults"))]

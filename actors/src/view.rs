@@ -6,7 +6,8 @@ mod index;
 mod table;
 
 use domain::{
-    HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId, host::Host, image::Image, operation::Operation, vm::Vm,
+    HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId, WebhookId, host::Host, image::Image, operation::Operation,
+    vm::Vm, webhook::Webhook,
 };
 use std::{
     net::IpAddr,
@@ -101,12 +102,29 @@ impl Row for Arc<Operation> {
     }
 }
 
+impl Row for Arc<Webhook> {
+    type Key = WebhookId;
+    fn key(&self) -> WebhookId {
+        self.id
+    }
+    fn name(&self) -> (&Name, &Name) {
+        (&self.project, &self.name)
+    }
+    fn labels(&self) -> Option<&Labels> {
+        Some(&self.labels)
+    }
+    fn state(&self) -> &'static str {
+        self.state.name()
+    }
+}
+
 #[derive(Default)]
 pub struct View {
     vms: RwLock<Table<VmView>>,
     images: RwLock<Table<Arc<Image>>>,
     hosts: RwLock<Table<Arc<Host>>>,
     operations: RwLock<Table<Arc<Operation>>>,
+    webhooks: RwLock<Table<Arc<Webhook>>>,
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -176,6 +194,26 @@ impl View {
 
     pub fn operations(&self, page: &Page<OperationId>) -> (Vec<Arc<Operation>>, bool) {
         read(&self.operations).page(page)
+    }
+
+    pub fn webhook(&self, id: WebhookId) -> Option<Arc<Webhook>> {
+        read(&self.webhooks).get(&id).cloned()
+    }
+
+    pub fn find_webhook(&self, project: &Name, name: &Name) -> Option<WebhookId> {
+        read(&self.webhooks).find(project, name)
+    }
+
+    pub fn webhooks(&self, page: &Page<WebhookId>) -> (Vec<Arc<Webhook>>, bool) {
+        read(&self.webhooks).page(page)
+    }
+
+    pub(crate) fn put_webhook(&self, row: Arc<Webhook>) {
+        write(&self.webhooks).put(row);
+    }
+
+    pub(crate) fn drop_webhook(&self, id: WebhookId) {
+        write(&self.webhooks).remove(&id);
     }
 
     pub(crate) fn put_vm(&self, row: VmView) {

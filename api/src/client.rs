@@ -22,6 +22,7 @@ mod socket;
 mod terminal;
 mod vm;
 mod wait;
+mod webhook;
 
 pub use error::ClientError;
 pub use event::{EventItem, EventQuery, Events};
@@ -37,6 +38,7 @@ pub use page::{ListQuery, Pages};
 pub use terminal::{Terminal, TerminalEvent, TerminalInput};
 pub use vm::Vms;
 pub use wait::{Accepted, Options};
+pub use webhook::Webhooks;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod node;
 pub mod operation;
 pub mod vm;
+pub mod webhook;
 
 pub use common::{Labels, List, Reason};
 pub use event::{Event, EventKind};
@@ -23,4 +24,8 @@ pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};
 pub use vm::{
     AgentStatus, CreateVm, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm, VmSpec, VmState, VmStatus,
     VmmStatus,
+};
+pub use webhook::{
+    CreateWebhook, DeadLetter, Delivery, DeliveryFailure, DeliverySuccess, PatchWebhook, PatchWebhookSpec, Redeliver, Webhook,
+    WebhookFilter, WebhookSpec, WebhookState, WebhookStatus, WebhookTest,
 };

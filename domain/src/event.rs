@@ -9,6 +9,7 @@ pub enum Kind {
     Host,
     Image,
     Operation,
+    Webhook,
 }
 
 impl Kind {
@@ -18,6 +19,7 @@ impl Kind {
             Kind::Host => "host",
             Kind::Image => "image",
             Kind::Operation => "operation",
+            Kind::Webhook => "webhook",
         }
     }
 }

@@ -88,6 +88,11 @@ id!(
     OperationId,
     "op"
 );
+id!(
+    /// A receiver of events outside.
+    WebhookId,
+    "wh"
+);
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,8 @@ pub mod name;
 pub mod operation;
 pub mod units;
 pub mod vm;
+pub mod webhook;
 
-pub use ids::{HostId, ImageId, OperationId, VmId};
+pub use ids::{HostId, ImageId, OperationId, VmId, WebhookId};
 pub use name::{Labels, Name, NameError};
 pub use units::{Attempt, Generation, Timestamp};

@@ -10,4 +10,5 @@ pub mod fuzz;
 pub mod guest;
 pub mod image;
 pub mod net;
+pub mod secret;
 pub mod vmm;

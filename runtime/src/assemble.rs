@@ -1,7 +1,8 @@
 //! Putting a node's parts together: which VMM, with which acceleration, which network, and what is wrong with the machine. Owns the small
 //! files of the data directory that say which hearth this is (`id`) and what the KVM self-test gave (`kvm.json`). Decides nothing later.
 
-use actors::{Parts, Ports, shared::HostProbe};
+use crate::deliver::Deliverer;
+use actors::{Parts, Ports, shared::HostProbe, webhook::WebhookPorts};
 use async_trait::async_trait;
 use domain::{
     host::{Facts, VmmFacts},
@@ -10,6 +11,7 @@ use domain::{
 use host::{
     image::{FileStore, ImageStore},
     net::{Network, NetworkPlan},
+    secret::FileSecrets,
     vmm::{
         Vmm, VmmError,
         qemu::{KvmVerdict, Qemu, QemuOptions},
@@ -23,6 +25,9 @@ use std::{
     sync::Arc,
 };
 use storage::{Journal, schema};
+
+/// Below the data directory; one file a webhook.
+const SECRETS: &str = "secrets";
 
 /// Which VMM to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -92,9 +97,11 @@ pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, Assemb
     }
     // A simulated VM has an address on paper, so that what depends on it can be tried.
     let probe = Probe { vmm: vmm.facts(), network_problem: network_problem.clone(), problems: vmm.problems(), simulated };
+    let webhooks =
+        WebhookPorts { deliver: Arc::new(Deliverer::new()), secrets: Arc::new(FileSecrets::new(wanted.data_dir.join(SECRETS))) };
     Ok(Parts {
         journal,
-        ports: Ports { vmm, network, network_problem, dns: nameservers(), images, probe: Arc::new(probe) },
+        ports: Ports { vmm, network, network_problem, dns: nameservers(), images, probe: Arc::new(probe), webhooks },
         host_name: hostname(),
         subnet,
     })

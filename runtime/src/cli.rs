@@ -29,6 +29,7 @@ mod tty;
 mod units;
 mod version;
 mod vm;
+mod webhook;
 
 use args::Global;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -78,6 +79,9 @@ enum Command {
     /// Events: what happened, and what happens now
     #[command(visible_alias = "events")]
     Event(event::EventArgs),
+    /// Webhooks: receivers outside that are sent events
+    #[command(visible_alias = "webhooks", subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// The server itself
     #[command(subcommand)]
     Node(node::NodeCommand),
@@ -144,6 +148,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Host(command) => host::run(&context, command).await,
             Command::Operation(command) => operation::run(&context, command).await,
             Command::Event(args) => event::run(&context, args).await,
+            Command::Webhook(command) => webhook::run(&context, command).await,
             Command::Node(command) => node::run(&context, command).await,
             Command::Down => node::down(&context).await,
             Command::Backup(args) => backup::run(&context, args).await,

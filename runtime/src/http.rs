@@ -11,6 +11,7 @@ mod backup;
 mod command;
 mod console;
 mod convert;
+pub(crate) mod delivered;
 mod edge;
 mod events;
 mod guest;
@@ -29,6 +30,7 @@ mod problem;
 mod request_id;
 mod stream;
 mod vms;
+mod webhooks;
 
 pub use edge::{Edge, Meter, Serving};
 

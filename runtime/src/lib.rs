@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod auth;
 pub mod cli;
+pub mod deliver;
 pub mod embed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

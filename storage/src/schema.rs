@@ -4,12 +4,23 @@
 mod older;
 
 use crate::envelope::{DecodeError, Stored, exact};
-use domain::{event::Event, host::Host, image::Image, operation::Operation, vm::Vm};
+use domain::{
+    event::Event,
+    host::Host,
+    image::Image,
+    operation::Operation,
+    vm::Vm,
+    webhook::{DeadLetter, Webhook},
+};
 
 pub const VMS: &str = "vms";
 pub const IMAGES: &str = "images";
 pub const HOSTS: &str = "hosts";
 pub const OPERATIONS: &str = "operations";
+pub const WEBHOOKS: &str = "webhooks";
+/// By webhook and number; the events of each lie in [`WEBHOOK_DEAD_EVENTS`], by webhook, number and place, as the log had them.
+pub const WEBHOOK_DEAD_LETTERS: &str = "webhook-dead-letters";
+pub const WEBHOOK_DEAD_EVENTS: &str = "webhook-dead-events";
 
 impl Stored for Vm {
     const SCHEMA: u16 = 1;
@@ -36,6 +47,16 @@ impl Stored for Operation {
             _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
         }
     }
+}
+
+impl Stored for Webhook {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "webhook";
+}
+
+impl Stored for DeadLetter {
+    const SCHEMA: u16 = 1;
+    const NAME: &'static str = "webhook-dead-letter";
 }
 
 impl Stored for Event {

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
 use domain::{
-    Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
+    Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId, WebhookId,
     event::{Datum, Event, Kind},
     host::{Facts, Host, State as HostState, VmmFacts},
     image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
@@ -15,6 +15,9 @@ use domain::{
     vm::{
         BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, RestartPolicy, Restarts, Starting, State, StopStage,
         Stopping, Then, Vm, VmSpec,
+    },
+    webhook::{
+        BecauseOf, DeadLetter, DeadRef, Delivery, Failure, Filter, State as WebhookState, Success, Webhook, WebhookSpec, What,
     },
 };
 use std::{fmt::Debug, net::Ipv4Addr, path::PathBuf};
@@ -270,7 +273,78 @@ fn events() -> Vec<Event> {
             ("force".into(), Datum::Flag(true)),
         ],
     };
-    [Kind::Vm, Kind::Host, Kind::Image, Kind::Operation].map(event).into()
+    [Kind::Vm, Kind::Host, Kind::Image, Kind::Operation, Kind::Webhook].map(event).into()
+}
+
+fn webhooks() -> Vec<Webhook> {
+    let delivery = |what| Delivery { number: 70_000, what, since: NOW, attempts: 3 };
+    let events = What::Events { after: 400, upto: 1 << 33, count: 100 };
+    let states = vec![
+        WebhookState::Following,
+        WebhookState::Sending(delivery(events)),
+        WebhookState::Sending(delivery(What::Resync { upto: 500 })),
+        WebhookState::Sending(delivery(What::Dead { count: 7 })),
+        WebhookState::Waiting { delivery: delivery(events), until: Timestamp(NOW.0 + 1_000) },
+        WebhookState::Disabled(BecauseOf::Person),
+        WebhookState::Disabled(BecauseOf::Receiver),
+    ];
+    let webhook = |state| Webhook {
+        id: WebhookId::from_bits(11),
+        name: name("ci"),
+        project: name("default"),
+        labels: labels(),
+        generation: Generation(3),
+        created_at: NOW,
+        updated_at: NOW,
+        spec: WebhookSpec {
+            url: "https://example.test/hook".into(),
+            filter: Filter {
+                kinds: vec![Kind::Vm, Kind::Webhook],
+                types: vec!["vm-started".into()],
+                ids: vec!["vm_x".into()],
+                project: Some(name("default")),
+            },
+            timeout_s: 10,
+            retry_for_s: 3_600,
+        },
+        cursor: 400,
+        state,
+        attempt: Attempt(300),
+        deliveries: 70_000,
+        dead: vec![DeadRef { number: 8, count: 100 }, DeadRef { number: 9, count: 0 }],
+        dead_dropped: 1,
+        redeliver: vec![8],
+        delivered: 1 << 40,
+        last_success: Some(Success { at: NOW, number: 5 }),
+        last_failure: Some(Failure {
+            at: NOW,
+            number: 6,
+            attempts: 3,
+            code: "http-status".into(),
+            detail: "the receiver answered 500".into(),
+        }),
+    };
+    let mut all: Vec<Webhook> = states.into_iter().map(webhook).collect();
+    let mut bare = webhook(WebhookState::Following);
+    (bare.dead, bare.redeliver, bare.last_success, bare.last_failure) = (vec![], vec![], None, None);
+    bare.spec.filter = Filter::default();
+    all.push(bare);
+    all
+}
+
+fn dead_letters() -> Vec<DeadLetter> {
+    vec![DeadLetter {
+        webhook: WebhookId::from_bits(11),
+        number: 9,
+        after: 400,
+        upto: 500,
+        cursors: vec![401, 1 << 33],
+        since: NOW,
+        set_aside_at: Timestamp(NOW.0 + 1),
+        attempts: 20,
+        code: "timeout".into(),
+        detail: "no answer in 10 s".into(),
+    }]
 }
 
 /// The committed bytes are what these values are written as, and these values are what the bytes are read as.
@@ -365,7 +439,7 @@ fn every_number_has_its_bytes() {
         }
     }
     found.sort();
-    assert_eq!(found, ["event", "host", "idempotency", "image", "operation", "set-aside record", "vm"], "add its examples here");
+    assert_eq!(found, ["event", "host", "idempotency", "image", "operation", "set-aside record", "vm", "webhook", "webhook-dead-letter"], "add its examples here");
     assert!(missing.is_empty(), "no bytes of {missing:?}: add examples, then HEARTH_WRITE_GOLDEN=1, and keep the earlier files");
 }
 
@@ -403,6 +477,8 @@ fn every_earlier_number_is_still_read() {
     still_read::<Operation>();
     still_read::<Event>();
     still_read::<SetAside>();
+    still_read::<Webhook>();
+    still_read::<DeadLetter>();
 }
 
 #[test]
@@ -410,4 +486,14 @@ fn set_aside_1() {
     let mut record = SetAside::new("vms", "vm_x", vec![1, 0, 255], "the payload of a vm of schema 1 does not decode");
     record.at_ms = NOW.0;
     agree(&[record]);
+}
+
+#[test]
+fn webhook_1() {
+    agree(&webhooks());
+}
+
+#[test]
+fn webhook_dead_letter_1() {
+    agree(&dead_letters());
 }

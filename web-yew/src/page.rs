@@ -13,6 +13,9 @@ pub mod sign_in;
 mod vm;
 mod vm_create;
 mod vms;
+mod webhook;
+mod webhook_create;
+mod webhooks;
 
 use crate::route::Route;
 use crate::ui::{Empty, Glyph};
@@ -32,6 +35,9 @@ pub fn switch(route: Route) -> Html {
         Route::Hosts => html! { <hosts::Hosts /> },
         Route::Host { id } => html! { <host::HostPage {id} /> },
         Route::Operations => html! { <operations::Operations /> },
+        Route::Webhooks => html! { <webhooks::Webhooks creating={false} /> },
+        Route::WebhookNew => html! { <webhooks::Webhooks creating={true} /> },
+        Route::Webhook { id } => html! { <webhook::WebhookPage {id} /> },
         Route::Events => html! { <events::Events /> },
         Route::Node => html! { <node::NodePage /> },
         Route::NotFound => html! {

@@ -33,6 +33,7 @@ fn entries(hearth: &Hearth) -> Vec<Entry> {
         (Glyph::Vm, "Virtual machines", Route::Vms),
         (Glyph::Plus, "Create a virtual machine", Route::VmNew),
         (Glyph::Image, "Images", Route::Images),
+        (Glyph::Webhook, "Webhooks", Route::Webhooks),
         (Glyph::Plus, "Import an image", Route::ImageImport),
         (Glyph::Host, "Hosts", Route::Hosts),
         (Glyph::Operation, "Operations", Route::Operations),

@@ -26,6 +26,12 @@ pub enum Route {
     Host { id: String },
     #[at("/operations")]
     Operations,
+    #[at("/webhooks")]
+    Webhooks,
+    #[at("/webhooks/new")]
+    WebhookNew,
+    #[at("/webhooks/:id")]
+    Webhook { id: String },
     #[at("/events")]
     Events,
     #[at("/node")]

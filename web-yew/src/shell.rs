@@ -110,6 +110,7 @@ fn Navigation() -> Html {
         (Route::Images, "images", "Images", Glyph::Image, count(store.images.len())),
         (Route::Hosts, "hosts", "Hosts", Glyph::Host, count(store.hosts.len())),
         (Route::Operations, "operations", "Operations", Glyph::Operation, count(running)),
+        (Route::Webhooks, "webhooks", "Webhooks", Glyph::Webhook, count(store.webhooks.len())),
         (Route::Events, "events", "Events", Glyph::Event, None),
         (Route::Node, "node", "Server", Glyph::Tree, None),
     ];
@@ -134,6 +135,7 @@ fn section(route: &Route) -> &'static str {
         Route::Images | Route::ImageImport => "images",
         Route::Hosts | Route::Host { .. } => "hosts",
         Route::Operations => "operations",
+        Route::Webhooks | Route::WebhookNew | Route::Webhook { .. } => "webhooks",
         Route::Events => "events",
         Route::Node => "node",
         Route::SignIn | Route::NotFound => "",

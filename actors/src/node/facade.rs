@@ -1,7 +1,7 @@
 //! The handle of a node: commands that are durable when they return, reads from the view, and the ways to a guest.
 
 use super::{
-    Accepted, ImageCommand, NewImage, NewVm, Parts, Who, load,
+    Accepted, ImageCommand, NewImage, NewVm, NewWebhook, Parts, Who, load,
     root::{Args, Root, RootMsg, Slots},
 };
 use crate::{
@@ -14,17 +14,20 @@ use crate::{
     supervise::{Address, Progress},
     view::{Page, View},
     vm::{VmMsg, VmRef, VmsMsg, supervisor::tap_of},
+    webhook::{Content, Letter, Outcome, Post, WebhooksMsg, read_letters},
 };
 use domain::{
-    HostId, ImageId, Name, OperationId, VmId,
+    HostId, ImageId, Name, OperationId, VmId, WebhookId,
     event::Kind,
     host::Host,
     image::Image,
     operation::{NotCancellable, Operation},
     vm::{self, Command, StopMode, Vm},
+    webhook::{self, Webhook},
 };
 use host::{
     guest::GuestSession,
+    secret::Secret,
     vmm::{Console, Usage},
 };
 use ractor::{Actor, rpc::CallResult};
@@ -69,7 +72,11 @@ impl Node {
         for host in hosts {
             shared.view.put_host(host);
         }
-        sweep(&shared, &vms, &images).await;
+        let webhooks = load::table::<Webhook>(&shared.journal, schema::WEBHOOKS)?;
+        sweep(&shared, &vms, &images, &webhooks).await;
+        for webhook in webhooks {
+            shared.view.put_webhook(webhook);
+        }
         for image in images {
             shared.view.put_image(image);
         }
@@ -200,6 +207,57 @@ impl Node {
         ask(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
     }
 
+    pub async fn create_webhook(&self, new: NewWebhook, who: Who) -> Result<Accepted<Arc<Webhook>>, CommandError> {
+        let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
+        ask(&webhooks, |reply_to| WebhooksMsg::Create { new: Box::new(new), who, reply_to }).await
+    }
+
+    /// `secret`: a new one, with an update.
+    pub async fn command_webhook(
+        &self,
+        id: WebhookId,
+        command: webhook::Command,
+        secret: Option<Secret>,
+        who: Who,
+    ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
+        let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
+        let command = Box::new(command);
+        ask(&webhooks, |reply_to| WebhooksMsg::Command { id, command, secret, who, reply_to }).await
+    }
+
+    /// What the webhook's deliveries are signed with. For whoever just made it.
+    pub async fn webhook_secret(&self, id: WebhookId) -> Result<Secret, CommandError> {
+        let read = self.shared.webhooks.secrets.get(&id.to_string()).await;
+        read.map_err(|error| CommandError::Secret { detail: chain(&error) })
+    }
+
+    /// The webhook's dead letters, oldest first.
+    pub async fn dead_letters(&self, webhook: &Webhook) -> Result<Vec<Letter>, CommandError> {
+        let (journal, id) = (self.shared.journal.clone(), webhook.id);
+        let numbers: Vec<u64> = webhook.dead.iter().map(|dead| dead.number).collect();
+        let read = crate::ambient::blocking(move || read_letters(&journal, id, &numbers)).await;
+        let failed = |detail| CommandError::Storage { detail, full: false };
+        read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(chain(&error)))
+    }
+
+    /// One POST that says that it is a test. It is no delivery: nothing of it is kept, and nothing depends on how it ends.
+    pub async fn test_webhook(&self, webhook: &Webhook) -> Result<Outcome, CommandError> {
+        let secret = self.webhook_secret(webhook.id).await?;
+        let timeout = Duration::from_secs(u64::from(webhook.spec.timeout_s));
+        let post = Post {
+            url: webhook.spec.url.clone(),
+            secret,
+            webhook: webhook.id,
+            number: 0,
+            attempt: 1,
+            at: crate::shared::now(),
+            timeout,
+            content: Content::Test { cursor: webhook.cursor },
+        };
+        // The port's own deadline is the one that tells why; this one only makes sure.
+        tokio::time::timeout(timeout * 2, self.shared.webhooks.deliver.post(post)).await.map_err(|_| CommandError::Timeout)
+    }
+
     /// Turns the operation back. It ends as cancelled when what it did is undone; until then it goes on.
     pub async fn cancel(&self, id: OperationId, who: Who) -> Result<Accepted<Arc<Operation>>, CommandError> {
         let known = self.shared.view.operation(id).ok_or_else(|| not_found(Kind::Operation, id.to_string()))?;
@@ -217,7 +275,7 @@ impl Node {
                 self.command_image(image, ImageCommand::Cancel { operation: id }, who).await.map(|_| ())
             }
             // Nothing of these takes longer than a request.
-            Kind::Host | Kind::Operation => Err(ended()),
+            Kind::Host | Kind::Operation | Kind::Webhook => Err(ended()),
         }
         // Its target went with its end.
         .map_err(|error| if matches!(error, CommandError::NotFound { .. }) { ended() } else { error })?;
@@ -238,7 +296,7 @@ impl Node {
                 Some(image) => domain::image::cancellable(&image, operation.id),
                 None => Err(NotCancellable::Ended),
             },
-            Kind::Host | Kind::Operation => Err(NotCancellable::Ended),
+            Kind::Host | Kind::Operation | Kind::Webhook => Err(NotCancellable::Ended),
         }
     }
 
@@ -312,6 +370,13 @@ impl Node {
         }
         // What the journal had taken is on its way to the disk, whoever is left to hear of it.
         self.shared.journal.close().await;
+    }
+
+    /// Kills the webhook's actor, wherever it is.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn kill_webhook_actor(&self, id: WebhookId) -> Result<(), CommandError> {
+        let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
+        webhooks.cast(WebhooksMsg::Kill { id }).map_err(|_| CommandError::Restarting)
     }
 
     /// Makes the VM's actor panic: what supervision is for is tested with it.
@@ -389,9 +454,10 @@ fn vmm_error(error: host::vmm::VmmError) -> CommandError {
 }
 
 /// What belongs to this hearth but to no record is removed, and said.
-async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>]) {
+async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>], webhooks: &[Arc<Webhook>]) {
     let mut ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
     let mut taps: Vec<String> = vms.iter().filter_map(|vm| vm.nic.as_ref()).map(|nic| nic.tap.clone()).collect();
+    let mut owners: Vec<String> = webhooks.iter().map(|webhook| webhook.id.to_string()).collect();
     let mut image_ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
     // What a record that can't be read stands for is no rubbish: whoever repairs it, or starts the newer hearth that wrote it, wants its disk.
     match load::set_aside(&shared.journal) {
@@ -399,6 +465,7 @@ async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>]) {
             taps.extend(aside.vms.iter().map(|id| tap_of(*id)));
             ids.extend(aside.vms);
             image_ids.extend(aside.images);
+            owners.extend(aside.webhooks.iter().map(ToString::to_string));
         }
         Err(error) => {
             tracing::warn!(error = %chain(&error), "what was set aside can't be read; nothing is swept");
@@ -407,6 +474,7 @@ async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>]) {
     }
     report("machines", shared.vmm.sweep(&ids).await.map_err(|error| chain(&error)));
     report("images", shared.images.sweep(&image_ids).await.map_err(|error| chain(&error)));
+    report("secrets", shared.webhooks.secrets.sweep(&owners).await.map_err(|error| chain(&error)));
     if let Some(network) = &shared.network {
         report("network interfaces", network.sweep(&taps).await.map_err(|error| chain(&error)));
     }

@@ -7,7 +7,7 @@ use crate::{
     shared::{Shared, now},
 };
 use domain::{
-    ImageId, VmId,
+    ImageId, VmId, WebhookId,
     event::Kind,
     operation::{self, Input, Operation, OperationError, Status},
 };
@@ -30,13 +30,15 @@ pub(super) fn table<T: Stored>(journal: &Journal, table: &'static str) -> Result
 pub(super) struct Aside {
     pub vms: Vec<VmId>,
     pub images: Vec<ImageId>,
+    pub webhooks: Vec<WebhookId>,
 }
 
 pub(super) fn set_aside(journal: &Journal) -> Result<Aside, ReadError> {
-    let mut aside = Aside { vms: Vec::new(), images: Vec::new() };
+    let mut aside = Aside { vms: Vec::new(), images: Vec::new(), webhooks: Vec::new() };
     for (_, record) in journal.load_set_aside()? {
         match record.table.as_str() {
             schema::VMS => aside.vms.extend(record.key.parse::<VmId>().ok()),
+            schema::WEBHOOKS => aside.webhooks.extend(record.key.parse::<WebhookId>().ok()),
             schema::IMAGES => aside.images.extend(record.key.parse::<ImageId>().ok()),
             _ => {}
         }
@@ -91,6 +93,6 @@ fn is_named(shared: &Shared, operation: &Operation) -> bool {
             .ok()
             .and_then(|id| shared.view.image(id))
             .is_some_and(|image| image.operation == Some(operation.id)),
-        Kind::Host | Kind::Operation => false,
+        Kind::Host | Kind::Operation | Kind::Webhook => false,
     }
 }

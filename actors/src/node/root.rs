@@ -1,4 +1,4 @@
-//! The root actor: the four supervisors are its children.
+//! The root actor: the supervisors are its children.
 
 use super::load;
 use crate::{
@@ -10,8 +10,9 @@ use crate::{
     shared::Shared,
     supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     vm::{Vms, VmsMsg, address, supervisor},
+    webhook::{Webhooks, WebhooksArgs, WebhooksMsg},
 };
-use domain::{HostId, ImageId, Name, OperationId, VmId, ipam::Subnet, vm::Vm};
+use domain::{HostId, ImageId, Name, OperationId, VmId, WebhookId, ipam::Subnet, vm::Vm};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{sync::Arc, time::Duration};
@@ -29,11 +30,13 @@ pub enum Supervisor {
     Hosts,
     Images,
     Vms,
+    Webhooks,
 }
 
 impl Supervisor {
     /// In the order of their start: who is told of commits comes before who commits.
-    pub const ALL: [Supervisor; 4] = [Supervisor::Operations, Supervisor::Hosts, Supervisor::Images, Supervisor::Vms];
+    pub const ALL: [Supervisor; 5] =
+        [Supervisor::Operations, Supervisor::Hosts, Supervisor::Images, Supervisor::Vms, Supervisor::Webhooks];
 
     /// As the tree calls it.
     pub fn name(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Supervisor {
             Supervisor::Hosts => "hosts",
             Supervisor::Images => "images",
             Supervisor::Vms => "vms",
+            Supervisor::Webhooks => "webhooks",
         }
     }
 }
@@ -72,6 +76,7 @@ pub(super) struct Rosters {
     pub hosts: Roster<HostId>,
     pub images: Roster<ImageId>,
     pub vms: Roster<VmId>,
+    pub webhooks: Roster<WebhookId>,
 }
 
 /// Where the supervisors are.
@@ -81,6 +86,7 @@ pub(super) struct Slots {
     pub hosts: Slot<HostsMsg>,
     pub images: Slot<ImagesMsg>,
     pub vms: Slot<VmsMsg>,
+    pub webhooks: Slot<WebhooksMsg>,
     pub directory: supervisor::Directory,
     pub rosters: Rosters,
 }
@@ -227,6 +233,11 @@ async fn start(state: &mut State, myself: &Address<RootMsg>, supervisor: Supervi
             let subnet = state.args.subnet;
             let args = supervisor::Args0 { shared, operations, directory, subnet, records, held, roster: rosters.vms, progress };
             started(&slots.vms, Actor::spawn_linked(None, Vms, args, parent).await?.0, &known)
+        }
+        Supervisor::Webhooks => {
+            let records = read(&shared, schema::WEBHOOKS).await?;
+            let args = WebhooksArgs { shared, operations, records, roster: rosters.webhooks, progress };
+            started(&slots.webhooks, Actor::spawn_linked(None, Webhooks, args, parent).await?.0, &known)
         }
     };
     state.children().started(supervisor, cell, known);

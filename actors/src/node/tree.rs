@@ -10,6 +10,7 @@ use crate::{
     operation::OperationsMsg,
     supervise::{ChildInfo, Going, Roster, STALL_AFTER, Seen, Summary},
     vm::VmsMsg,
+    webhook::WebhooksMsg,
 };
 use std::{fmt::Display, str::FromStr, time::Duration};
 
@@ -18,7 +19,7 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 pub struct TreeQuery {
     /// All, not only those that somebody should look at.
     pub all: bool,
-    /// Only under this supervisor: `vms`, `images`, `hosts`, `operations`.
+    /// Only under this supervisor: `vms`, `images`, `hosts`, `operations`, `webhooks`.
     pub kind: Option<String>,
     pub limit: usize,
     /// Behind the actor of this name.
@@ -93,12 +94,14 @@ impl Node {
         found.kind(Supervisor::Hosts, &rosters.hosts);
         found.kind(Supervisor::Images, &rosters.images);
         found.kind(Supervisor::Vms, &rosters.vms);
+        found.kind(Supervisor::Webhooks, &rosters.webhooks);
         let actors = found.actors;
         let kinds = vec![
             numbers(Supervisor::Vms, rosters.vms.summary()),
             numbers(Supervisor::Images, rosters.images.summary()),
             numbers(Supervisor::Hosts, rosters.hosts.summary()),
             numbers(Supervisor::Operations, rosters.operations.summary()),
+            numbers(Supervisor::Webhooks, rosters.webhooks.summary()),
         ];
         Tree { kinds, actors, next }
     }
@@ -118,6 +121,7 @@ impl Node {
             .or_else(|| one(name, "hosts", &rosters.hosts))
             .or_else(|| one(name, "images", &rosters.images))
             .or_else(|| one(name, "vms", &rosters.vms))
+            .or_else(|| one(name, "webhooks", &rosters.webhooks))
     }
 
     /// Starts an actor again on someone's wish: one that was set aside, waits for its turn, or lives. It has its whole budget of restarts.
@@ -133,6 +137,8 @@ impl Node {
             ask(&vms, |reply_to| VmsMsg::Restart { id, reply_to }).await?;
         } else if let Ok(id) = name.parse() {
             self.slots.images.tell(ImagesMsg::Restart { id });
+        } else if let Ok(id) = name.parse() {
+            self.slots.webhooks.tell(WebhooksMsg::Restart { id });
         } else if let Ok(id) = name.parse() {
             self.slots.operations.tell(OperationsMsg::Restart { id });
         } else if name.parse() == Ok(self.host()) {
@@ -186,6 +192,7 @@ fn rank_of(name: &str) -> Supervisor {
         Some(domain::OperationId::PREFIX) => Supervisor::Operations,
         Some(domain::HostId::PREFIX) => Supervisor::Hosts,
         Some(domain::ImageId::PREFIX) => Supervisor::Images,
+        Some(domain::WebhookId::PREFIX) => Supervisor::Webhooks,
         _ => Supervisor::Vms,
     }
 }

@@ -3,7 +3,10 @@
 // Helpers of tests are not seen as tests by the lint, and no test binary uses all of them.
 #![allow(clippy::unwrap_used, dead_code)]
 
-use actors::{Accepted, CommandError, HostProbe, NewImage, NewVm, Node, Parts, Ports, Who, decode_event, view::VmView};
+use actors::{
+    Accepted, CommandError, HostProbe, NewImage, NewVm, Node, Parts, Ports, Who, decode_event, view::VmView,
+    webhook::WebhookPorts,
+};
 use async_trait::async_trait;
 use domain::{
     ImageId, Labels, Name, OperationId, VmId,
@@ -37,6 +40,7 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     pub subnet: &'static str,
     pub mem_mib: u64,
+    pub webhooks: WebhookPorts,
 }
 
 struct Machine(u64);
@@ -69,7 +73,7 @@ impl HostProbe for Machine {
 
 impl Lab {
     pub fn new() -> Lab {
-        Lab { dir: tempfile::tempdir().unwrap(), subnet: "10.77.0.0/16", mem_mib: 1 << 20 }
+        Lab { dir: tempfile::tempdir().unwrap(), subnet: "10.77.0.0/16", mem_mib: 1 << 20, webhooks: WebhookPorts::none() }
     }
 
     pub fn at(path: &Path) -> Lab {
@@ -102,8 +106,15 @@ impl Lab {
     }
 
     pub fn parts(&self, vmm: Arc<dyn Vmm>, images: Arc<dyn ImageStore>) -> Parts {
-        let ports =
-            Ports { vmm, network: None, network_problem: None, dns: Vec::new(), images, probe: Arc::new(Machine(self.mem_mib)) };
+        let ports = Ports {
+            vmm,
+            network: None,
+            network_problem: None,
+            dns: Vec::new(),
+            images,
+            probe: Arc::new(Machine(self.mem_mib)),
+            webhooks: self.webhooks.clone(),
+        };
         let subnet = Subnet::parse(self.subnet).unwrap();
         Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }
     }

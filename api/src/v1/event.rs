@@ -34,7 +34,8 @@ pub enum EventKind {
     Host,
     Image,
     Operation,
-    /// About the stream itself: `resync`.
+    Webhook,
+    /// About the stream itself: `resync`, and of a webhook `test`.
     Stream,
     /// A kind of a newer server.
     #[serde(other)]

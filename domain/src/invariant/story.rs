@@ -82,7 +82,7 @@ impl Story {
                 Kind::Vm => id.parse().is_ok_and(|id| durable.vms.contains_key(&id)),
                 Kind::Image => id.parse().is_ok_and(|id| durable.images.contains_key(&id)),
                 // Hosts stay; old operations are forgotten without a word.
-                Kind::Host | Kind::Operation => true,
+                Kind::Host | Kind::Operation | Kind::Webhook => true,
             };
             if !there {
                 let told = told.state.clone().unwrap_or_default();

@@ -7,7 +7,7 @@ use super::error::{CliError, INTERRUPTED};
 use super::output;
 use super::progress::Progress;
 use api::client::{Accepted, Client, ClientError};
-use api::v1::{Host, Image, Vm};
+use api::v1::{Host, Image, Vm, Webhook};
 use futures_util::StreamExt;
 use serde::Serialize;
 use std::future::Future;
@@ -179,5 +179,18 @@ impl Resource for Host {
     }
     async fn fetch(client: &Client, id: &str) -> Result<Host, ClientError> {
         client.hosts().get(id).await
+    }
+}
+
+impl Resource for Webhook {
+    const NOUN: &'static str = "webhook";
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+    async fn fetch(client: &Client, id: &str) -> Result<Webhook, ClientError> {
+        client.webhooks().get(id).await
     }
 }

@@ -50,7 +50,7 @@ struct EventListArgs {
     /// Begin behind this cursor; 0 is the oldest kept
     #[arg(long, value_name = "CURSOR")]
     after: Option<u64>,
-    /// Only of this kind: vm, host, image, operation
+    /// Only of this kind: vm, host, image, operation, webhook
     #[arg(long)]
     kind: Option<String>,
     /// Only about this resource

@@ -48,10 +48,10 @@ pub fn width(fd: impl AsFd) -> Option<usize> {
 /// How a state looks: good, on its way, bad, at rest.
 pub fn of_state(state: &str) -> Option<Colour> {
     match state {
-        "running" | "ready" | "healthy" | "succeeded" => Some(Colour::Green),
+        "running" | "ready" | "healthy" | "succeeded" | "active" => Some(Colour::Green),
         "failed" | "offline" | "stalled" | "quarantined" => Some(Colour::Red),
-        "stopped" | "created" | "cancelled" => Some(Colour::Dim),
-        "paused" | "degraded" | "overdue" => Some(Colour::Yellow),
+        "stopped" | "created" | "cancelled" | "disabled" => Some(Colour::Dim),
+        "paused" | "degraded" | "overdue" | "retrying" => Some(Colour::Yellow),
         "unknown" => None,
         _ => Some(Colour::Cyan),
     }

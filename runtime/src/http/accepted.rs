@@ -80,6 +80,21 @@ where
     }
 }
 
+/// Does what has an answer of its own and leaves nothing behind, at most once for its key.
+pub async fn run<F>(serving: &Serving, submission: &Submission, work: F) -> Answer
+where
+    F: Future<Output = Answer<String>>,
+{
+    let outcome =
+        idempotency::once(serving, submission, async { Ok(Outcome::Answered { status: 200, body: work.await? }) }).await?;
+    match outcome {
+        Outcome::Answered { status, body } => Ok(answered(status, body)),
+        Outcome::Accepted { .. } | Outcome::Refused { .. } => {
+            Err(Refusal::internal("what was recorded for this key is another answer"))
+        }
+    }
+}
+
 /// JSON that was made already.
 pub fn answered(status: u16, body: String) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -152,6 +167,10 @@ fn now(serving: &Serving, kind: Kind, id: &str) -> Option<Shown> {
         Kind::Host => {
             let host = view.host(id.parse().ok()?)?;
             Some(Shown::of(host.generation.0, &super::hosts::shown(serving, &host)))
+        }
+        Kind::Webhook => {
+            let webhook = view.webhook(id.parse().ok()?)?;
+            Some(Shown::of(webhook.generation.0, &super::webhooks::shown(serving, &webhook)))
         }
         Kind::Operation => {
             let operation = view.operation(id.parse().ok()?)?;

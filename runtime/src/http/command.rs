@@ -14,6 +14,13 @@ impl From<CommandError> for Refusal {
             CommandError::Vm(refused) => plain(StatusCode::CONFLICT, refused.code(), refused.hint()),
             CommandError::Image(refused) => image(refused),
             CommandError::Host(refused) => host(refused),
+            CommandError::Webhook(refused) => webhook(refused),
+            CommandError::Secret { .. } => plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "secret-unavailable",
+                "look at the folder `secrets` of the data directory, or give the webhook a new secret",
+            )
+            .retry_after(RETRY_AFTER_S),
             CommandError::NotFound { kind, reference } => Refusal::not_found(kind.as_str(), &reference),
             CommandError::NameTaken { kind, name } => {
                 Refusal::new(StatusCode::CONFLICT, "name-taken", format!("there is {} named {name} already", a(kind)))
@@ -128,6 +135,21 @@ fn host(refused: domain::host::Refused) -> Refusal {
     Refusal::new(StatusCode::CONFLICT, code, refused.to_string()).hint("nothing needs to be done")
 }
 
+fn webhook(refused: domain::webhook::Refused) -> Refusal {
+    use domain::webhook::Refused;
+    let (status, code, hint) = match refused {
+        Refused::Disabled => (StatusCode::CONFLICT, "webhook-disabled", "enable it first: PATCH {\"spec\":{\"enabled\":true}}"),
+        Refused::NoSuchLetter => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "no-such-dead-letter", "list them: GET /v1/webhooks/ID/dead-letters")
+        }
+        Refused::TooMany => (StatusCode::INSUFFICIENT_STORAGE, "too-many-webhooks", "delete one, or let one receiver pass on"),
+        Refused::CursorAhead => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "cursor-ahead", "leave `after` out to begin with what happens from now on")
+        }
+    };
+    Refusal::new(status, code, refused.to_string()).hint(hint)
+}
+
 /// How the failure of an operation that somebody waited for is told. Its problem is no bad input: that was refused before the operation.
 pub fn operation_status(code: &str) -> StatusCode {
     match code {
@@ -144,5 +166,6 @@ fn a(kind: Kind) -> &'static str {
         Kind::Host => "a host",
         Kind::Image => "an image",
         Kind::Operation => "an operation",
+        Kind::Webhook => "a webhook",
     }
 }

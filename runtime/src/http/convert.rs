@@ -5,12 +5,14 @@ mod host;
 mod image;
 mod operation;
 mod vm;
+mod webhook;
 
 pub use event::{event, resync};
 pub use host::host;
 pub use image::image;
 pub use operation::operation;
 pub use vm::vm;
+pub use webhook::{dead_letter, kind_of, webhook};
 
 use domain::Timestamp;
 

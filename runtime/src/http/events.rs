@@ -37,7 +37,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(
         ("after" = Option<u64>, Query, description = "resume behind this cursor; 0: from the oldest kept; absent: from now"),
-        ("kind" = Option<Vec<String>>, Query, description = "only of these kinds: vm, host, image, operation"),
+        ("kind" = Option<Vec<String>>, Query, description = "only of these kinds: vm, host, image, operation, webhook"),
         ("id" = Option<Vec<String>>, Query, description = "only of the resources with these ids"),
         ("project" = Option<String>, Query, description = "only of this project"),
         ("Last-Event-ID" = Option<u64>, Header, description = "as after, by a browser that reconnects"),

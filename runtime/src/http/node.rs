@@ -12,7 +12,7 @@ use api::v1;
 use axum::{Json, extract::State, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-const KINDS: [&str; 4] = ["vms", "images", "hosts", "operations"];
+const KINDS: [&str; 5] = ["vms", "images", "hosts", "operations", "webhooks"];
 const LIMIT_DEFAULT: u64 = 100;
 const LIMIT_MAX: u64 = 1000;
 

@@ -3,7 +3,7 @@
 
 mod valid;
 
-use super::{backup, edge::Edge, events, guest, hosts, images, metrics, node, operations, vms};
+use super::{backup, edge::Edge, events, guest, hosts, images, metrics, node, operations, vms, webhooks};
 use api::problem::{MEDIA_TYPE, Problem};
 use axum::{http::header, response::IntoResponse};
 use std::sync::LazyLock;
@@ -33,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
         (name = "hosts", description = "the machines"),
         (name = "operations", description = "what takes longer than a request"),
         (name = "events", description = "what changed"),
+        (name = "webhooks", description = "receivers outside that are sent events"),
         (name = "node", description = "this server"),
         (name = "server", description = "for monitoring"),
     ),
@@ -50,6 +51,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
         .merge(hosts::routes())
         .merge(operations::routes())
         .merge(events::routes())
+        .merge(webhooks::routes())
         .merge(node::routes())
         .merge(backup::routes())
         .merge(metrics::routes())

@@ -11,4 +11,6 @@ mod events;
 mod input;
 mod keys;
 mod outcome;
+mod streams;
 mod strict;
+mod webhooks;

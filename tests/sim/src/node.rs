@@ -284,6 +284,7 @@ async fn begin(machine: Machine, writes: Writes, keep_events: u64) -> Result<Nod
         dns: Vec::new(),
         images: Arc::new(Images(machine.clone())),
         probe: Arc::new(Probe(machine.clone())),
+        webhooks: actors::webhook::WebhookPorts::none(),
     };
     let subnet = Subnet::parse("10.77.0.0/28").map_err(|error| error.to_string())?;
     let parts = Parts { journal, ports, host_name: machine.name.to_string(), subnet };

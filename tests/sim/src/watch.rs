@@ -143,7 +143,7 @@ impl Watch {
         let generation = match ack.kind {
             Kind::Vm => ack.id.parse().ok().and_then(|id| self.durable.vms.get(&id)).map(|vm| vm.generation),
             Kind::Image => ack.id.parse().ok().and_then(|id| self.durable.images.get(&id)).map(|image| image.generation),
-            Kind::Host | Kind::Operation => return,
+            Kind::Host | Kind::Operation | Kind::Webhook => return,
         };
         match (generation, ack.generation) {
             (None, _) if !gone => broken.push(format!("{} was acknowledged ({}) and is lost", ack.id, ack.key)),

@@ -1,6 +1,6 @@
 //! What the console's tables need of any resource, and a shared row that compares by identity.
 
-use api::v1::{Event, EventKind, Host, Image, Labels, Operation, Vm};
+use api::v1::{Event, EventKind, Host, Image, Labels, Operation, Vm, Webhook};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -11,10 +11,11 @@ pub enum Kind {
     Image,
     Host,
     Operation,
+    Webhook,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Vm, Kind::Image, Kind::Host, Kind::Operation];
+    pub const ALL: [Kind; 5] = [Kind::Vm, Kind::Image, Kind::Host, Kind::Operation, Kind::Webhook];
 
     /// The collection's path segment.
     pub fn plural(self) -> &'static str {
@@ -23,6 +24,7 @@ impl Kind {
             Kind::Image => "images",
             Kind::Host => "hosts",
             Kind::Operation => "operations",
+            Kind::Webhook => "webhooks",
         }
     }
 
@@ -33,6 +35,7 @@ impl Kind {
             EventKind::Image => Some(Kind::Image),
             EventKind::Host => Some(Kind::Host),
             EventKind::Operation => Some(Kind::Operation),
+            EventKind::Webhook => Some(Kind::Webhook),
             EventKind::Stream | EventKind::Unknown => None,
         }
     }
@@ -140,6 +143,24 @@ impl Resource for Operation {
     }
     fn state(&self) -> &str {
         self.status.as_str()
+    }
+}
+
+impl Resource for Webhook {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+    fn labels(&self) -> Option<&Labels> {
+        Some(&self.labels)
+    }
+    fn state(&self) -> &str {
+        self.status.state.as_str()
     }
 }
 

@@ -10,7 +10,7 @@ pub use table::{Phase, Table};
 
 use crate::resource::{Kind, Shared};
 use api::problem::Problem;
-use api::v1::{Event, Host, Image, Operation, Vm};
+use api::v1::{Event, Host, Image, Operation, Vm, Webhook};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -23,6 +23,7 @@ pub struct Store {
     pub images: Table<Image>,
     pub hosts: Table<Host>,
     pub operations: Table<Operation>,
+    pub webhooks: Table<Webhook>,
     /// Newest last.
     pub events: Rc<VecDeque<Shared<Event>>>,
     /// The newest event's number; the stream resumes after it.
@@ -68,10 +69,12 @@ pub enum Msg {
     Images(Page<Image>),
     Hosts(Page<Host>),
     Operations(Page<Operation>),
+    Webhooks(Page<Webhook>),
     Vm(Box<Vm>),
     Image(Box<Image>),
     Host(Box<Host>),
     Operation(Box<Operation>),
+    Webhook(Box<Webhook>),
     Gone(Kind, String),
 }
 

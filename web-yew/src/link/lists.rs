@@ -19,6 +19,7 @@ pub async fn list(api: &Api, kind: Kind, cursor: Option<String>) -> Msg {
         Kind::Image => pages(api, kind, cursor).await.map(Msg::Images),
         Kind::Host => pages(api, kind, cursor).await.map(Msg::Hosts),
         Kind::Operation => pages(api, kind, cursor).await.map(Msg::Operations),
+        Kind::Webhook => pages(api, kind, cursor).await.map(Msg::Webhooks),
     };
     loaded.unwrap_or_else(|problem| Msg::ListFailed(kind, problem))
 }
@@ -44,6 +45,7 @@ pub async fn one(api: &Api, kind: Kind, id: &str) -> Result<Msg, Problem> {
         Kind::Image => api.get(&path).await.map(|image| Msg::Image(Box::new(image))),
         Kind::Host => api.get(&path).await.map(|host| Msg::Host(Box::new(host))),
         Kind::Operation => api.get(&path).await.map(|operation| Msg::Operation(Box::new(operation))),
+        Kind::Webhook => api.get(&path).await.map(|webhook| Msg::Webhook(Box::new(webhook))),
     };
     match fetched {
         Err(problem) if problem.status == 404 => Ok(Msg::Gone(kind, id.to_owned())),

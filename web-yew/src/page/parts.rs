@@ -73,6 +73,7 @@ pub fn target(kind: &str, id: &str, name: &str, there: bool) -> Html {
     match (kind, there) {
         ("vm", true) => html! { <Link<Route> to={Route::Vm { id: id.to_owned() }}>{ name }</Link<Route>> },
         ("host", true) => html! { <Link<Route> to={Route::Host { id: id.to_owned() }}>{ name }</Link<Route>> },
+        ("webhook", true) => html! { <Link<Route> to={Route::Webhook { id: id.to_owned() }}>{ name }</Link<Route>> },
         ("image", true) => html! { <Link<Route> to={Route::Images}>{ name }</Link<Route>> },
         _ => html! { <span>{ name }</span> },
     }
@@ -84,6 +85,7 @@ pub fn kind_word(kind: EventKind) -> &'static str {
         EventKind::Host => "host",
         EventKind::Image => "image",
         EventKind::Operation => "operation",
+        EventKind::Webhook => "webhook",
         EventKind::Stream => "stream",
         EventKind::Unknown => "other",
     }
@@ -106,6 +108,7 @@ pub fn EventList(props: &EventListProps) -> Html {
         EventKind::Vm => store.vms.get(&event.id).is_some(),
         EventKind::Host => store.hosts.get(&event.id).is_some(),
         EventKind::Image => store.images.get(&event.id).is_some(),
+        EventKind::Webhook => store.webhooks.get(&event.id).is_some(),
         _ => false,
     };
     html! {

@@ -5,9 +5,9 @@ use yew::prelude::*;
 /// The colour only; what can be done in a state is the server's to say. An unknown word is neutral.
 fn tone(state: &str) -> &'static str {
     match state {
-        "running" | "healthy" | "ready" | "succeeded" | "live" | "done" => "ok",
+        "running" | "healthy" | "ready" | "succeeded" | "live" | "done" | "active" => "ok",
         "failed" | "offline" | "stalled" | "quarantined" => "bad",
-        "degraded" | "paused" | "cordoned" | "overdue" => "warn",
+        "degraded" | "paused" | "cordoned" | "overdue" | "retrying" => "warn",
         "creating" | "starting" | "pausing" | "resuming" | "stopping" | "snapshotting" | "restoring" | "deleting"
         | "importing" | "restarting" => "busy",
         _ => "calm",

@@ -17,17 +17,12 @@ pub fn event(cursor: u64, event: Event) -> v1::Event {
     // A host belongs to no project; to those who filter by one it belongs to all of them, and there is one.
     let project = match event.kind {
         Kind::Host => crate::http::PROJECT.to_owned(),
-        Kind::Vm | Kind::Image | Kind::Operation => event.project.to_string(),
+        Kind::Vm | Kind::Image | Kind::Operation | Kind::Webhook => event.project.to_string(),
     };
     v1::Event {
         cursor,
         time: time(event.time),
-        kind: match event.kind {
-            Kind::Vm => v1::EventKind::Vm,
-            Kind::Host => v1::EventKind::Host,
-            Kind::Image => v1::EventKind::Image,
-            Kind::Operation => v1::EventKind::Operation,
-        },
+        kind: super::kind_of(event.kind),
         id: event.id,
         name: event.name,
         project,

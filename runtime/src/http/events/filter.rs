@@ -6,7 +6,7 @@ use crate::http::{
     problem::{Answer, Refusal},
 };
 
-const KINDS: [&str; 4] = ["vm", "host", "image", "operation"];
+const KINDS: [&str; 5] = ["vm", "host", "image", "operation", "webhook"];
 /// A page of the console follows some hundred resources at most.
 const IDS_MAX: usize = 1000;
 

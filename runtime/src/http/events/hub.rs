@@ -55,6 +55,7 @@ impl Rendered {
                 api::v1::EventKind::Host => "host",
                 api::v1::EventKind::Image => "image",
                 api::v1::EventKind::Operation => "operation",
+                api::v1::EventKind::Webhook => "webhook",
                 api::v1::EventKind::Stream | api::v1::EventKind::Unknown => "stream",
             },
             id: event.id.clone(),

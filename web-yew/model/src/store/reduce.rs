@@ -17,10 +17,12 @@ impl Store {
             Msg::Images(page) => self.images.listed(page),
             Msg::Hosts(page) => self.hosts.listed(page),
             Msg::Operations(page) => self.operations.listed(page),
+            Msg::Webhooks(page) => self.webhooks.listed(page),
             Msg::Vm(vm) => self.vms.put(*vm),
             Msg::Image(image) => self.images.put(*image),
             Msg::Host(host) => self.hosts.put(*host),
             Msg::Operation(operation) => self.operations.put(*operation),
+            Msg::Webhook(webhook) => self.webhooks.put(*webhook),
             Msg::Gone(kind, id) => self.gone(kind, &id),
         }
     }
@@ -52,6 +54,7 @@ impl Store {
             Kind::Image => self.images.started(),
             Kind::Host => self.hosts.started(),
             Kind::Operation => self.operations.started(),
+            Kind::Webhook => self.webhooks.started(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Store {
             Kind::Image => self.images.failed(problem),
             Kind::Host => self.hosts.failed(problem),
             Kind::Operation => self.operations.failed(problem),
+            Kind::Webhook => self.webhooks.failed(problem),
         }
     }
 
@@ -70,6 +74,7 @@ impl Store {
             Kind::Image => self.images.remove(id),
             Kind::Host => self.hosts.remove(id),
             Kind::Operation => self.operations.remove(id),
+            Kind::Webhook => self.webhooks.remove(id),
         }
     }
 }

@@ -1,0 +1,337 @@
+//! The supervisor of all webhooks' actors: names, how many there may be, and restarts.
+
+use super::actor::{Args, Reply, WebhookActor, WebhookMsg};
+use crate::{
+    ambient,
+    error::CommandError,
+    node::{NewWebhook, Who},
+    operation::OperationsRef,
+    shared::{Shared, new_id},
+    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
+};
+use domain::{
+    Name, WebhookId,
+    event::Kind,
+    webhook::{self, Command, Draft, Refused, Webhook},
+};
+use host::secret::Secret;
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor_cluster_derive::RactorMessage;
+use std::{collections::HashMap, sync::Arc};
+
+/// Each looks at every event: 100 of them at 1,000 events a second cost about as much as a subscriber each.
+pub const WEBHOOKS_MAX: usize = 100;
+
+pub(crate) struct Webhooks;
+
+#[derive(RactorMessage)]
+pub(crate) enum WebhooksMsg {
+    /// The webhook's actor answers.
+    Create {
+        new: Box<NewWebhook>,
+        who: Who,
+        reply_to: Reply,
+    },
+    /// The webhook's actor answers.
+    Command {
+        id: WebhookId,
+        command: Box<Command>,
+        secret: Option<Secret>,
+        who: Who,
+        reply_to: Reply,
+    },
+    /// The webhook's name is now the one in the view; others that it held are free.
+    NameSettled {
+        id: WebhookId,
+    },
+    Gone {
+        id: WebhookId,
+    },
+    Respawn {
+        id: WebhookId,
+    },
+    /// Someone wants the webhook's actor started again, whatever became of it.
+    Restart {
+        id: WebhookId,
+    },
+    LookForStalls,
+    /// Panics the webhook's actor on purpose: what supervision is for is tested with it.
+    #[cfg(any(test, feature = "faults"))]
+    Kill {
+        id: WebhookId,
+    },
+}
+
+impl WebhooksMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            WebhooksMsg::Create { .. } => "create",
+            WebhooksMsg::Command { .. } => "command",
+            WebhooksMsg::NameSettled { .. } => "name settled",
+            WebhooksMsg::Gone { .. } => "gone",
+            WebhooksMsg::Respawn { .. } => "respawn",
+            WebhooksMsg::Restart { .. } => "restart",
+            WebhooksMsg::LookForStalls => "look for stalls",
+            #[cfg(any(test, feature = "faults"))]
+            WebhooksMsg::Kill { .. } => "kill",
+        }
+    }
+}
+
+pub(crate) struct WebhooksArgs {
+    pub shared: Arc<Shared>,
+    pub operations: OperationsRef,
+    pub records: Vec<Arc<Webhook>>,
+    pub roster: Roster<WebhookId>,
+    pub progress: Arc<Progress>,
+}
+
+pub(crate) struct State {
+    shared: Arc<Shared>,
+    operations: OperationsRef,
+    children: Roster<WebhookId>,
+    progress: Arc<Progress>,
+    actors: HashMap<WebhookId, Address<WebhookMsg>>,
+    names: HashMap<(Name, Name), WebhookId>,
+}
+
+impl Actor for Webhooks {
+    type Msg = WebhooksMsg;
+    type State = State;
+    type Arguments = WebhooksArgs;
+
+    async fn pre_start(&self, myself: ActorRef<WebhooksMsg>, args: WebhooksArgs) -> Result<State, ActorProcessingErr> {
+        args.roster.clear();
+        let myself = Address::new(myself, Arc::clone(&args.progress));
+        let mut state = State {
+            shared: args.shared,
+            operations: args.operations,
+            children: args.roster,
+            progress: args.progress,
+            actors: HashMap::new(),
+            names: HashMap::new(),
+        };
+        for record in args.records {
+            state.names.insert((record.project.clone(), record.name.clone()), record.id);
+            state.shared.view.put_webhook(Arc::clone(&record));
+            start(&mut state, &myself, record.id, record).await;
+        }
+        myself.send_interval(STALL_CHECK, || WebhooksMsg::LookForStalls);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<WebhooksMsg>,
+        message: WebhooksMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.progress));
+        match message {
+            WebhooksMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await,
+            WebhooksMsg::Command { id, command, secret, who, reply_to } => {
+                let set_aside = state.children.quarantined(id);
+                if set_aside.is_some() {
+                    // Whoever commands it wants it back.
+                    restart(state, &myself, id).await;
+                }
+                if let Err(error) = may(state, id, &command) {
+                    let error = match (error, set_aside) {
+                        (CommandError::Restarting, Some(reason)) => CommandError::SetAside { reason },
+                        (error, _) => error,
+                    };
+                    let _ = reply_to.send(Err(error));
+                } else if let Some(actor) = state.actors.get(&id) {
+                    let _ = actor.cast(WebhookMsg::Command { command, secret, who, reply_to });
+                }
+            }
+            WebhooksMsg::NameSettled { id } => {
+                if let Some(webhook) = state.shared.view.webhook(id) {
+                    let current = (webhook.project.clone(), webhook.name.clone());
+                    state.names.retain(|key, holder| *holder != id || *key == current);
+                }
+            }
+            WebhooksMsg::Gone { id } => gone(state, id),
+            WebhooksMsg::Respawn { id } if state.actors.contains_key(&id) => {}
+            WebhooksMsg::Respawn { id } => {
+                // Another actor may have written since the record was shown: the journal says what is true.
+                state.shared.settled().await;
+                if let Some(record) = stored(&state.shared, id).await {
+                    start(state, &myself, id, record).await;
+                }
+            }
+            WebhooksMsg::Restart { id } => restart(state, &myself, id).await,
+            WebhooksMsg::LookForStalls => look_for_stalls(state),
+            #[cfg(any(test, feature = "faults"))]
+            WebhooksMsg::Kill { id } => {
+                if let Some(actor) = state.actors.get(&id) {
+                    actor.cell().kill();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<WebhooksMsg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(exit) = exit_of(event) else { return Ok(()) };
+        let Some(id) = state.children.ended(exit.actor) else { return Ok(()) };
+        state.actors.remove(&id);
+        if state.shared.view.webhook(id).is_none() {
+            gone(state, id);
+            return Ok(());
+        }
+        let myself = Address::new(myself, Arc::clone(&state.progress));
+        failed(state, &myself, id, &exit.error);
+        Ok(())
+    }
+}
+
+fn look_for_stalls(state: &State) {
+    for trouble in state.children.look() {
+        match trouble {
+            Trouble::Stalled { key, dump } => {
+                tracing::error!(webhook = %key, dump, "the webhook's actor is stuck; it is loaded again");
+            }
+            // Its effects wait for what happens, for as long as it takes; attempts have a deadline of their own.
+            Trouble::Overdue { .. } => {}
+        }
+    }
+}
+
+fn failed(state: &State, myself: &Address<WebhooksMsg>, id: WebhookId, error: &str) {
+    match state.children.failed(id, error, jitter()) {
+        Verdict::RestartAfter(wait) => {
+            tracing::error!(webhook = %id, error, wait_ms = wait.as_millis(), "the webhook's actor failed; it is loaded again");
+            myself.send_after(wait, move || WebhooksMsg::Respawn { id });
+        }
+        // Its record stays as it is; nothing is lost but time, for the cursor stays, too.
+        Verdict::Quarantine => tracing::error!(webhook = %id, error, "the webhook's actor keeps failing and is set aside"),
+    }
+}
+
+async fn restart(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId) {
+    if state.children.pardon(id, "started again on request") == Some(false)
+        && let Some(record) = stored(&state.shared, id).await
+    {
+        start(state, myself, id, record).await;
+    }
+}
+
+/// One that can't be started is no end of its supervisor.
+async fn start(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId, record: Arc<Webhook>) {
+    if let Err(error) = spawn(state, myself, id, Some(record)).await {
+        failed(state, myself, id, &error);
+    }
+}
+
+async fn stored(shared: &Arc<Shared>, id: WebhookId) -> Option<Arc<Webhook>> {
+    let journal = shared.journal.clone();
+    let read = ambient::blocking(move || journal.get(storage::schema::WEBHOOKS, &id.to_string())).await;
+    let record = storage::envelope::decode::<Webhook>(&read.ok()?.ok()??).ok()?;
+    let record = Arc::new(record);
+    shared.view.put_webhook(Arc::clone(&record));
+    Some(record)
+}
+
+async fn spawn(
+    state: &mut State,
+    myself: &Address<WebhooksMsg>,
+    id: WebhookId,
+    record: Option<Arc<Webhook>>,
+) -> Result<Address<WebhookMsg>, String> {
+    let progress: Arc<Progress> = Arc::default();
+    let args = Args {
+        id,
+        shared: Arc::clone(&state.shared),
+        operations: state.operations.clone(),
+        parent: myself.clone(),
+        progress: Arc::clone(&progress),
+        record,
+    };
+    let (actor, _) = Actor::spawn_linked(None, WebhookActor, args, myself.cell()).await.map_err(|error| error.to_string())?;
+    let actor = Address::new(actor, Arc::clone(&progress));
+    state.children.started(id, actor.cell(), progress);
+    state.actors.insert(id, actor.clone());
+    Ok(actor)
+}
+
+async fn create(state: &mut State, myself: &Address<WebhooksMsg>, new: NewWebhook, who: Who, reply_to: Reply) {
+    let key = (new.project.clone(), new.name.clone());
+    let problems = webhook::check(&new.spec);
+    let refused = if state.names.contains_key(&key) {
+        Some(CommandError::NameTaken { kind: Kind::Webhook, name: new.name.to_string() })
+    } else if state.names.len() >= WEBHOOKS_MAX {
+        Some(CommandError::Webhook(Refused::TooMany))
+    } else if !problems.is_empty() {
+        Some(CommandError::Invalid(problems))
+    } else {
+        None
+    };
+    let cursor = refused.map_or_else(|| from(state, new.after), Err);
+    let cursor = match cursor {
+        Ok(cursor) => cursor,
+        Err(error) => {
+            let _ = reply_to.send(Err(error));
+            return;
+        }
+    };
+    let id = WebhookId::from_bits(new_id());
+    state.names.insert(key, id);
+    let actor = match spawn(state, myself, id, None).await {
+        Ok(actor) => actor,
+        Err(error) => {
+            tracing::error!(webhook = %id, error, "the actor of a new webhook can't be started");
+            gone(state, id);
+            let _ = reply_to.send(Err(CommandError::Restarting));
+            return;
+        }
+    };
+    let draft =
+        Draft { id, name: new.name, project: new.project, labels: new.labels, spec: new.spec, cursor, enabled: new.enabled };
+    let _ = actor.cast(WebhookMsg::Create { draft: Box::new(draft), secret: new.secret, who, reply_to });
+}
+
+/// As the event stream takes `after`; only a cursor from the future is no mistake that a webhook could live with.
+fn from(state: &State, after: Option<u64>) -> Result<u64, CommandError> {
+    let journal = &state.shared.journal;
+    // The oldest first: it may only rise.
+    let (oldest, latest) = (journal.oldest(), journal.latest());
+    match after {
+        None => Ok(latest),
+        Some(0) => Ok(oldest.saturating_sub(1)),
+        Some(after) if after > latest => Err(CommandError::Webhook(Refused::CursorAhead)),
+        Some(after) => Ok(after),
+    }
+}
+
+/// Whether the command may go to the actor. A new name is held until the actor tells `NameSettled`.
+fn may(state: &mut State, id: WebhookId, command: &Command) -> Result<(), CommandError> {
+    let Some(record) = state.shared.view.webhook(id) else {
+        return Err(CommandError::NotFound { kind: Kind::Webhook, reference: id.to_string() });
+    };
+    if !state.actors.contains_key(&id) {
+        return Err(CommandError::Restarting);
+    }
+    if let Command::Update(change) = command
+        && let Some(name) = &change.name
+    {
+        let key = (record.project.clone(), name.clone());
+        if state.names.get(&key).is_some_and(|holder| *holder != id) {
+            return Err(CommandError::NameTaken { kind: Kind::Webhook, name: name.to_string() });
+        }
+        state.names.insert(key, id);
+    }
+    Ok(())
+}
+
+fn gone(state: &mut State, id: WebhookId) {
+    state.actors.remove(&id);
+    state.children.forget(id);
+    state.names.retain(|_, holder| *holder != id);
+}
