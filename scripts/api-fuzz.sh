@@ -46,8 +46,10 @@ export HEARTH_TOKEN
 step "api-fuzz: every operation (seed $SEED)" "API_FUZZ_SEED=$SEED scripts/api-fuzz.sh; schemathesis prints a curl command for each finding"
 # The document from the server itself. Down is left out: it would be obeyed.
 code=0
-SCHEMATHESIS_HOOKS=tests/api/hooks.py PYTHONDONTWRITEBYTECODE=1 "$SCHEMATHESIS" \
-  --config-file tests/api/schemathesis.toml --no-color run "$HEARTH_URL/openapi.json" \
+# From the scratch folder: it leaves notes of its own where it runs.
+cd "$SCRATCH"
+SCHEMATHESIS_HOOKS=$ROOT/tests/api/hooks.py PYTHONDONTWRITEBYTECODE=1 "$SCHEMATHESIS" \
+  --config-file "$ROOT/tests/api/schemathesis.toml" --no-color run "$HEARTH_URL/openapi.json" \
   --header "Authorization: Bearer $HEARTH_TOKEN" --exclude-path /v1/node/down \
   --phases coverage,fuzzing,stateful --max-examples "$EXAMPLES" --seed "$SEED" --generation-database none --warnings off || code=$?
 

@@ -102,7 +102,7 @@ fi
 step "fuzz: ${#NAMES[@]} targets, $SECONDS_EACH s each, $AT_A_TIME at a time" 'run the line that begins with "again:"; its input stays in fuzz/artifacts'
 mkdir -p "$LOGS"
 begun=$SECONDS failed=0
-declare -A running
+declare -A running=()
 # Waits for one of those that run, and reports it.
 reap() {
   local pid code=0

@@ -1,7 +1,7 @@
 //! Calls between actors: always with a deadline, and with errors that say what happened to the question.
 
-use crate::error::CommandError;
-use ractor::{ActorRef, Message, RpcReplyPort, rpc::CallResult};
+use crate::{error::CommandError, supervise::Address};
+use ractor::{Message, RpcReplyPort, rpc::CallResult};
 use std::time::Duration;
 
 /// A command is a decision and one commit; a commit that takes longer than this means a disk that does not answer.
@@ -9,10 +9,10 @@ pub const COMMAND_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Asks, and waits for the answer until the deadline. The question may have been carried out even when no answer came.
 pub async fn ask<M: Message, T: Send + 'static>(
-    actor: &ActorRef<M>,
+    actor: &Address<M>,
     message: impl FnOnce(RpcReplyPort<Result<T, CommandError>>) -> M,
 ) -> Result<T, CommandError> {
-    match actor.call(message, Some(COMMAND_DEADLINE)).await {
+    match actor.call(message, COMMAND_DEADLINE).await {
         Ok(CallResult::Success(answer)) => answer,
         Ok(CallResult::Timeout) => Err(CommandError::Timeout),
         // The actor died over this message, or is being restarted.

@@ -29,6 +29,14 @@ pub struct Subject<'a> {
     pub generation: Generation,
 }
 
+/// Who waits for the answer, and what it is about.
+pub struct Asked<'a> {
+    pub who: &'a Who,
+    pub kind: Kind,
+    pub id: String,
+    pub operation: Option<OperationId>,
+}
+
 /// One decision on its way to the disk.
 pub struct Commit {
     batch: Batch,

@@ -4,6 +4,7 @@ use domain::{
     Generation,
     capacity::Full,
     event::Kind,
+    operation::NotCancellable,
     vm::{actions, spec::SpecProblem},
 };
 
@@ -15,6 +16,8 @@ pub enum CommandError {
     Image(domain::image::Refused),
     #[error(transparent)]
     Host(domain::host::Refused),
+    #[error(transparent)]
+    NotCancellable(NotCancellable),
     #[error("there is no {} {reference}", kind.as_str())]
     NotFound { kind: Kind, reference: String },
     #[error("there is a {} named {name} already", kind.as_str())]
@@ -43,6 +46,10 @@ pub enum CommandError {
     Timeout,
     #[error("the resource's actor is being restarted; the command may have been carried out")]
     Restarting,
+    #[error("the resource's actor was set aside because it kept failing: {reason}")]
+    SetAside { reason: String },
+    #[error("there is no actor {name}")]
+    NoActor { name: String },
     #[error("the guest can't be reached: {detail}")]
     GuestUnavailable { detail: String },
     #[error("{detail}")]

@@ -29,6 +29,8 @@ pub mod vm;
 
 pub use commit::decode_event;
 pub use error::{CommandError, StartError};
-pub use node::{Accepted, ActorInfo, ImageCommand, NewImage, NewVm, Node, Parts, Ports, Who};
+pub use node::{
+    Accepted, ActorInfo, Doing, IfMatch, ImageCommand, KindInfo, NewImage, NewVm, Node, Parts, Ports, Tree, TreeQuery, Who,
+};
 pub use shared::HostProbe;
 pub use view::View;

@@ -7,12 +7,14 @@ mod facade;
 mod load;
 mod resolve;
 mod root;
+mod tree;
 
-use crate::idempotency::Idempotency;
+use crate::{error::CommandError, idempotency::Idempotency};
 use domain::{Generation, Labels, Name, OperationId, image::ImageSpec, ipam::Subnet, vm::VmSpec};
-pub use facade::{ActorInfo, Node};
+pub use facade::Node;
 pub(crate) use resolve::{place, resolve_boot};
 use storage::Journal;
+pub use tree::{ActorInfo, Doing, KindInfo, Tree, TreeQuery};
 
 pub use crate::shared::Ports;
 
@@ -29,11 +31,29 @@ pub struct Parts {
 pub struct Who {
     /// For the audit: `user:admin`.
     pub actor: String,
-    pub if_match: Option<Generation>,
+    pub if_match: Option<IfMatch>,
     pub idempotency: Option<Idempotency>,
 }
 
+/// The generations that a change was made for; it is refused when the resource is at none of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IfMatch(pub Vec<Generation>);
+
+impl From<Generation> for IfMatch {
+    fn from(only: Generation) -> IfMatch {
+        IfMatch(vec![only])
+    }
+}
+
 impl Who {
+    /// Whether the resource is as the asker has seen it.
+    pub fn check(&self, current: Generation) -> Result<(), CommandError> {
+        match &self.if_match {
+            Some(IfMatch(wanted)) if !wanted.contains(&current) => Err(CommandError::Stale { current }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Something of hearth's own.
     pub fn system(name: &str) -> Who {
         Who { actor: format!("system:{name}"), if_match: None, idempotency: None }
@@ -71,5 +91,6 @@ pub struct NewImage {
 #[derive(Debug, Clone)]
 pub enum ImageCommand {
     Delete,
+    Cancel { operation: OperationId },
     Update { name: Option<Name>, labels: Option<Labels>, default: Option<bool>, description: Option<Option<String>> },
 }

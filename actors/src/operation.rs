@@ -8,15 +8,15 @@
 mod actor;
 pub(crate) mod supervisor;
 
-use crate::shared::Shared;
+use crate::{shared::Shared, supervise::Address};
 use domain::{OperationId, operation::Operation};
-use ractor::{ActorRef, Message};
+use ractor::Message;
 use std::sync::{Arc, PoisonError, RwLock};
 use storage::{envelope, schema};
-pub(crate) use supervisor::{Operations, OperationsMsg};
+pub(crate) use supervisor::{Args as OperationsArgs, Operations, OperationsMsg};
 
 /// Where an actor is now; it may have been replaced since one last looked.
-pub(crate) struct Slot<M>(Arc<RwLock<Option<ActorRef<M>>>>);
+pub(crate) struct Slot<M>(Arc<RwLock<Option<Address<M>>>>);
 
 impl<M> Clone for Slot<M> {
     fn clone(&self) -> Self {
@@ -31,11 +31,11 @@ impl<M> Default for Slot<M> {
 }
 
 impl<M: Message> Slot<M> {
-    pub fn get(&self) -> Option<ActorRef<M>> {
+    pub fn get(&self) -> Option<Address<M>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn set(&self, actor: Option<ActorRef<M>>) {
+    pub fn set(&self, actor: Option<Address<M>>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = actor;
     }
 

@@ -33,6 +33,9 @@ pub struct Shared {
     /// Taken by what nobody waits for, before it commits: half of the journal's queue (8,192), so that a node whose VMs all move at once
     /// stands in line instead of being told "busy", and commands still find room.
     pub unasked: Semaphore,
+    /// Actors that must not start, by what they are called: what follows is tested with it.
+    #[cfg(any(test, feature = "faults"))]
+    pub unstartable: Mutex<HashSet<String>>,
     ledger: Mutex<Ledger>,
     image_use: Mutex<ImageUse>,
 }
@@ -112,9 +115,22 @@ impl Shared {
             probe: ports.probe,
             host,
             unasked: Semaphore::new(UNASKED_MAX),
+            #[cfg(any(test, feature = "faults"))]
+            unstartable: Mutex::default(),
             ledger: Mutex::new(Ledger::default()),
             image_use: Mutex::new(ImageUse::default()),
         }
+    }
+
+    /// Refused only where a test wants it.
+    #[allow(clippy::unused_self, reason = "looks at itself in tests only")]
+    pub fn may_start(&self, name: &impl std::fmt::Display) -> Result<(), String> {
+        #[cfg(any(test, feature = "faults"))]
+        if [name.to_string(), "*".to_owned()].iter().any(|name| lock(&self.unstartable).contains(name)) {
+            return Err("told not to start".to_owned());
+        }
+        let _ = name;
+        Ok(())
     }
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {

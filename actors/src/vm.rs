@@ -15,5 +15,5 @@ mod perform;
 pub(crate) mod supervisor;
 mod timers;
 
-pub(crate) use messages::{VmMsg, VmsMsg};
+pub(crate) use messages::{VmMsg, VmRef, VmsMsg};
 pub(crate) use supervisor::Vms;

@@ -91,7 +91,7 @@ async fn a_stale_or_refused_command_changes_nothing() {
     let node = lab.start_with_images().await;
     let id = made(&node, "a", false).await;
     let before = (row(&node, id).record, node.journal().latest());
-    let stale = Who { if_match: Some(Generation(before.0.generation.0 + 1)), ..who() };
+    let stale = Who { if_match: Some(Generation(before.0.generation.0 + 1).into()), ..who() };
     let answer = node.command_vm(id, rename("b"), stale).await;
     assert!(matches!(answer, Err(CommandError::Stale { current }) if current == before.0.generation), "{answer:?}");
     assert!(matches!(ask(&node, id, Command::Pause).await, Err(CommandError::Vm(_))));
@@ -102,7 +102,7 @@ async fn a_stale_or_refused_command_changes_nothing() {
     assert_eq!((row(&node, id).record, node.journal().latest()), before);
     // The name that was held for the stale rename is free again.
     made(&node, "b", false).await;
-    let fresh = Who { if_match: Some(before.0.generation), ..who() };
+    let fresh = Who { if_match: Some(before.0.generation.into()), ..who() };
     assert!(node.command_vm(id, rename("c"), fresh).await.is_ok());
     node.stop().await;
 }

@@ -20,8 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 async fn actor(node: &Node, id: VmId) -> ActorInfo {
-    let name = id.to_string();
-    node.tree().await.into_iter().find(|actor| actor.name == name).expect("every VM has an actor")
+    node.actor(&id.to_string()).expect("every VM has an actor")
 }
 
 /// Crashes it once its actor is there, and waits until it is counted and lives again.
@@ -137,6 +136,8 @@ async fn an_actor_that_hangs_is_loaded_again() {
     node.hang_vm_actor(stuck).unwrap();
     until("the supervisor saw it", || adoptions(&node, stuck) == 1).await;
     carry_out(&node, stuck, Command::Pause).await;
+    let told = actor(&node, stuck).await.last_error.unwrap_or_default();
+    assert!(told.contains("stuck in a handler: the message hang since 12"), "what it did is told: {told}");
     assert_eq!((actor(&node, stuck).await.restarts, actor(&node, other).await.restarts), (1, 0));
     node.stop().await;
 }

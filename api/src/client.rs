@@ -31,6 +31,7 @@ pub use http::Client;
 pub use image::Images;
 pub use logs::Logs;
 pub use metrics::MetricsStream;
+pub use node::TreeQuery;
 pub use operation::Operations;
 pub use page::{ListQuery, Pages};
 pub use terminal::{Terminal, TerminalEvent, TerminalInput};

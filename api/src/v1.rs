@@ -18,7 +18,7 @@ pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalContr
 pub use host::{Host, HostState, HostStatus, PatchHost};
 pub use image::{CreateImage, Image, ImageKind, ImageSpec, ImageState, ImageStatus, PatchImage};
 pub use metrics::{HostMetrics, VmMetrics};
-pub use node::{ActorView, NodeTree};
+pub use node::{ActorKind, ActorView, Doing, NodeTree};
 pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};
 pub use vm::{
     AgentStatus, CreateVm, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm, VmSpec, VmState, VmStatus,

@@ -37,6 +37,10 @@ macro_rules! id {
                 Self(bits)
             }
 
+            pub const fn bits(self) -> u128 {
+                self.0
+            }
+
             /// The last ten characters: short enough for a device name (15 characters), 50 random bits.
             pub fn short(self) -> String {
                 Ulid(self.0).to_string()[16..].to_ascii_lowercase()

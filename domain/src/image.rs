@@ -3,6 +3,7 @@
 //! ```text
 //! importing -> ready -> deleting -> (gone)
 //!     \-> failed ------/
+//!     \-> cancelling -> (gone)
 //! ```
 
 pub mod effect;
@@ -14,4 +15,4 @@ pub mod step;
 pub use effect::{Effect, Step};
 pub use input::{Command, Finished, Input, Ticket};
 pub use state::{Files, Image, ImageKind, ImageSpec, State};
-pub use step::{Draft, Refused, create, step};
+pub use step::{Draft, Refused, cancellable, create, quarantine, step};

@@ -13,6 +13,7 @@
 //! destructor, and a crash in the middle of it repeats it.
 
 pub mod actions;
+pub mod cancel;
 pub mod effect;
 pub mod input;
 pub mod invariant;
@@ -22,7 +23,7 @@ pub mod step;
 
 pub use actions::{Action, admit, table};
 pub use effect::{Effect, Step};
-pub use input::{Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
+pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,

@@ -5,7 +5,7 @@ use domain::{
     Attempt, HostId, ImageId, Labels, Name, OperationId, Timestamp,
     host::{self, Facts, VmmFacts},
     image::{self, Files, Finished, Image, ImageKind, ImageSpec},
-    operation::{Change, Input as OperationInput},
+    operation::{Amount, Change, Input as OperationInput},
     vm::Driver,
 };
 use proptest::prelude::*;
@@ -19,6 +19,7 @@ fn name() -> Name {
 struct Gallery {
     image: Option<Image>,
     open: BTreeSet<OperationId>,
+    cancelled: BTreeSet<OperationId>,
     begun: u128,
 }
 
@@ -26,7 +27,7 @@ impl Gallery {
     fn new() -> Gallery {
         let spec = ImageSpec { kind: ImageKind::Kernel, path: "/a".into(), initrd: None, default: false, description: None };
         let draft = image::Draft { id: ImageId::from_bits(1), name: name(), project: name(), labels: Labels::new(), spec };
-        let mut gallery = Gallery { image: None, open: BTreeSet::new(), begun: 1 };
+        let mut gallery = Gallery { image: None, open: BTreeSet::new(), cancelled: BTreeSet::new(), begun: 1 };
         gallery.take(image::create(draft, ticket(1), Timestamp(1)));
         gallery
     }
@@ -38,7 +39,15 @@ impl Gallery {
                     assert!(self.open.insert(id));
                     self.begun += 1;
                 }
-                Change::Apply { id, input: OperationInput::Advance { .. } } => assert!(self.open.contains(&id)),
+                Change::Apply { id, input: OperationInput::Advance { .. } | OperationInput::Measure { .. } } => {
+                    assert!(self.open.contains(&id));
+                }
+                Change::Apply { id, input: OperationInput::Cancel } => {
+                    assert!(self.cancelled.contains(&id) && self.open.remove(&id), "cancelled by nobody, or ended twice");
+                }
+                Change::Apply { id, input: OperationInput::Succeed } => {
+                    assert!(!self.cancelled.contains(&id) && self.open.remove(&id), "it was cancelled, or ended twice");
+                }
                 Change::Apply { id, .. } => assert!(self.open.remove(&id), "ended twice"),
             }
         }
@@ -53,6 +62,11 @@ impl Gallery {
     fn input(&mut self, input: image::Input) {
         let Some(before) = self.image.clone() else { return };
         let stale = matches!(&input, image::Input::Finished { attempt, .. } if *attempt != before.attempt);
+        if let image::Input::Command { command: image::Command::Cancel { operation }, .. } = &input
+            && image::cancellable(&before, *operation).is_ok()
+        {
+            self.cancelled.insert(*operation);
+        }
         let Ok(step) = image::step(&before, input, Timestamp(2)) else { return };
         if let Some(next) = &step.next {
             if *next == before {
@@ -118,13 +132,19 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_image_comes_to_rest(moves in prop::collection::vec((0..4u8, 0..3u64, 0..2u32, result()), 1..40)) {
+    fn an_image_comes_to_rest(moves in prop::collection::vec((0..6u8, 0..3u64, 0..2u32, result()), 1..40)) {
         let mut gallery = Gallery::new();
         for (kind, behind, users, result) in moves {
             let Some(attempt) = gallery.image.as_ref().map(|image| image.attempt) else { break };
             let command = match kind {
                 0 => image::Command::Delete { users },
                 1 => image::Command::Update { name: None, labels: None, default: Some(users > 0), description: None },
+                4 => image::Command::Cancel { operation: gallery.image.as_ref().and_then(|image| image.operation).unwrap_or(OperationId::from_bits(1)) },
+                5 => {
+                    let amount = Amount { done_bytes: behind.min(2), total_bytes: 2 };
+                    gallery.input(image::Input::Progressed { attempt: Attempt(attempt.0.saturating_sub(behind)), amount });
+                    continue;
+                }
                 2 => {
                     gallery.input(image::Input::Recovered);
                     continue;

@@ -125,8 +125,10 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
     bytes?.try_into().ok()
 }
 
+#[cfg(test)]
+pub use netlink::fuzz_example;
 #[cfg(any(test, fuzzing))]
-pub use netlink::{fuzz, fuzz_example, fuzz_written};
+pub use netlink::{fuzz, fuzz_written};
 
 /// A MAC that is read is written as it was, but for the case of its letters.
 #[cfg(any(test, fuzzing))]

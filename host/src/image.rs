@@ -1,9 +1,12 @@
 //! The image store: files under their digest, imported by copy, removed when no image names them.
 
+mod busy;
 mod copy;
+mod copying;
 mod kind;
 mod store;
 
+pub use copying::{Copied, Copying, GivenUp};
 #[cfg(any(test, fuzzing))]
 pub(crate) use kind::fuzz;
 pub use store::FileStore;
@@ -13,7 +16,7 @@ use domain::{
     ImageId,
     image::{Files, ImageSpec},
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -25,6 +28,10 @@ pub enum ImageError {
     },
     #[error("{path} is not a {kind}: {detail}")]
     WrongKind { path: PathBuf, kind: &'static str, detail: String },
+    #[error("the image {image} is still being worked on")]
+    Busy { image: ImageId },
+    #[error("the import was given up")]
+    GivenUp,
     #[error("no space left in the image store {path}")]
     DiskFull { path: PathBuf },
     #[error("the image store {path} can't be written")]
@@ -43,6 +50,8 @@ impl ImageError {
             ImageError::WrongKind { .. } => "source-wrong-kind",
             ImageError::DiskFull { .. } => "disk-full",
             ImageError::Store { .. } => "store-failed",
+            ImageError::Busy { .. } => "image-busy",
+            ImageError::GivenUp => "cancelled",
         }
     }
 }
@@ -50,7 +59,10 @@ impl ImageError {
 #[async_trait]
 pub trait ImageStore: Send + Sync + 'static {
     /// Copies the sources (reflink where the file system can, sparse else) and gives their digests. On an error nothing is left.
-    async fn import(&self, image: ImageId, spec: &ImageSpec) -> Result<Files, ImageError>;
+    ///
+    /// Cancel: as if given up; what is left for a moment is removed before anybody else works on the image.
+    async fn import(&self, image: ImageId, spec: &ImageSpec, copying: &Arc<Copying>) -> Result<Files, ImageError>;
+    /// Waits a bounded time for an import that was given up.
     async fn remove(&self, image: ImageId) -> Result<(), ImageError>;
     /// Where the main file and the initramfs of an imported image are.
     fn path(&self, image: ImageId) -> PathBuf;

@@ -1,7 +1,9 @@
 //! Which record of `domain` lies under which table, and with which schema number. A changed shape gets the next number here and an
 //! `upgrade` from the old one; the bytes of every earlier number stay readable.
 
-use crate::envelope::Stored;
+mod older;
+
+use crate::envelope::{DecodeError, Stored, exact};
 use domain::{event::Event, host::Host, image::Image, operation::Operation, vm::Vm};
 
 pub const VMS: &str = "vms";
@@ -25,8 +27,15 @@ impl Stored for Host {
 }
 
 impl Stored for Operation {
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
     const NAME: &'static str = "operation";
+
+    fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
+        match schema {
+            1 => Ok(exact::<older::Operation1>(Self::NAME, schema, payload)?.into()),
+            _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
+        }
+    }
 }
 
 impl Stored for Event {

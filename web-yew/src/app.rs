@@ -84,7 +84,11 @@ fn Signed(props: &SignedProps) -> Html {
                     OperationStatus::Succeeded => {
                         toasts.dispatch(ToastMsg::Push(Toast { title: follow.done.clone(), problem: None }));
                     }
-                    OperationStatus::Failed | OperationStatus::Cancelled => {
+                    OperationStatus::Cancelled => {
+                        let title = format!("{}: cancelled, all is as before", operation.target.name);
+                        toasts.dispatch(ToastMsg::Push(Toast { title, problem: None }));
+                    }
+                    OperationStatus::Failed => {
                         let problem = operation.error.clone().unwrap_or_default();
                         toasts.dispatch(ToastMsg::Push(Toast { title: follow.failed.clone(), problem: Some(problem) }));
                     }

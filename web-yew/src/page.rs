@@ -6,6 +6,7 @@ mod host;
 mod hosts;
 mod image_import;
 mod images;
+mod node;
 mod operations;
 mod parts;
 pub mod sign_in;
@@ -32,6 +33,7 @@ pub fn switch(route: Route) -> Html {
         Route::Host { id } => html! { <host::HostPage {id} /> },
         Route::Operations => html! { <operations::Operations /> },
         Route::Events => html! { <events::Events /> },
+        Route::Node => html! { <node::NodePage /> },
         Route::NotFound => html! {
             <Empty glyph={Glyph::Search} title="There is no such page">
                 <p><Link<Route> to={Route::Dashboard}>{ "Go to the dashboard" }</Link<Route>></p>

@@ -37,6 +37,7 @@ fn entries(hearth: &Hearth) -> Vec<Entry> {
         (Glyph::Host, "Hosts", Route::Hosts),
         (Glyph::Operation, "Operations", Route::Operations),
         (Glyph::Event, "Events", Route::Events),
+        (Glyph::Tree, "Server", Route::Node),
     ];
     let mut entries: Vec<Entry> = pages
         .into_iter()

@@ -28,6 +28,8 @@ pub enum Route {
     Operations,
     #[at("/events")]
     Events,
+    #[at("/node")]
+    Node,
     #[not_found]
     #[at("/404")]
     NotFound,

@@ -111,6 +111,7 @@ fn Navigation() -> Html {
         (Route::Hosts, "hosts", "Hosts", Glyph::Host, count(store.hosts.len())),
         (Route::Operations, "operations", "Operations", Glyph::Operation, count(running)),
         (Route::Events, "events", "Events", Glyph::Event, None),
+        (Route::Node, "node", "Server", Glyph::Tree, None),
     ];
     html! {
         <nav aria-label="Main">
@@ -134,6 +135,7 @@ fn section(route: &Route) -> &'static str {
         Route::Hosts | Route::Host { .. } => "hosts",
         Route::Operations => "operations",
         Route::Events => "events",
+        Route::Node => "node",
         Route::SignIn | Route::NotFound => "",
     }
 }

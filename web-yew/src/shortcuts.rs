@@ -20,7 +20,7 @@ pub enum Shortcut {
     Go(Route),
 }
 
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 12] = [
     ("Ctrl K", "Search, go somewhere or run an action"),
     ("/", "Filter the list"),
     ("c", "Create a virtual machine"),
@@ -30,6 +30,7 @@ const KEYS: [(&str, &str); 11] = [
     ("g then h", "Hosts"),
     ("g then o", "Operations"),
     ("g then e", "Events"),
+    ("g then s", "Server"),
     ("?", "This help"),
     ("Esc", "Close what is open"),
 ];
@@ -42,6 +43,7 @@ fn second(key: &str) -> Option<Route> {
         "h" => Some(Route::Hosts),
         "o" => Some(Route::Operations),
         "e" => Some(Route::Events),
+        "s" => Some(Route::Node),
         _ => None,
     }
 }

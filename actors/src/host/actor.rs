@@ -6,6 +6,7 @@ use crate::{
     node::Who,
     operation::OperationsRef,
     shared::{Shared, now},
+    supervise::{Address, Progress},
 };
 use domain::{
     Name,
@@ -33,10 +34,21 @@ pub(super) enum HostMsg {
     Observed(Observed),
 }
 
+impl HostMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            HostMsg::Command { .. } => "command",
+            HostMsg::Probe => "probe",
+            HostMsg::Observed(_) => "observed",
+        }
+    }
+}
+
 pub(super) struct Args {
     pub shared: Arc<Shared>,
     pub operations: OperationsRef,
     pub name: Name,
+    pub progress: Arc<Progress>,
     /// What was found before the actor starts, so that the first VM knows how much room there is.
     pub facts: Facts,
 }
@@ -53,6 +65,8 @@ impl Actor for HostActor {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<HostMsg>, args: Args) -> Result<State, ActorProcessingErr> {
+        args.shared.may_start(&args.shared.host)?;
+        let myself = Address::new(myself, Arc::clone(&args.progress));
         let record = args.shared.view.host(args.shared.host);
         let facts = args.facts.clone();
         let mut state = State { args, record, tasks: JoinSet::new() };
@@ -71,6 +85,8 @@ impl Actor for HostActor {
     }
 
     async fn handle(&self, myself: ActorRef<HostMsg>, message: HostMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.args.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.args.progress));
         match message {
             HostMsg::Command { command, who, reply_to } => {
                 let _ = reply_to.send(self::command(state, &myself, command, &who).await);
@@ -82,26 +98,22 @@ impl Actor for HostActor {
     }
 }
 
-async fn command(state: &mut State, myself: &ActorRef<HostMsg>, command: Command, who: &Who) -> Result<Arc<Host>, CommandError> {
+async fn command(state: &mut State, myself: &Address<HostMsg>, command: Command, who: &Who) -> Result<Arc<Host>, CommandError> {
     let record = state.record.clone().ok_or(CommandError::Restarting)?;
-    if let Some(expected) = who.if_match
-        && expected != record.generation
-    {
-        return Err(CommandError::Stale { current: record.generation });
-    }
+    who.check(record.generation)?;
     let ticket = Ticket { actor: who.actor.clone() };
     let step = host::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Host)?;
     commit(state, myself, step, Some(who)).await
 }
 
-async fn drive(state: &mut State, myself: &ActorRef<HostMsg>, input: Input) -> Result<(), ActorProcessingErr> {
+async fn drive(state: &mut State, myself: &Address<HostMsg>, input: Input) -> Result<(), ActorProcessingErr> {
     let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = host::step(&record, input, now()) else { return Ok(()) };
     commit(state, myself, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
     Ok(())
 }
 
-async fn commit(state: &mut State, myself: &ActorRef<HostMsg>, step: Step, who: Option<&Who>) -> Result<Arc<Host>, CommandError> {
+async fn commit(state: &mut State, myself: &Address<HostMsg>, step: Step, who: Option<&Who>) -> Result<Arc<Host>, CommandError> {
     let next = Arc::new(step.next);
     if state.record.as_ref() != Some(&next) {
         let shared = Arc::clone(&state.args.shared);
@@ -122,7 +134,9 @@ async fn commit(state: &mut State, myself: &ActorRef<HostMsg>, step: Step, who: 
             shared.view.put_host(Arc::clone(&next));
             state.record = Some(Arc::clone(&next));
         };
-        commit.write_with(&shared, &state.args.operations, show).await?;
+        let operations = state.args.operations.clone();
+        let _waits = state.args.progress.waits_for("the journal");
+        commit.write_with(&shared, &operations, show).await?;
     }
     for effect in step.effects {
         match effect {
@@ -136,17 +150,19 @@ async fn commit(state: &mut State, myself: &ActorRef<HostMsg>, step: Step, who: 
 }
 
 /// Looks at the machine, beside the mailbox; at most one look at a time.
-fn probe(state: &mut State, myself: &ActorRef<HostMsg>) {
+fn probe(state: &mut State, myself: &Address<HostMsg>) {
     while state.tasks.try_join_next().is_some() {}
     if !state.tasks.is_empty() {
         return;
     }
     let (myself, shared) = (myself.clone(), Arc::clone(&state.args.shared));
+    myself.progress().performs("probe", PROBE_DEADLINE + PROBE_DEADLINE);
     state.tasks.spawn(async move {
         let observed = match tokio::time::timeout(PROBE_DEADLINE, shared.probe.facts()).await {
             Ok(facts) => Observed::Heartbeat(Box::new(facts)),
             Err(_) => Observed::Silent,
         };
+        myself.progress().performed();
         let _ = myself.cast(HostMsg::Observed(observed));
     });
 }

@@ -2,20 +2,22 @@
 
 use super::actor::{Args, ImageActor, ImageMsg};
 use crate::{
-    error::CommandError,
+    commit::{Commit, Subject},
+    error::{CommandError, chain},
     node::{Accepted, ImageCommand, NewImage, Who},
     operation::OperationsRef,
-    shared::{Shared, new_id},
-    supervise::{Children, Progress, Verdict},
+    shared::{Shared, new_id, now},
+    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
 };
 use domain::{
     ImageId, Name,
     event::Kind,
-    image::{Command, Draft, Image, ImageKind},
+    image::{self, Command, Draft, Image, ImageKind},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{collections::HashMap, sync::Arc};
+use storage::schema;
 
 pub(crate) struct Images;
 
@@ -46,19 +48,48 @@ pub(crate) enum ImagesMsg {
     Respawn {
         id: ImageId,
     },
+    /// Someone wants the image's actor started again, whatever became of it.
+    Restart {
+        id: ImageId,
+    },
+    LookForStalls,
+    /// The image's actor panics on purpose.
+    #[cfg(any(test, feature = "faults"))]
+    Crash {
+        id: ImageId,
+    },
+}
+
+impl ImagesMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            ImagesMsg::Create { .. } => "create",
+            ImagesMsg::Command { .. } => "command",
+            ImagesMsg::NameSettled { .. } => "name settled",
+            ImagesMsg::Gone { .. } => "gone",
+            ImagesMsg::Respawn { .. } => "respawn",
+            ImagesMsg::Restart { .. } => "restart",
+            ImagesMsg::LookForStalls => "look for stalls",
+            #[cfg(any(test, feature = "faults"))]
+            ImagesMsg::Crash { .. } => "crash",
+        }
+    }
 }
 
 pub(crate) struct ImagesArgs {
     pub shared: Arc<Shared>,
     pub operations: OperationsRef,
     pub records: Vec<Arc<Image>>,
+    pub roster: Roster<ImageId>,
+    pub progress: Arc<Progress>,
 }
 
 pub(crate) struct State {
     shared: Arc<Shared>,
     operations: OperationsRef,
-    children: Children<ImageId>,
-    actors: HashMap<ImageId, ActorRef<ImageMsg>>,
+    children: Roster<ImageId>,
+    progress: Arc<Progress>,
+    actors: HashMap<ImageId, Address<ImageMsg>>,
     names: HashMap<(Name, Name), ImageId>,
 }
 
@@ -68,26 +99,41 @@ impl Actor for Images {
     type Arguments = ImagesArgs;
 
     async fn pre_start(&self, myself: ActorRef<ImagesMsg>, args: ImagesArgs) -> Result<State, ActorProcessingErr> {
+        args.roster.clear();
+        let myself = Address::new(myself, Arc::clone(&args.progress));
         let mut state = State {
             shared: args.shared,
             operations: args.operations,
-            children: Children::new(),
+            children: args.roster,
+            progress: args.progress,
             actors: HashMap::new(),
             names: HashMap::new(),
         };
         for record in args.records {
             state.names.insert((record.project.clone(), record.name.clone()), record.id);
             state.shared.view.put_image(Arc::clone(&record));
-            spawn(&mut state, &myself, record.id, Some(record)).await?;
+            start(&mut state, &myself, record.id, record).await;
         }
+        myself.send_interval(STALL_CHECK, || ImagesMsg::LookForStalls);
         Ok(state)
     }
 
     async fn handle(&self, myself: ActorRef<ImagesMsg>, message: ImagesMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.progress));
         match message {
-            ImagesMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await?,
+            ImagesMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await,
             ImagesMsg::Command { id, command, who, reply_to } => {
+                let set_aside = state.children.quarantined(id);
+                if set_aside.is_some() {
+                    // Whoever commands it wants it back.
+                    restart(state, &myself, id).await;
+                }
                 if let Err((error, reply_to)) = self::command(state, id, command, who, reply_to) {
+                    let error = match (error, set_aside) {
+                        (CommandError::Restarting, Some(reason)) => CommandError::SetAside { reason },
+                        (error, _) => error,
+                    };
                     let _ = reply_to.send(Err(error));
                 }
             }
@@ -98,9 +144,18 @@ impl Actor for Images {
                 }
             }
             ImagesMsg::Gone { id } => gone(state, id),
+            ImagesMsg::Respawn { id } if state.actors.contains_key(&id) => {}
             ImagesMsg::Respawn { id } => {
                 if let Some(record) = state.shared.view.image(id) {
-                    spawn(state, &myself, id, Some(record)).await?;
+                    start(state, &myself, id, record).await;
+                }
+            }
+            ImagesMsg::Restart { id } => restart(state, &myself, id).await,
+            ImagesMsg::LookForStalls => look_for_stalls(state),
+            #[cfg(any(test, feature = "faults"))]
+            ImagesMsg::Crash { id } => {
+                if let Some(actor) = state.actors.get(&id) {
+                    let _ = actor.cast(ImageMsg::Crash);
                 }
             }
         }
@@ -113,69 +168,126 @@ impl Actor for Images {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let (actor, error) = match event {
-            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
-            SupervisionEvent::ActorTerminated(cell, _, reason) => (cell, reason.unwrap_or_default()),
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
-        };
-        let Some(id) = state.children.ended(actor.get_id()) else { return Ok(()) };
+        let Some(exit) = exit_of(event) else { return Ok(()) };
+        let Some(id) = state.children.ended(exit.actor) else { return Ok(()) };
         state.actors.remove(&id);
         if state.shared.view.image(id).is_none() {
             gone(state, id);
             return Ok(());
         }
-        match state.children.failed(id, error.clone()) {
-            Verdict::RestartAfter(wait) => {
-                tracing::error!(image = %id, error, "the image's actor failed; it is loaded again");
-                myself.send_after(wait, move || ImagesMsg::Respawn { id });
-            }
-            // Its record stays as it is; commands for it are answered with "restarting" until the server starts anew.
-            Verdict::Quarantine => tracing::error!(image = %id, error, "the image's actor keeps failing and is set aside"),
-        }
+        let myself = Address::new(myself, Arc::clone(&state.progress));
+        failed(state, &myself, id, &exit.error).await;
         Ok(())
+    }
+}
+
+fn look_for_stalls(state: &State) {
+    for trouble in state.children.look() {
+        match trouble {
+            Trouble::Stalled { key, dump } => {
+                tracing::error!(image = %key, dump, "the image's actor is stuck; it is loaded again")
+            }
+            Trouble::Overdue { key, effect } => {
+                tracing::warn!(image = %key, effect = effect.what, lasts_s = effect.lasts.as_secs(), "takes longer than it should");
+            }
+        }
+    }
+}
+
+async fn failed(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId, error: &str) {
+    match state.children.failed(id, error, jitter()) {
+        Verdict::RestartAfter(wait) => {
+            tracing::error!(image = %id, error, wait_ms = wait.as_millis(), "the image's actor failed; it is loaded again");
+            myself.send_after(wait, move || ImagesMsg::Respawn { id });
+        }
+        Verdict::Quarantine => quarantine(state, id, error).await,
+    }
+}
+
+/// The budget is spent: what was under way has failed, and nothing is done with the image until someone asks.
+async fn quarantine(state: &mut State, id: ImageId, error: &str) {
+    tracing::error!(image = %id, error, "the image's actor keeps failing and is set aside");
+    let Some(record) = state.shared.view.image(id) else { return };
+    let step = image::quarantine(&record, error, now());
+    let Some(next) = step.next.filter(|next| *next != *record).map(Arc::new) else { return };
+    let subject =
+        Subject { kind: Kind::Image, id: id.to_string(), name: &next.name, project: &next.project, generation: next.generation };
+    let (shared, operations) = (Arc::clone(&state.shared), state.operations.clone());
+    let mut commit = Commit::new();
+    let _waits = state.progress.waits_for("the journal");
+    let written = async {
+        commit.put(schema::IMAGES, id.to_string(), next.as_ref())?;
+        commit.events(&subject, step.events)?;
+        commit.operations(&shared, &subject, step.operations)?;
+        commit.write_with(&shared, &operations, || shared.view.put_image(Arc::clone(&next))).await
+    };
+    if let Err(error) = written.await {
+        tracing::error!(image = %id, error = %chain(&error), "the failed image could not be recorded");
+    }
+}
+
+async fn restart(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId) {
+    if state.children.pardon(id, "started again on request") == Some(false)
+        && let Some(record) = state.shared.view.image(id)
+    {
+        start(state, myself, id, record).await;
+    }
+}
+
+/// One that can't be started is no end of its supervisor.
+async fn start(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId, record: Arc<Image>) {
+    if let Err(error) = spawn(state, myself, id, Some(record)).await {
+        failed(state, myself, id, &error).await;
     }
 }
 
 async fn spawn(
     state: &mut State,
-    myself: &ActorRef<ImagesMsg>,
+    myself: &Address<ImagesMsg>,
     id: ImageId,
     record: Option<Arc<Image>>,
-) -> Result<ActorRef<ImageMsg>, ActorProcessingErr> {
-    let args =
-        Args { id, shared: Arc::clone(&state.shared), operations: state.operations.clone(), parent: myself.clone(), record };
-    let (actor, _) = Actor::spawn_linked(None, ImageActor, args, myself.get_cell()).await?;
-    state.children.started(id, actor.get_cell(), Arc::<Progress>::default());
+) -> Result<Address<ImageMsg>, String> {
+    let progress: Arc<Progress> = Arc::default();
+    let args = Args {
+        id,
+        shared: Arc::clone(&state.shared),
+        operations: state.operations.clone(),
+        parent: myself.clone(),
+        progress: Arc::clone(&progress),
+        record,
+    };
+    let (actor, _) = Actor::spawn_linked(None, ImageActor, args, myself.cell()).await.map_err(|error| error.to_string())?;
+    let actor = Address::new(actor, Arc::clone(&progress));
+    state.children.started(id, actor.cell(), progress);
     state.actors.insert(id, actor.clone());
     Ok(actor)
 }
 
-async fn create(
-    state: &mut State,
-    myself: &ActorRef<ImagesMsg>,
-    new: NewImage,
-    who: Who,
-    reply_to: Reply,
-) -> Result<(), ActorProcessingErr> {
+async fn create(state: &mut State, myself: &Address<ImagesMsg>, new: NewImage, who: Who, reply_to: Reply) {
     let key = (new.project.clone(), new.name.clone());
     if state.names.contains_key(&key) {
         let _ = reply_to.send(Err(CommandError::NameTaken { kind: Kind::Image, name: new.name.to_string() }));
-        return Ok(());
+        return;
     }
     if new.spec.kind != ImageKind::Kernel && (new.spec.default || new.spec.initrd.is_some()) {
         let field = if new.spec.default { "spec.default" } else { "spec.initrd" };
         let error = crate::vm::supervisor::impossible(field, "only a kernel has one".to_owned());
         let _ = reply_to.send(Err(error));
-        return Ok(());
+        return;
     }
     let id = ImageId::from_bits(new_id());
     state.names.insert(key, id);
-    let actor = spawn(state, myself, id, None).await?;
+    let actor = match spawn(state, myself, id, None).await {
+        Ok(actor) => actor,
+        Err(error) => {
+            tracing::error!(image = %id, error, "the actor of a new image can't be started");
+            gone(state, id);
+            let _ = reply_to.send(Err(CommandError::Restarting));
+            return;
+        }
+    };
     let draft = Draft { id, name: new.name, project: new.project, labels: new.labels, spec: new.spec };
     let _ = actor.cast(ImageMsg::Create { draft: Box::new(draft), who, reply_to });
-    Ok(())
 }
 
 /// Hands the command on, or gives the port back with the reason why not.
@@ -189,8 +301,12 @@ fn command(
     let Some(record) = state.shared.view.image(id) else {
         return Err((CommandError::NotFound { kind: Kind::Image, reference: id.to_string() }, reply_to));
     };
-    let Some(actor) = state.actors.get(&id) else { return Err((CommandError::Restarting, reply_to)) };
+    let Some(actor) = state.actors.get(&id) else {
+        let reason = state.children.quarantined(id);
+        return Err((reason.map_or(CommandError::Restarting, |reason| CommandError::SetAside { reason }), reply_to));
+    };
     let command = match command {
+        ImageCommand::Cancel { operation } => Command::Cancel { operation },
         ImageCommand::Delete => Command::Delete { users: state.shared.image_use().close(id) },
         ImageCommand::Update { name, labels, default, description } => {
             if let Some(name) = &name {

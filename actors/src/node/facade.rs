@@ -11,22 +11,23 @@ use crate::{
     image::ImagesMsg,
     operation::OperationsMsg,
     shared::{Shared, new_id},
+    supervise::{Address, Progress},
     view::{Page, View},
-    vm::{VmMsg, VmsMsg, supervisor::tap_of},
+    vm::{VmMsg, VmRef, VmsMsg, supervisor::tap_of},
 };
 use domain::{
     HostId, ImageId, Name, OperationId, VmId,
     event::Kind,
     host::Host,
     image::Image,
-    operation::Operation,
+    operation::{NotCancellable, Operation},
     vm::{self, Command, StopMode, Vm},
 };
 use host::{
     guest::GuestSession,
     vmm::{Console, Usage},
 };
-use ractor::{Actor, ActorRef, rpc::CallResult};
+use ractor::{Actor, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
 use storage::{Journal, schema};
 use tokio::sync::watch;
@@ -37,20 +38,10 @@ const ROOT_DEADLINE: Duration = Duration::from_secs(15);
 /// A cheap handle; clones are the same node.
 #[derive(Clone)]
 pub struct Node {
-    shared: Arc<Shared>,
-    slots: Slots,
-    root: ActorRef<RootMsg>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) slots: Slots,
+    pub(super) root: Address<RootMsg>,
     fatal: watch::Receiver<Option<String>>,
-}
-
-/// One live actor, for people who look after a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActorInfo {
-    pub name: String,
-    pub parent: Option<String>,
-    pub state: &'static str,
-    pub restarts: u32,
-    pub last_error: Option<String>,
 }
 
 impl Node {
@@ -75,26 +66,27 @@ impl Node {
         }
         let slots = Slots::default();
         let records = load::table::<Operation>(&shared.journal, schema::OPERATIONS)?;
-        let ended = load::operations(&shared, &slots.operations, records).await?;
+        load::operations(&shared, &slots.operations, records).await?;
         let (fatal, failed) = watch::channel(None);
+        let progress: Arc<Progress> = Arc::default();
         let args = Args {
             shared: Arc::clone(&shared),
             slots: slots.clone(),
             subnet: parts.subnet,
             host_name,
-            ended,
+            progress: Arc::clone(&progress),
             vms: Some(vms),
             fatal,
         };
         let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| StartError::Spawn(error.to_string()))?;
-        Ok(Node { shared, slots, root, fatal: failed })
+        Ok(Node { shared, slots, root: Address::new(root, progress), fatal: failed })
     }
 
     /// Stops the actors and closes the journal. Guests go on.
     pub async fn stop(&self) {
-        if let Err(error) = self.root.stop_and_wait(None, Some(ROOT_DEADLINE)).await {
+        if let Err(error) = self.root.actor().stop_and_wait(None, Some(ROOT_DEADLINE)).await {
             tracing::warn!(%error, "the actors did not stop in time");
-            self.root.kill();
+            self.root.actor().kill();
         }
         self.shared.journal.close().await;
     }
@@ -147,6 +139,7 @@ impl Node {
     }
 
     pub async fn command_vm(&self, id: VmId, command: Command, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
+        self.revive(id).await?;
         if let Command::Update(change) = &command {
             self.check_update(id, change)?;
             if let Some(name) = change.name.clone() {
@@ -191,6 +184,48 @@ impl Node {
         ask(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
     }
 
+    /// Turns the operation back. It ends as cancelled when what it did is undone; until then it goes on.
+    pub async fn cancel(&self, id: OperationId, who: Who) -> Result<Accepted<Arc<Operation>>, CommandError> {
+        let known = self.shared.view.operation(id).ok_or_else(|| not_found(Kind::Operation, id.to_string()))?;
+        let ended = || CommandError::NotCancellable(NotCancellable::Ended);
+        if known.status.is_final() {
+            return Err(ended());
+        }
+        match known.target.kind {
+            Kind::Vm => {
+                let vm = known.target.id.parse().map_err(|_| ended())?;
+                self.command_vm(vm, Command::Cancel { operation: id }, who).await.map(|_| ())
+            }
+            Kind::Image => {
+                let image = known.target.id.parse().map_err(|_| ended())?;
+                self.command_image(image, ImageCommand::Cancel { operation: id }, who).await.map(|_| ())
+            }
+            // Nothing of these takes longer than a request.
+            Kind::Host | Kind::Operation => Err(ended()),
+        }
+        // Its target went with its end.
+        .map_err(|error| if matches!(error, CommandError::NotFound { .. }) { ended() } else { error })?;
+        Ok(Accepted { resource: self.shared.view.operation(id).unwrap_or(known), operation: Some(id) })
+    }
+
+    /// Whether the operation may be cancelled now, and why not.
+    pub fn cancellable(&self, operation: &Operation) -> Result<(), NotCancellable> {
+        let target = &operation.target.id;
+        let view = &self.shared.view;
+        match operation.target.kind {
+            _ if operation.status.is_final() => Err(NotCancellable::Ended),
+            Kind::Vm => match target.parse().ok().and_then(|id| view.vm(id)) {
+                Some(row) => vm::cancel::admit(&row.record, operation.id),
+                None => Err(NotCancellable::Ended),
+            },
+            Kind::Image => match target.parse().ok().and_then(|id| view.image(id)) {
+                Some(image) => domain::image::cancellable(&image, operation.id),
+                None => Err(NotCancellable::Ended),
+            },
+            Kind::Host | Kind::Operation => Err(NotCancellable::Ended),
+        }
+    }
+
     /// The operation when it ended, or as it is when the time is up.
     pub async fn wait(&self, id: OperationId, at_most: Duration) -> Option<Arc<Operation>> {
         let known = self.shared.view.operation(id)?;
@@ -198,7 +233,7 @@ impl Node {
             return Some(known);
         }
         let operations = self.slots.operations.get()?;
-        match operations.call(|reply_to| OperationsMsg::Wait { id, reply_to }, Some(at_most)).await {
+        match operations.call(|reply_to| OperationsMsg::Wait { id, reply_to }, at_most).await {
             Ok(CallResult::Success(ended)) => Some(ended),
             Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => self.shared.view.operation(id),
         }
@@ -253,28 +288,6 @@ impl Node {
         }
     }
 
-    /// The live actors: the root, the supervisors, the VMs' own.
-    pub async fn tree(&self) -> Vec<ActorInfo> {
-        let mut tree = vec![ActorInfo { name: "node".to_owned(), parent: None, state: "running", restarts: 0, last_error: None }];
-        if let Ok(CallResult::Success(supervisors)) =
-            self.root.call(|reply_to| RootMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
-        {
-            tree.extend(supervisors.into_iter().map(|child| {
-                info(format!("{:?}", child.key).to_ascii_lowercase(), "node", child.restarts, child.last_error, child.lives)
-            }));
-        }
-        if let Some(vms) = self.slots.vms.get()
-            && let Ok(CallResult::Success(children)) =
-                vms.call(|reply_to| VmsMsg::Inspect { reply_to }, Some(ROOT_DEADLINE)).await
-        {
-            let row = |child: crate::supervise::ChildInfo<VmId>| {
-                info(child.key.to_string(), "vms", child.restarts, child.last_error, child.lives)
-            };
-            tree.extend(children.into_iter().map(row));
-        }
-        tree
-    }
-
     /// Makes the VM's actor panic: what supervision is for is tested with it.
     #[cfg(any(test, feature = "faults"))]
     pub fn crash_vm_actor(&self, id: VmId) -> Result<(), CommandError> {
@@ -284,8 +297,37 @@ impl Node {
     /// Makes the VM's actor hang in a handler, as if for longer than the supervisor bears.
     #[cfg(any(test, feature = "faults"))]
     pub fn hang_vm_actor(&self, id: VmId) -> Result<(), CommandError> {
-        let since = crate::supervise::STALL_AFTER * 2;
+        self.hang_vm_actor_since(id, crate::supervise::STALL_AFTER * 2)
+    }
+
+    /// The same, as if for so long.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn hang_vm_actor_since(&self, id: VmId, since: Duration) -> Result<(), CommandError> {
         self.vm_actor(id)?.cast(VmMsg::Hang { since }).map_err(|_| CommandError::Restarting)
+    }
+
+    /// The actors of this name do not start any more, or do again.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn refuse_start(&self, name: &str, refused: bool) {
+        let mut unstartable = self.shared.unstartable.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if refused {
+            unstartable.insert(name.to_owned());
+        } else {
+            unstartable.remove(name);
+        }
+    }
+
+    /// Makes the image's actor panic.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn crash_image_actor(&self, id: ImageId) {
+        self.slots.images.tell(ImagesMsg::Crash { id });
+    }
+
+    /// Makes the supervisor of all VMs hang in a handler.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn hang_vms(&self) -> Result<(), CommandError> {
+        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+        vms.cast(VmsMsg::Hang { since: crate::supervise::STALL_AFTER * 2 }).map_err(|_| CommandError::Restarting)
     }
 
     /// Makes the supervisor of all VMs panic.
@@ -295,11 +337,20 @@ impl Node {
         vms.cast(VmsMsg::Crash).map_err(|_| CommandError::Restarting)
     }
 
-    fn vm_actor(&self, id: VmId) -> Result<ActorRef<VmMsg>, CommandError> {
+    fn vm_actor(&self, id: VmId) -> Result<VmRef, CommandError> {
         if self.shared.view.vm(id).is_none() {
             return Err(not_found(Kind::Vm, id.to_string()));
         }
         self.slots.directory.get(id).ok_or(CommandError::Restarting)
+    }
+
+    /// A VM that was set aside gets its actor back, since someone wants something of it.
+    async fn revive(&self, id: VmId) -> Result<(), CommandError> {
+        if self.slots.rosters.vms.quarantined(id).is_none() {
+            return Ok(());
+        }
+        let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
+        ask(&vms, |reply_to| VmsMsg::Restart { id, reply_to }).await
     }
 }
 
@@ -309,11 +360,6 @@ fn not_found(kind: Kind, reference: String) -> CommandError {
 
 fn vmm_error(error: host::vmm::VmmError) -> CommandError {
     CommandError::Vmm { detail: chain(&error) }
-}
-
-fn info(name: String, parent: &str, restarts: u32, last_error: Option<String>, lives: bool) -> ActorInfo {
-    let state = if lives { "running" } else { "restarting" };
-    ActorInfo { name, parent: Some(parent.to_owned()), state, restarts, last_error }
 }
 
 /// What belongs to this hearth but to no record is removed, and said.

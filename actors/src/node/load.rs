@@ -7,7 +7,7 @@ use crate::{
     shared::{Shared, now},
 };
 use domain::{
-    ImageId, OperationId, VmId,
+    ImageId, VmId,
     event::Kind,
     operation::{self, Input, Operation, OperationError, Status},
 };
@@ -49,14 +49,11 @@ pub(super) async fn operations(
     shared: &Shared,
     operations: &OperationsRef,
     records: Vec<Arc<Operation>>,
-) -> Result<Vec<OperationId>, StartError> {
-    let mut ended = Vec::new();
+) -> Result<(), StartError> {
     for record in records {
         let orphan = !record.status.is_final() && !is_named(shared, &record);
         shared.view.put_operation(Arc::clone(&record));
-        if record.status.is_final() {
-            ended.push(record.id);
-        } else if orphan {
+        if orphan {
             let error = OperationError {
                 code: "interrupted".to_owned(),
                 detail: "hearth ended while this was under way".to_owned(),
@@ -71,11 +68,10 @@ pub(super) async fn operations(
                     .write_with(shared, operations, || shared.view.put_operation(Arc::clone(&next)))
                     .await
                     .map_err(StartError::Commit)?;
-                ended.push(next.id);
             }
         }
     }
-    Ok(ended)
+    Ok(())
 }
 
 fn is_named(shared: &Shared, operation: &Operation) -> bool {

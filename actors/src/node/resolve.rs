@@ -69,7 +69,7 @@ fn find(
     }
     match image.state {
         State::Ready(_) => Ok(image),
-        State::Importing | State::Failed { .. } | State::Deleting => {
+        State::Importing | State::Failed { .. } | State::Deleting | State::Cancelling => {
             Err(CommandError::ImageNotReady { field, reference: reference.to_owned(), state: image.state.name() })
         }
     }

@@ -6,13 +6,13 @@ use crate::{
     host::{Hosts, HostsArgs, HostsMsg},
     image::{Images, ImagesArgs, ImagesMsg},
     operation::OperationsRef,
-    operation::{Operations, Slot},
+    operation::{Operations, OperationsArgs, Slot},
     shared::Shared,
-    supervise::{ChildInfo, Children, Progress, Verdict},
+    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     vm::{Vms, VmsMsg, supervisor},
 };
-use domain::{Name, OperationId, ipam::Subnet, vm::Vm};
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use domain::{HostId, ImageId, Name, OperationId, VmId, ipam::Subnet, vm::Vm};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{sync::Arc, time::Duration};
 use storage::schema;
@@ -33,16 +33,45 @@ pub enum Supervisor {
 
 impl Supervisor {
     /// In the order of their start: who is told of commits comes before who commits.
-    const ALL: [Supervisor; 4] = [Supervisor::Operations, Supervisor::Hosts, Supervisor::Images, Supervisor::Vms];
+    pub const ALL: [Supervisor; 4] = [Supervisor::Operations, Supervisor::Hosts, Supervisor::Images, Supervisor::Vms];
+
+    /// As the tree calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Supervisor::Operations => "operations",
+            Supervisor::Hosts => "hosts",
+            Supervisor::Images => "images",
+            Supervisor::Vms => "vms",
+        }
+    }
 }
 
 #[derive(RactorMessage)]
 pub(super) enum RootMsg {
     Respawn(Supervisor),
-    /// The supervisors: which, restarts, last error, whether it lives.
-    Inspect {
-        reply_to: RpcReplyPort<Vec<ChildInfo<Supervisor>>>,
-    },
+    /// Someone wants it started again, whatever became of it.
+    Restart(Supervisor),
+    LookForStalls,
+}
+
+impl RootMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            RootMsg::Respawn(_) => "respawn",
+            RootMsg::Restart(_) => "restart",
+            RootMsg::LookForStalls => "look for stalls",
+        }
+    }
+}
+
+/// Who lives under whom, for who looks at the tree.
+#[derive(Clone, Default)]
+pub(super) struct Rosters {
+    pub supervisors: Roster<Supervisor>,
+    pub operations: Roster<OperationId>,
+    pub hosts: Roster<HostId>,
+    pub images: Roster<ImageId>,
+    pub vms: Roster<VmId>,
 }
 
 /// Where the supervisors are.
@@ -53,6 +82,7 @@ pub(super) struct Slots {
     pub images: Slot<ImagesMsg>,
     pub vms: Slot<VmsMsg>,
     pub directory: supervisor::Directory,
+    pub rosters: Rosters,
 }
 
 pub(super) struct Args {
@@ -60,7 +90,7 @@ pub(super) struct Args {
     pub slots: Slots,
     pub subnet: Subnet,
     pub host_name: Name,
-    pub ended: Vec<OperationId>,
+    pub progress: Arc<Progress>,
     /// As the node has just read them, for the first start of their supervisor; a later one reads the journal.
     pub vms: Option<Vec<Arc<Vm>>>,
     /// Told once, with the reason, when the node can't go on.
@@ -69,7 +99,6 @@ pub(super) struct Args {
 
 pub(super) struct State {
     args: Args,
-    children: Children<Supervisor>,
 }
 
 impl Actor for Root {
@@ -78,22 +107,35 @@ impl Actor for Root {
     type Arguments = Args;
 
     async fn pre_start(&self, myself: ActorRef<RootMsg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let mut state = State { args, children: Children::new() };
+        let mut state = State { args };
+        let myself = Address::new(myself, Arc::clone(&state.args.progress));
         for supervisor in Supervisor::ALL {
             start(&mut state, &myself, supervisor).await?;
         }
+        myself.send_interval(STALL_CHECK, || RootMsg::LookForStalls);
         Ok(state)
     }
 
     async fn handle(&self, myself: ActorRef<RootMsg>, message: RootMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.args.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.args.progress));
         match message {
-            RootMsg::Respawn(supervisor) => {
-                if let Err(error) = start(state, &myself, supervisor).await {
-                    failed(state, &myself, supervisor, error.to_string());
+            RootMsg::Respawn(supervisor) => again(state, &myself, supervisor).await,
+            RootMsg::Restart(supervisor) => {
+                if state.children().pardon(supervisor, "started again on request") == Some(false) {
+                    again(state, &myself, supervisor).await;
                 }
             }
-            RootMsg::Inspect { reply_to } => {
-                let _ = reply_to.send(state.children.list());
+            RootMsg::LookForStalls => {
+                for trouble in state.children().look() {
+                    match trouble {
+                        Trouble::Stalled { key, dump } => {
+                            tracing::error!(supervisor = key.name(), dump, "a supervisor is stuck; it is started again");
+                        }
+                        // A supervisor has no effects.
+                        Trouble::Overdue { .. } => {}
+                    }
+                }
             }
         }
         Ok(())
@@ -105,15 +147,10 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let (actor, error) = match event {
-            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string()),
-            SupervisionEvent::ActorTerminated(cell, _, reason) => (cell, reason.unwrap_or_default()),
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
-        };
-        if let Some(supervisor) = state.children.ended(actor.get_id()) {
-            failed(state, &myself, supervisor, error);
+        let Some(exit) = exit_of(event) else { return Ok(()) };
+        if let Some(supervisor) = state.children().ended(exit.actor) {
+            let myself = Address::new(myself, Arc::clone(&state.args.progress));
+            failed(state, &myself, supervisor, exit.error);
         }
         Ok(())
     }
@@ -124,8 +161,14 @@ impl Actor for Root {
     }
 }
 
-fn failed(state: &mut State, myself: &ActorRef<RootMsg>, supervisor: Supervisor, error: String) {
-    match state.children.failed(supervisor, error.clone()) {
+impl State {
+    fn children(&self) -> &Roster<Supervisor> {
+        &self.args.slots.rosters.supervisors
+    }
+}
+
+fn failed(state: &State, myself: &Address<RootMsg>, supervisor: Supervisor, error: String) {
+    match state.children().failed(supervisor, &error, jitter()) {
         Verdict::RestartAfter(wait) => {
             tracing::error!(?supervisor, error, "a supervisor failed; it is started again from the journal");
             myself.send_after(wait, move || RootMsg::Respawn(supervisor));
@@ -138,50 +181,54 @@ fn failed(state: &mut State, myself: &ActorRef<RootMsg>, supervisor: Supervisor,
     }
 }
 
-async fn start(state: &mut State, myself: &ActorRef<RootMsg>, supervisor: Supervisor) -> Result<(), ActorProcessingErr> {
+async fn again(state: &mut State, myself: &Address<RootMsg>, supervisor: Supervisor) {
+    if let Err(error) = start(state, myself, supervisor).await {
+        failed(state, myself, supervisor, error.to_string());
+    }
+}
+
+/// Linked to the root, known under its slot and on the roster.
+fn started<M: Message>(slot: &Slot<M>, actor: ActorRef<M>, progress: &Arc<Progress>) -> ActorCell {
+    let actor = Address::new(actor, Arc::clone(progress));
+    let cell = actor.cell();
+    slot.set(Some(actor));
+    cell
+}
+
+async fn start(state: &mut State, myself: &Address<RootMsg>, supervisor: Supervisor) -> Result<(), ActorProcessingErr> {
+    let (shared, slots) = (Arc::clone(&state.args.shared), state.args.slots.clone());
+    let rosters = slots.rosters.clone();
+    let progress: Arc<Progress> = Arc::default();
+    let (parent, known) = (myself.cell(), Arc::clone(&progress));
+    let operations = slots.operations.clone();
     let cell = match supervisor {
-        Supervisor::Operations => operations(&mut state.args, myself).await?,
+        Supervisor::Operations => {
+            let args = OperationsArgs { shared, roster: rosters.operations, progress };
+            started(&slots.operations, Actor::spawn_linked(None, Operations, args, parent).await?.0, &known)
+        }
         Supervisor::Hosts => {
-            let (shared, name) = (Arc::clone(&state.args.shared), state.args.host_name.clone());
-            let args = HostsArgs { shared, name, operations: state.args.slots.operations.clone() };
-            let (actor, _) = Actor::spawn_linked(None, Hosts, args, myself.get_cell()).await?;
-            state.args.slots.hosts.set(Some(actor.clone()));
-            actor.get_cell()
+            let name = state.args.host_name.clone();
+            let args = HostsArgs { shared, name, operations, roster: rosters.hosts, progress };
+            started(&slots.hosts, Actor::spawn_linked(None, Hosts, args, parent).await?.0, &known)
         }
         Supervisor::Images => {
-            let records = read(&state.args.shared, schema::IMAGES).await?;
-            let shared = Arc::clone(&state.args.shared);
-            let args = ImagesArgs { shared, operations: state.args.slots.operations.clone(), records };
-            let (actor, _) = Actor::spawn_linked(None, Images, args, myself.get_cell()).await?;
-            state.args.slots.images.set(Some(actor.clone()));
-            actor.get_cell()
+            let records = read(&shared, schema::IMAGES).await?;
+            let args = ImagesArgs { shared, operations, records, roster: rosters.images, progress };
+            started(&slots.images, Actor::spawn_linked(None, Images, args, parent).await?.0, &known)
         }
         Supervisor::Vms => {
             let records = match state.args.vms.take() {
                 Some(records) => records,
-                None => read(&state.args.shared, schema::VMS).await?,
+                None => read(&shared, schema::VMS).await?,
             };
-            let args = supervisor::Args0 {
-                shared: Arc::clone(&state.args.shared),
-                operations: state.args.slots.operations.clone(),
-                directory: state.args.slots.directory.clone(),
-                subnet: state.args.subnet,
-                records,
-            };
-            let (actor, _) = Actor::spawn_linked(None, Vms, args, myself.get_cell()).await?;
-            state.args.slots.vms.set(Some(actor.clone()));
-            actor.get_cell()
+            let directory = slots.directory.clone();
+            let subnet = state.args.subnet;
+            let args = supervisor::Args0 { shared, operations, directory, subnet, records, roster: rosters.vms, progress };
+            started(&slots.vms, Actor::spawn_linked(None, Vms, args, parent).await?.0, &known)
         }
     };
-    state.children.started(supervisor, cell, Arc::<Progress>::default());
+    state.children().started(supervisor, cell, known);
     Ok(())
-}
-
-async fn operations(args: &mut Args, myself: &ActorRef<RootMsg>) -> Result<ActorCell, ActorProcessingErr> {
-    let ended = std::mem::take(&mut args.ended);
-    let (actor, _) = Actor::spawn_linked(None, Operations, (Arc::clone(&args.shared), ended), myself.get_cell()).await?;
-    args.slots.operations.set(Some(actor.clone()));
-    Ok(actor.get_cell())
 }
 
 /// The table as the journal has it, off the actors' threads.

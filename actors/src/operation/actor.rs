@@ -1,5 +1,6 @@
 //! The actor of one operation under way: who waits for its end.
 
+use crate::supervise::Progress;
 use domain::operation::Operation;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster_derive::RactorMessage;
@@ -22,27 +23,42 @@ pub(super) enum Msg {
     },
 }
 
+impl Msg {
+    fn name(&self) -> &'static str {
+        match self {
+            Msg::Wait { .. } => "wait",
+            Msg::Ended { .. } => "ended",
+        }
+    }
+}
+
+pub(super) struct State {
+    waiting: Vec<RpcReplyPort<Arc<Operation>>>,
+    progress: Arc<Progress>,
+}
+
 impl Actor for OperationActor {
     type Msg = Msg;
-    type State = Vec<RpcReplyPort<Arc<Operation>>>;
-    type Arguments = ();
+    type State = State;
+    type Arguments = Arc<Progress>;
 
-    async fn pre_start(&self, _: ActorRef<Msg>, (): ()) -> Result<Self::State, ActorProcessingErr> {
-        Ok(Vec::new())
+    async fn pre_start(&self, _: ActorRef<Msg>, progress: Arc<Progress>) -> Result<State, ActorProcessingErr> {
+        Ok(State { waiting: Vec::new(), progress })
     }
 
-    async fn handle(&self, myself: ActorRef<Msg>, message: Msg, waiting: &mut Self::State) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter(message.name());
         match message {
             Msg::Wait { operation, reply_to } => {
-                waiting.retain(|port| !port.is_closed());
-                if operation.status.is_final() || waiting.len() >= WAITERS_MAX {
+                state.waiting.retain(|port| !port.is_closed());
+                if operation.status.is_final() || state.waiting.len() >= WAITERS_MAX {
                     let _ = reply_to.send(operation);
                 } else {
-                    waiting.push(reply_to);
+                    state.waiting.push(reply_to);
                 }
             }
             Msg::Ended { operation } => {
-                for port in waiting.drain(..) {
+                for port in state.waiting.drain(..) {
                     let _ = port.send(Arc::clone(&operation));
                 }
                 myself.stop(None);

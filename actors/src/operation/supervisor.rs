@@ -1,9 +1,14 @@
-//! The supervisor of all operations' actors. A failed child is simply gone: who waited sees the operation as it is.
+//! The supervisor of all operations' actors. A failed child is simply gone: who waited sees the operation as it is, and who waits next starts
+//! another, within the budget.
 
 use super::actor::{Msg as OperationMsg, OperationActor};
-use crate::shared::Shared;
+use crate::{
+    shared::Shared,
+    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
+    view::Page,
+};
 use domain::{OperationId, operation::Operation};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,35 +28,67 @@ pub(crate) enum OperationsMsg {
     Ended {
         operation: Arc<Operation>,
     },
-    /// Answered with the ended operation; dropped when there is none.
+    /// Answered with the ended operation, or as it is when nobody can wait for its end; dropped when there is none.
     Wait {
         id: OperationId,
         reply_to: RpcReplyPort<Arc<Operation>>,
     },
+    /// An actor of an operation that was set aside may be started again.
+    Restart {
+        id: OperationId,
+    },
+    LookForStalls,
+}
+
+impl OperationsMsg {
+    fn name(&self) -> &'static str {
+        match self {
+            OperationsMsg::Ended { .. } => "ended",
+            OperationsMsg::Wait { .. } => "wait",
+            OperationsMsg::Restart { .. } => "restart",
+            OperationsMsg::LookForStalls => "look for stalls",
+        }
+    }
+}
+
+pub(crate) struct Args {
+    pub shared: Arc<Shared>,
+    pub roster: Roster<OperationId>,
+    pub progress: Arc<Progress>,
 }
 
 pub(crate) struct State {
     shared: Arc<Shared>,
-    running: HashMap<OperationId, ActorRef<OperationMsg>>,
-    actors: HashMap<ActorId, OperationId>,
+    progress: Arc<Progress>,
+    children: Roster<OperationId>,
+    running: HashMap<OperationId, Address<OperationMsg>>,
     ended: VecDeque<OperationId>,
 }
 
 impl Actor for Operations {
     type Msg = OperationsMsg;
     type State = State;
-    /// The ids of the ended operations, oldest first.
-    type Arguments = (Arc<Shared>, Vec<OperationId>);
+    type Arguments = Args;
 
-    async fn pre_start(&self, _: ActorRef<Self::Msg>, (shared, ended): Self::Arguments) -> Result<State, ActorProcessingErr> {
-        Ok(State { shared, running: HashMap::new(), actors: HashMap::new(), ended: ended.into() })
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        args.roster.clear();
+        // In the order of their ids, which is that of their beginnings.
+        let (all, _) = args.shared.view.operations(&Page::first(usize::MAX - 1));
+        let ended = all.iter().filter(|operation| operation.status.is_final()).map(|operation| operation.id).collect();
+        Address::new(myself, Arc::clone(&args.progress)).send_interval(STALL_CHECK, || OperationsMsg::LookForStalls);
+        Ok(State { shared: args.shared, progress: args.progress, children: args.roster, running: HashMap::new(), ended })
     }
 
     async fn handle(&self, myself: ActorRef<Self::Msg>, message: Self::Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter(message.name());
         match message {
             OperationsMsg::Ended { operation } => {
-                if let Some(actor) = state.running.remove(&operation.id) {
-                    let _ = actor.cast(OperationMsg::Ended { operation: Arc::clone(&operation) });
+                match state.running.remove(&operation.id) {
+                    Some(actor) => {
+                        let _ = actor.cast(OperationMsg::Ended { operation: Arc::clone(&operation) });
+                    }
+                    // One that was set aside goes with its operation.
+                    None => state.children.forget(operation.id),
                 }
                 state.ended.push_back(operation.id);
                 forget(state).await;
@@ -61,11 +98,30 @@ impl Actor for Operations {
                 Some(operation) if operation.status.is_final() => {
                     let _ = reply_to.send(operation);
                 }
-                Some(operation) => {
-                    let actor = child(state, &myself, id).await?;
-                    let _ = actor.cast(OperationMsg::Wait { operation, reply_to });
-                }
+                Some(operation) => match child(state, &myself, id).await {
+                    Some(actor) => {
+                        let _ = actor.cast(OperationMsg::Wait { operation, reply_to });
+                    }
+                    None => {
+                        let _ = reply_to.send(operation);
+                    }
+                },
             },
+            OperationsMsg::Restart { id } => {
+                if state.children.pardon(id, "started again on request") == Some(false) {
+                    child(state, &myself, id).await;
+                }
+            }
+            OperationsMsg::LookForStalls => {
+                for trouble in state.children.look() {
+                    match trouble {
+                        Trouble::Stalled { key, dump } => {
+                            tracing::error!(operation = %key, dump, "the operation's actor is stuck")
+                        }
+                        Trouble::Overdue { .. } => {}
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -76,47 +132,66 @@ impl Actor for Operations {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let ended = match event {
-            SupervisionEvent::ActorTerminated(cell, ..) => cell,
-            SupervisionEvent::ActorFailed(cell, error) => {
-                tracing::error!(%error, "an operation's actor failed");
-                cell
-            }
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
-        };
-        if let Some(id) = state.actors.remove(&ended.get_id()) {
-            state.running.remove(&id);
+        let Some(exit) = exit_of(event) else { return Ok(()) };
+        let Some(id) = state.children.ended(exit.actor) else { return Ok(()) };
+        state.running.remove(&id);
+        if exit.in_order || state.shared.view.operation(id).is_none_or(|operation| operation.status.is_final()) {
+            state.children.forget(id);
+        } else {
+            failed(state, id, &exit.error);
         }
         Ok(())
     }
 }
 
-async fn child(
-    state: &mut State,
-    myself: &ActorRef<OperationsMsg>,
-    id: OperationId,
-) -> Result<ActorRef<OperationMsg>, ActorProcessingErr> {
-    if let Some(actor) = state.running.get(&id) {
-        return Ok(actor.clone());
+fn failed(state: &State, id: OperationId, error: &str) {
+    match state.children.failed(id, error, jitter()) {
+        Verdict::RestartAfter(_) => tracing::error!(operation = %id, error, "the operation's actor failed"),
+        Verdict::Quarantine => tracing::error!(operation = %id, error, "the operation's actor keeps failing and is set aside"),
     }
-    let (actor, _) = Actor::spawn_linked(None, OperationActor, (), myself.get_cell()).await?;
-    state.actors.insert(actor.get_id(), id);
-    state.running.insert(id, actor.clone());
-    Ok(actor)
+}
+
+/// Its actor, if it can have one.
+async fn child(state: &mut State, myself: &ActorRef<OperationsMsg>, id: OperationId) -> Option<Address<OperationMsg>> {
+    if let Some(actor) = state.running.get(&id) {
+        return Some(actor.clone());
+    }
+    if state.children.quarantined(id).is_some() {
+        return None;
+    }
+    let progress: Arc<Progress> = Arc::default();
+    if let Err(error) = state.shared.may_start(&id) {
+        failed(state, id, &error);
+        return None;
+    }
+    match Actor::spawn_linked(None, OperationActor, Arc::clone(&progress), myself.get_cell()).await {
+        Ok((actor, _)) => {
+            let actor = Address::new(actor, Arc::clone(&progress));
+            state.children.started(id, actor.cell(), progress);
+            state.running.insert(id, actor.clone());
+            Some(actor)
+        }
+        Err(error) => {
+            failed(state, id, &error.to_string());
+            None
+        }
+    }
 }
 
 /// Old ends are forgotten: from the view at once, from the journal in groups.
 async fn forget(state: &mut State) {
-    if state.ended.len() < KEEP_ENDED + FORGET_AT_ONCE {
-        return;
+    while state.ended.len() >= KEEP_ENDED + FORGET_AT_ONCE {
+        forget_some(state).await;
     }
+}
+
+async fn forget_some(state: &mut State) {
     let mut batch = Batch::default();
     for id in state.ended.drain(..FORGET_AT_ONCE) {
         state.shared.view.drop_operation(id);
         batch = batch.delete(schema::OPERATIONS, id.to_string());
     }
+    let _waits = state.progress.waits_for("the journal");
     if let Err(error) = state.shared.journal.commit(batch).await {
         // They stay on the disk and are forgotten after the next start.
         tracing::warn!(%error, "old operations could not be removed from the journal");

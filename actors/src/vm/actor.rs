@@ -2,25 +2,25 @@
 
 use super::{
     guest::GuestLink,
-    messages::{VmMsg, VmsMsg},
+    messages::{VmMsg, VmRef, VmsMsg},
     perform::{Outcome, Performer},
     timers::Timers,
 };
 use crate::{
     ambient,
-    commit::{Commit, Subject},
+    commit::{Asked, Commit, Subject},
     error::{CommandError, chain},
     node::{Accepted, Who},
     operation::OperationsRef,
     shared::{Shared, new_id, now},
-    supervise::Progress,
+    supervise::{Address, Progress},
     view::VmView,
 };
 use domain::{
     OperationId, VmId,
     capacity::Share,
     event::Kind,
-    vm::{self, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
+    vm::{self, Agent, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{sync::Arc, time::Duration};
@@ -32,7 +32,7 @@ pub(super) struct Args {
     pub id: VmId,
     pub shared: Arc<Shared>,
     pub operations: OperationsRef,
-    pub parent: ActorRef<VmsMsg>,
+    pub parent: Address<VmsMsg>,
     pub progress: Arc<Progress>,
     pub timers: Arc<Timers>,
     pub from: From,
@@ -52,7 +52,7 @@ pub(super) struct State {
     pub id: VmId,
     pub shared: Arc<Shared>,
     operations: OperationsRef,
-    parent: ActorRef<VmsMsg>,
+    parent: Address<VmsMsg>,
     progress: Arc<Progress>,
     timers: Arc<Timers>,
     record: Option<Arc<Vm>>,
@@ -67,6 +67,7 @@ impl Actor for VmActor {
     type Arguments = Args;
 
     async fn pre_start(&self, _: ActorRef<VmMsg>, args: Args) -> Result<State, ActorProcessingErr> {
+        args.shared.may_start(&args.id)?;
         let (record, reload) = match args.from {
             From::Nothing => (None, false),
             From::Record(record) => (Some(record), false),
@@ -99,12 +100,13 @@ impl Actor for VmActor {
 }
 
 async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-    let _busy = state.progress.enter();
+    let _busy = state.progress.begin("load");
+    let myself = Address::new(myself, Arc::clone(&state.progress));
     if std::mem::take(&mut state.reload) {
         reload(state).await;
         if state.record.is_none() {
             let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
-            myself.stop(None);
+            myself.stop();
         }
     }
     if let Some(record) = state.record.clone() {
@@ -115,16 +117,17 @@ async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorPr
 }
 
 async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
-    let _busy = state.progress.enter();
+    let _busy = state.progress.enter(message.name());
+    let myself = Address::new(myself, Arc::clone(&state.progress));
     match message {
         VmMsg::Create { draft, who, operation, reply_to } => {
-            let ticket = Ticket { operation, actor: who.actor.clone() };
+            let ticket = ticket(state, operation, &who);
             let answer = create(state, &myself, vm::create(*draft, ticket, now()), &who, operation).await;
             let failed = answer.is_err();
             let _ = reply_to.send(answer);
             if failed {
                 let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
-                myself.stop(None);
+                myself.stop();
             }
         }
         VmMsg::Command { command, who, reply_to } => {
@@ -140,7 +143,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             let _ = reply_to.send(answer);
         }
         VmMsg::Done { attempt, outcome } => {
-            state.performer.ended(attempt);
+            state.performer.ended(attempt, &state.progress);
             let input = match *outcome {
                 Outcome::Finished(result) => Input::Finished { attempt, result },
                 Outcome::Inspected { launch, found } => Input::Observed(Observed::Inspected { launch, found }),
@@ -168,7 +171,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
         }
     }
     if state.record.is_none() {
-        myself.stop(None);
+        myself.stop();
     }
     Ok(())
 }
@@ -176,7 +179,10 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
 /// The record as the journal has it, into the view with its operations. A journal that can't be read leaves what was answered for.
 async fn reload(state: &mut State) {
     let shared = Arc::clone(&state.shared);
-    shared.settled().await;
+    {
+        let _waits = state.progress.waits_for("the journal to settle");
+        shared.settled().await;
+    }
     let shown = shared.view.vm(state.id).map(|row| row.record);
     let stored = match shared.journal.get(schema::VMS, &state.id.to_string()) {
         Ok(stored) => stored.and_then(|bytes| envelope::decode::<Vm>(&bytes).ok()).map(Arc::new),
@@ -198,7 +204,7 @@ async fn reload(state: &mut State) {
 
 async fn create(
     state: &mut State,
-    myself: &ActorRef<VmMsg>,
+    myself: &VmRef,
     step: Step,
     who: &Who,
     operation: OperationId,
@@ -206,7 +212,8 @@ async fn create(
     if let Some(next) = &step.next {
         reserve(state, next)?;
     }
-    let committed = commit(state, step, Some((who, Some(operation)))).await;
+    let asked = Asked { who, kind: Kind::Vm, id: state.id.to_string(), operation: Some(operation) };
+    let committed = commit(state, step, Some(asked)).await;
     match committed {
         Ok((Some(record), effects)) => {
             let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name: record.name.clone() });
@@ -221,29 +228,25 @@ async fn create(
     }
 }
 
-async fn command(
-    state: &mut State,
-    myself: &ActorRef<VmMsg>,
-    command: Command,
-    who: &Who,
-) -> Result<Accepted<Arc<Vm>>, CommandError> {
+async fn command(state: &mut State, myself: &VmRef, command: Command, who: &Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
     let record = state.record.clone().ok_or(CommandError::Restarting)?;
-    if let Some(expected) = who.if_match
-        && expected != record.generation
-    {
-        return Err(CommandError::Stale { current: record.generation });
+    if let Command::Cancel { operation } = command {
+        return cancel(state, myself, record, operation, who).await;
     }
+    who.check(record.generation)?;
     // An update is done with its commit; everything else goes on after it.
     let operation = (!matches!(command, Command::Update(_))).then(|| OperationId::from_bits(new_id()));
-    let ticket = Ticket { operation: operation.unwrap_or(OperationId::from_bits(0)), actor: who.actor.clone() };
+    let ticket = ticket(state, operation.unwrap_or(OperationId::from_bits(0)), who);
     let step = vm::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Vm)?;
+    // What is only being ended (the deletion of a VM that does not run) needs no room.
     if let Some(next) = &step.next
-        && next.state.holds_capacity()
+        && matches!(next.state, VmState::Starting(_))
         && !record.state.holds_capacity()
     {
         reserve(state, next)?;
     }
-    match commit(state, step, Some((who, operation))).await {
+    let asked = Asked { who, kind: Kind::Vm, id: state.id.to_string(), operation };
+    match commit(state, step, Some(asked)).await {
         Ok((next, effects)) => {
             let shown = next.clone().unwrap_or(record);
             perform(state, myself, &shown, effects);
@@ -258,12 +261,41 @@ async fn command(
     }
 }
 
+/// Turns back what is in flight. The condition is the operation's: that is what the asker has seen.
+async fn cancel(
+    state: &mut State,
+    myself: &VmRef,
+    record: Arc<Vm>,
+    operation: OperationId,
+    who: &Who,
+) -> Result<Accepted<Arc<Vm>>, CommandError> {
+    if let Some(shown) = state.shared.view.operation(operation) {
+        who.check(shown.generation)?;
+    }
+    let ticket = ticket(state, operation, who);
+    let input = Input::Command { command: Command::Cancel { operation }, ticket };
+    let step = vm::step(&record, input, now()).map_err(CommandError::Vm)?;
+    let asked = Asked { who, kind: Kind::Operation, id: operation.to_string(), operation: Some(operation) };
+    let (next, effects) = commit(state, step, Some(asked)).await?;
+    let shown = next.unwrap_or(record);
+    perform(state, myself, &shown, effects);
+    Ok(Accepted { resource: shown, operation: Some(operation) })
+}
+
+fn ticket(state: &State, operation: OperationId, who: &Who) -> Ticket {
+    let agent = if state.guest.session().is_some() { Agent::Connected } else { Agent::Away };
+    Ticket { operation, actor: who.actor.clone(), agent }
+}
+
 /// An input that nobody waits for. An error ends the actor: it is loaded again and finds out what is true.
-async fn drive(state: &mut State, myself: &ActorRef<VmMsg>, input: Input) -> Result<(), ActorProcessingErr> {
+async fn drive(state: &mut State, myself: &VmRef, input: Input) -> Result<(), ActorProcessingErr> {
     let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = vm::step(&record, input, now()) else { return Ok(()) };
     let shared = Arc::clone(&state.shared);
-    let _turn = shared.unasked.acquire().await?;
+    let _turn = {
+        let _waits = state.progress.waits_for("its turn to commit");
+        shared.unasked.acquire().await?
+    };
     let (next, effects) = commit(state, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
     let shown = next.unwrap_or(record);
     perform(state, myself, &shown, effects);
@@ -271,11 +303,7 @@ async fn drive(state: &mut State, myself: &ActorRef<VmMsg>, input: Input) -> Res
 }
 
 /// Makes the step durable and shows it. What did not change is not written.
-async fn commit(
-    state: &mut State,
-    step: Step,
-    asked: Option<(&Who, Option<OperationId>)>,
-) -> Result<(Option<Arc<Vm>>, Vec<Effect>), CommandError> {
+async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Result<(Option<Arc<Vm>>, Vec<Effect>), CommandError> {
     let before = state.record.clone();
     let changed = match (&before, &step.next) {
         (Some(before), Some(next)) => **before != *next,
@@ -302,12 +330,13 @@ async fn commit(
     }
     commit.events(&whose, step.events)?;
     commit.operations(&state.shared, &whose, step.operations)?;
-    if let Some((who, operation)) = asked {
-        commit.answer(who, Kind::Vm, state.id.to_string(), operation)?;
+    if let Some(asked) = asked {
+        commit.answer(asked.who, asked.kind, asked.id, asked.operation)?;
     }
     let shared = Arc::clone(&state.shared);
     let operations = state.operations.clone();
     // The view first, then who waits: whoever hears of the end must see it.
+    let _waits = state.progress.waits_for("the journal");
     commit.write_with(&shared, &operations, || show(state, before.as_deref(), last.as_ref())).await?;
     Ok((last, step.effects))
 }
@@ -343,14 +372,12 @@ fn show(state: &mut State, before: Option<&Vm>, next: Option<&Arc<Vm>>) {
     state.shared.view.put_vm(VmView { record: Arc::clone(next), agent, started_at });
 }
 
-fn perform(state: &mut State, myself: &ActorRef<VmMsg>, record: &Arc<Vm>, effects: Vec<Effect>) {
+fn perform(state: &mut State, myself: &VmRef, record: &Arc<Vm>, effects: Vec<Effect>) {
     for effect in effects {
         match effect {
             Effect::StartTimer { timer, after_ms } => start_timer(state, record, timer, after_ms),
             Effect::Watch(machine) => state.performer.watch(myself, &state.shared, state.id, machine),
             Effect::AwaitGuest(machine) => state.performer.await_guest(myself, &state.shared, state.id, machine),
-            // Its agent is asked when it says hello, which the step knows; the deadline runs in any case.
-            Effect::AskShutdown { .. } if state.guest.session().is_none() => {}
             effect => state.performer.queue(Arc::clone(record), effect, state.guest.session()),
         }
     }

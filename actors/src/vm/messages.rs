@@ -1,21 +1,21 @@
 //! What a VM's actor and the supervisor of all VMs can be told.
 
 use super::perform::Outcome;
-use crate::supervise::ChildInfo;
 use crate::{
     error::CommandError,
     node::{Accepted, NewVm, Who},
+    supervise::Address,
 };
 use domain::{
     Attempt, Name, OperationId, VmId,
     vm::{Command, Draft, Machine, Observed, Timer, Vm},
 };
 use host::guest::GuestSession;
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::RpcReplyPort;
 use ractor_cluster_derive::RactorMessage;
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-pub type VmRef = ActorRef<VmMsg>;
+pub type VmRef = Address<VmMsg>;
 pub type Reply<T> = RpcReplyPort<Result<T, CommandError>>;
 
 /// Large contents are boxed: an actor keeps the room of several messages for as long as it lives, and most of them are small.
@@ -66,21 +66,31 @@ pub enum VmMsg {
     },
 }
 
-impl fmt::Display for VmMsg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl VmMsg {
+    /// For the tree and for the dump of who is stuck; never with what it carries.
+    pub fn name(&self) -> &'static str {
         match self {
-            VmMsg::Create { draft, operation, .. } => write!(f, "create {} {operation}", draft.id),
-            VmMsg::Command { command, .. } => write!(f, "command {command:?}"),
-            VmMsg::Done { attempt, .. } => write!(f, "done {}", attempt.0),
-            VmMsg::Elapsed { attempt, timer } => write!(f, "elapsed {timer:?} {}", attempt.0),
-            VmMsg::Observed(_) => f.write_str("observed"),
-            VmMsg::GuestUp { launch, .. } => write!(f, "guest up {}", launch.0),
-            VmMsg::GuestDown { launch } => write!(f, "guest down {}", launch.0),
-            VmMsg::Guest { .. } => f.write_str("guest"),
+            VmMsg::Create { .. } => "create",
+            VmMsg::Command { command, .. } => match command.as_ref() {
+                Command::Start => "command start",
+                Command::Stop(_) => "command stop",
+                Command::Pause => "command pause",
+                Command::Resume => "command resume",
+                Command::Reboot(_) => "command reboot",
+                Command::Delete { .. } => "command delete",
+                Command::Update(_) => "command update",
+                Command::Cancel { .. } => "command cancel",
+            },
+            VmMsg::Done { .. } => "effect ended",
+            VmMsg::Elapsed { .. } => "timer",
+            VmMsg::Observed(_) => "machine observed",
+            VmMsg::GuestUp { .. } => "guest up",
+            VmMsg::GuestDown { .. } => "guest down",
+            VmMsg::Guest { .. } => "guest asked for",
             #[cfg(any(test, feature = "faults"))]
-            VmMsg::Crash => f.write_str("crash"),
+            VmMsg::Crash => "crash",
             #[cfg(any(test, feature = "faults"))]
-            VmMsg::Hang { .. } => f.write_str("hang"),
+            VmMsg::Hang { .. } => "hang",
         }
     }
 }
@@ -114,12 +124,36 @@ pub enum VmsMsg {
     Respawn {
         id: VmId,
     },
+    /// Someone wants the VM's actor started again, whatever became of it. Answered when it lives, or with why it does not.
+    Restart {
+        id: VmId,
+        reply_to: Reply<()>,
+    },
     LookForStalls,
-    /// The live children: id, state of the actor, restarts, last error.
-    Inspect {
-        reply_to: RpcReplyPort<Vec<ChildInfo<VmId>>>,
+    /// Never returns from its handler, and says that it has been there for this long.
+    #[cfg(any(test, feature = "faults"))]
+    Hang {
+        since: std::time::Duration,
     },
     /// Panics on purpose.
     #[cfg(any(test, feature = "faults"))]
     Crash,
+}
+
+impl VmsMsg {
+    pub fn name(&self) -> &'static str {
+        match self {
+            VmsMsg::Create { .. } => "create",
+            VmsMsg::Rename { .. } => "rename",
+            VmsMsg::NameSettled { .. } => "name settled",
+            VmsMsg::Gone { .. } => "gone",
+            VmsMsg::Respawn { .. } => "respawn",
+            VmsMsg::Restart { .. } => "restart",
+            VmsMsg::LookForStalls => "look for stalls",
+            #[cfg(any(test, feature = "faults"))]
+            VmsMsg::Hang { .. } => "hang",
+            #[cfg(any(test, feature = "faults"))]
+            VmsMsg::Crash => "crash",
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::{
     ambient,
     error::chain,
     shared::{Shared, now},
+    supervise::{Backoff, Progress, jitter},
     view::AgentView,
 };
 use domain::{
@@ -25,8 +26,8 @@ use tokio::task::JoinSet;
 
 /// One try to reach the guest's agent; a guest that boots needs several under emulation.
 const GUEST_TRY: Duration = Duration::from_secs(30);
-/// Between two tries: a guest that refuses at once must not keep a processor busy.
-const GUEST_AGAIN: Duration = Duration::from_millis(250);
+/// Between two tries: a guest that refuses at once must not keep a processor busy, and one that has just opened its port must not wait.
+const GUEST_AGAIN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 /// The host may be slow to answer right after a start; more often than this and the process is taken for lost.
 const INSPECT_TRIES: u32 = 3;
 
@@ -77,9 +78,10 @@ impl Performer {
     }
 
     /// The effect of that attempt ended.
-    pub fn ended(&mut self, attempt: Attempt) {
+    pub fn ended(&mut self, attempt: Attempt, progress: &Progress) {
         if self.running.as_ref().is_some_and(|running| running.attempt == attempt) {
             self.running = None;
+            progress.performed();
         }
     }
 
@@ -95,6 +97,8 @@ impl Performer {
         }
         let attempt = job.record.attempt;
         let can_be_given_up = can_be_given_up(&job.effect);
+        let (what, deadline) = effort(&job.effect);
+        myself.progress().performs(what, deadline);
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
         let task = task(async move {
             let too_late = given_up_on(&job.effect);
@@ -162,6 +166,29 @@ impl Follower for Following {
     }
 }
 
+/// What an effect is called, and how long it may take before its supervisor tells: past it the effect goes on, and someone should look.
+/// Disks and processes are made in seconds on machines under load (measured: 3 s under emulation); a minute is no load any more. What asks
+/// the VMM or the guest has a deadline of its own within.
+fn effort(effect: &Effect) -> (&'static str, Duration) {
+    const MADE_WITHIN: Duration = Duration::from_secs(60);
+    const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+    match effect {
+        Effect::PrepareDisk => ("prepare disk", MADE_WITHIN),
+        Effect::Launch => ("launch", MADE_WITHIN),
+        Effect::Release(_) => ("release", ANSWERED_WITHIN),
+        Effect::Inspect(_) => ("inspect", ANSWERED_WITHIN),
+        Effect::Pause(_) => ("pause", ANSWERED_WITHIN),
+        Effect::Resume(_) => ("resume", ANSWERED_WITHIN),
+        Effect::AskShutdown { deadline_ms, .. } => ("ask the guest", Duration::from_millis(*deadline_ms) + ANSWERED_WITHIN),
+        Effect::Kill(_) => ("end the machine", ANSWERED_WITHIN),
+        Effect::Clean => ("clean up", MADE_WITHIN),
+        Effect::Remove => ("remove the disk", MADE_WITHIN),
+        Effect::AwaitGuest(_) => ("await the guest", ANSWERED_WITHIN),
+        Effect::Watch(_) => ("watch", ANSWERED_WITHIN),
+        Effect::StartTimer { .. } => ("timer", ANSWERED_WITHIN),
+    }
+}
+
 /// What ending the machine makes pointless. Making and removing things is finished first, so that nothing is left half-made.
 fn can_be_given_up(effect: &Effect) -> bool {
     match effect {
@@ -201,6 +228,7 @@ fn given_up_on(effect: &Effect) -> Option<Outcome> {
 
 /// Until the machine ends (the task is then aborted): connect, tell, keep what is shown fresh, connect again.
 async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machine) {
+    let mut again = GUEST_AGAIN;
     loop {
         match shared.vmm.guest(id, machine, GUEST_TRY).await {
             Ok(session) => {
@@ -215,6 +243,7 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
                 if myself.cast(VmMsg::GuestUp { launch: machine.launch, session: Arc::clone(&session) }).is_err() {
                     return;
                 }
+                again.reset();
                 let why = keep_fresh(shared, id, &session).await;
                 tracing::debug!(vm = %id, %why, "the session with the guest's agent ended");
                 let _ = myself.cast(VmMsg::GuestDown { launch: machine.launch });
@@ -222,7 +251,8 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
             Err(VmmError::Gone) => return,
             Err(error) => tracing::debug!(vm = %id, error = %chain(&error), "the guest's agent does not answer yet"),
         }
-        tokio::time::sleep(GUEST_AGAIN).await;
+        // Nothing announces that a guest opens its port.
+        tokio::time::sleep(again.next(jitter())).await;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     node::{Accepted, NewVm, Who},
     operation::OperationsRef,
     shared::{Shared, new_id, now},
-    supervise::{Children, Progress, STALL_CHECK, Verdict},
+    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     view::{Page, VmView},
 };
 use domain::{
@@ -60,13 +60,16 @@ pub(crate) struct Args0 {
     pub subnet: Subnet,
     /// The records as the journal has them.
     pub records: Vec<Arc<Vm>>,
+    pub roster: Roster<VmId>,
+    pub progress: Arc<Progress>,
 }
 
 pub(crate) struct State {
     shared: Arc<Shared>,
     operations: OperationsRef,
     directory: Directory,
-    children: Children<VmId>,
+    children: Roster<VmId>,
+    progress: Arc<Progress>,
     timers: Arc<Timers>,
     /// That of the timers; it ends with this supervisor.
     _tasks: JoinSet<()>,
@@ -94,6 +97,8 @@ impl Actor for Vms {
 
     async fn pre_start(&self, myself: ActorRef<VmsMsg>, args: Args0) -> Result<State, ActorProcessingErr> {
         args.directory.clear();
+        args.roster.clear();
+        let myself = Address::new(myself, Arc::clone(&args.progress));
         let timers: Arc<Timers> = Arc::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&timers).run(args.directory.clone()));
@@ -101,7 +106,8 @@ impl Actor for Vms {
             shared: args.shared,
             operations: args.operations,
             directory: args.directory,
-            children: Children::new(),
+            children: args.roster,
+            progress: args.progress,
             timers,
             _tasks: tasks,
             names: HashMap::new(),
@@ -111,15 +117,17 @@ impl Actor for Vms {
         };
         adopt(&mut state, &args.records);
         for record in args.records {
-            spawn(&mut state, &myself, record.id, From::Record(record)).await?;
+            start(&mut state, &myself, record.id, From::Record(record)).await;
         }
         myself.send_interval(STALL_CHECK, || VmsMsg::LookForStalls);
         Ok(state)
     }
 
     async fn handle(&self, myself: ActorRef<VmsMsg>, message: VmsMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let _busy = state.progress.enter(message.name());
+        let myself = Address::new(myself, Arc::clone(&state.progress));
         match message {
-            VmsMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await?,
+            VmsMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await,
             VmsMsg::Rename { id, name, command, who, reply_to } => match hold_name(state, id, name) {
                 Ok(actor) => {
                     let _ = actor.cast(VmMsg::Command { command, who, reply_to });
@@ -130,19 +138,21 @@ impl Actor for Vms {
             },
             VmsMsg::NameSettled { id, name } => settled(state, id, &name),
             VmsMsg::Gone { id } => gone(state, id),
+            // Someone was quicker.
+            VmsMsg::Respawn { id } if state.directory.get(id).is_some() => {}
             VmsMsg::Respawn { id } => {
                 // What the actor before was told and did not do is lost, and with it what names were held for.
                 let_go(state, id);
-                spawn(state, &myself, id, From::Journal).await?;
+                start(state, &myself, id, From::Journal).await;
             }
-            VmsMsg::LookForStalls => {
-                for (id, actor, busy) in state.children.stalled() {
-                    tracing::error!(vm = %id, busy_s = busy.as_secs(), "the VM's actor is stuck in a handler; it is loaded again");
-                    actor.kill();
-                }
+            VmsMsg::Restart { id, reply_to } => {
+                let _ = reply_to.send(restart(state, &myself, id).await);
             }
-            VmsMsg::Inspect { reply_to } => {
-                let _ = reply_to.send(state.children.list());
+            VmsMsg::LookForStalls => look_for_stalls(state),
+            #[cfg(any(test, feature = "faults"))]
+            VmsMsg::Hang { since } => {
+                state.progress.pretend_busy_since(since);
+                std::future::pending::<()>().await;
             }
             #[cfg(any(test, feature = "faults"))]
             VmsMsg::Crash => panic!("told to"),
@@ -156,28 +166,61 @@ impl Actor for Vms {
         event: SupervisionEvent,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let (actor, error, in_order) = match event {
-            SupervisionEvent::ActorFailed(cell, error) => (cell, error.to_string(), false),
-            // One that was killed leaves no state behind.
-            SupervisionEvent::ActorTerminated(cell, left, reason) => (cell, reason.unwrap_or_default(), left.is_some()),
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => return Ok(()),
-        };
-        let Some(id) = state.children.ended(actor.get_id()) else { return Ok(()) };
+        let Some(exit) = exit_of(event) else { return Ok(()) };
+        let Some(id) = state.children.ended(exit.actor) else { return Ok(()) };
         // A VM that is no more ends its actor in order. One that fails before it is shown may be durable all the same: the journal is asked.
-        if in_order && state.shared.view.vm(id).is_none() {
+        if exit.in_order && state.shared.view.vm(id).is_none() {
             gone(state, id);
             return Ok(());
         }
-        match state.children.failed(id, error.clone()) {
-            Verdict::RestartAfter(wait) => {
-                tracing::error!(vm = %id, error, wait_ms = wait.as_millis(), "the VM's actor failed; it is loaded again");
-                myself.send_after(wait, move || VmsMsg::Respawn { id });
-            }
-            Verdict::Quarantine => quarantine(state, &myself, id, error).await?,
-        }
+        state.directory.set(id, None);
+        let myself = Address::new(myself, Arc::clone(&state.progress));
+        failed(state, &myself, id, &exit.error).await;
         Ok(())
+    }
+}
+
+fn look_for_stalls(state: &State) {
+    for trouble in state.children.look() {
+        match trouble {
+            Trouble::Stalled { key, dump } => tracing::error!(vm = %key, dump, "the VM's actor is stuck; it is loaded again"),
+            Trouble::Overdue { key, effect } => {
+                tracing::warn!(vm = %key, effect = effect.what, lasts_s = effect.lasts.as_secs(), "takes longer than it should");
+            }
+        }
+    }
+}
+
+async fn failed(state: &mut State, myself: &Address<VmsMsg>, id: VmId, error: &str) {
+    match state.children.failed(id, error, jitter()) {
+        Verdict::RestartAfter(wait) => {
+            tracing::error!(vm = %id, error, wait_ms = wait.as_millis(), "the VM's actor failed; it is loaded again");
+            myself.send_after(wait, move || VmsMsg::Respawn { id });
+        }
+        Verdict::Quarantine => quarantine(state, id).await,
+    }
+}
+
+/// Its whole budget, and its actor: at once when it has none, else when it was killed.
+async fn restart(state: &mut State, myself: &Address<VmsMsg>, id: VmId) -> Result<(), CommandError> {
+    match state.children.pardon(id, "started again on request") {
+        None => return Err(CommandError::NotFound { kind: Kind::Vm, reference: id.to_string() }),
+        Some(true) => return Ok(()),
+        Some(false) => {}
+    }
+    match spawn(state, myself, id, From::Journal).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            failed(state, myself, id, &error).await;
+            Err(CommandError::SetAside { reason: error })
+        }
+    }
+}
+
+/// One that can't be started is no end of its supervisor.
+async fn start(state: &mut State, myself: &Address<VmsMsg>, id: VmId, from: From) {
+    if let Err(error) = spawn(state, myself, id, from).await {
+        failed(state, myself, id, &error).await;
     }
 }
 
@@ -264,7 +307,7 @@ fn holder(state: &State, key: &Key) -> Option<VmId> {
     state.names.get(key).copied().or_else(|| state.shared.view.find_vm(&key.0, &key.1))
 }
 
-async fn spawn(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, from: From) -> Result<VmRef, ActorProcessingErr> {
+async fn spawn(state: &mut State, myself: &Address<VmsMsg>, id: VmId, from: From) -> Result<VmRef, String> {
     let progress: Arc<Progress> = Arc::default();
     let args = Args {
         id,
@@ -275,32 +318,34 @@ async fn spawn(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, from: Fro
         timers: Arc::clone(&state.timers),
         from,
     };
-    let (actor, _) = Actor::spawn_linked(None, VmActor, args, myself.get_cell()).await?;
-    state.children.started(id, actor.get_cell(), progress);
+    let (actor, _) = Actor::spawn_linked(None, VmActor, args, myself.cell()).await.map_err(|error| error.to_string())?;
+    let actor = Address::new(actor, Arc::clone(&progress));
+    state.children.started(id, actor.cell(), progress);
     state.directory.set(id, Some(actor.clone()));
     Ok(actor)
 }
 
-async fn create(
-    state: &mut State,
-    myself: &ActorRef<VmsMsg>,
-    new: NewVm,
-    who: Who,
-    reply_to: Reply<Accepted<Arc<Vm>>>,
-) -> Result<(), ActorProcessingErr> {
+async fn create(state: &mut State, myself: &Address<VmsMsg>, new: NewVm, who: Who, reply_to: Reply<Accepted<Arc<Vm>>>) {
     match draft(state, new) {
         Err(error) => {
             let _ = reply_to.send(Err(error));
         }
         Ok(draft) => {
             let id = draft.id;
-            let actor = spawn(state, myself, id, From::Nothing).await?;
+            let actor = match spawn(state, myself, id, From::Nothing).await {
+                Ok(actor) => actor,
+                Err(error) => {
+                    tracing::error!(vm = %id, error, "the actor of a new VM can't be started");
+                    gone(state, id);
+                    let _ = reply_to.send(Err(CommandError::Restarting));
+                    return;
+                }
+            };
             let operation = OperationId::from_bits(new_id());
             // The actor makes it durable, answers, and tells `Gone` when it could not.
             let _ = actor.cast(VmMsg::Create { draft: Box::new(draft), who: Box::new(who), operation, reply_to });
         }
     }
-    Ok(())
 }
 
 /// All that must be known before a VM can be: refused here, nothing was taken.
@@ -372,17 +417,20 @@ fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<VmRef, CommandEr
     Ok(actor)
 }
 
-/// The budget is spent: the VM is failed with the reason, and stays so until someone acts. The supervisor is the owner of a VM without
-/// an actor. What runs goes on; the next start or delete ends it first.
-async fn quarantine(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, error: String) -> Result<(), ActorProcessingErr> {
-    let Some(row) = state.shared.view.vm(id) else { return Ok(()) };
+/// The budget is spent: the VM is failed with the reason, and has no actor until someone asks for it. The supervisor is the owner of a VM
+/// without an actor. What runs goes on; the next start or delete ends it first.
+async fn quarantine(state: &mut State, id: VmId) {
+    let error = state.children.quarantined(id).unwrap_or_default();
+    state.shared.ledger().release(id);
+    let Some(row) = state.shared.view.vm(id) else { return };
     tracing::error!(vm = %id, error, "the VM's actor keeps failing; the VM is set aside as failed");
     let step = vm::quarantine(&row.record, &error, now());
-    let Some(next) = step.next.map(Arc::new) else { return Ok(()) };
+    let Some(next) = step.next.map(Arc::new) else { return };
     let subject =
         Subject { kind: Kind::Vm, id: id.to_string(), name: &next.name, project: &next.project, generation: next.generation };
     let mut commit = Commit::new();
     let shared = Arc::clone(&state.shared);
+    let _waits = state.progress.waits_for("the journal");
     let written = async {
         commit.put(schema::VMS, id.to_string(), next.as_ref())?;
         commit.events(&subject, step.events)?;
@@ -393,10 +441,6 @@ async fn quarantine(state: &mut State, myself: &ActorRef<VmsMsg>, id: VmId, erro
     if let Err(error) = written.await {
         tracing::error!(vm = %id, error = %chain(&error), "the failed VM could not be recorded");
     }
-    state.shared.ledger().release(id);
-    // A failed VM does nothing by itself: its actor is there for those who start or delete it.
-    spawn(state, myself, id, From::Record(next)).await?;
-    Ok(())
 }
 
 /// Names a specification that can't be met, with the field.

@@ -1,4 +1,4 @@
-//! A driver whose launches wait until they are let through. Everything else is the simulated driver's.
+//! A driver one of whose calls waits until it is let through. Everything else is the simulated driver's.
 
 #![allow(clippy::unwrap_used, dead_code)]
 
@@ -15,19 +15,40 @@ use host::{
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
+/// Which call waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    PrepareDisk,
+    Launch,
+    Pause,
+    Guest,
+}
+
 pub struct Gate {
     inner: Arc<Simulated>,
+    at: At,
     open: watch::Sender<bool>,
     pub waiting: watch::Sender<u32>,
 }
 
 impl Gate {
     pub fn shut(inner: Arc<Simulated>) -> Arc<Gate> {
-        Arc::new(Gate { inner, open: watch::Sender::new(false), waiting: watch::Sender::new(0) })
+        Gate::shut_at(At::Launch, inner)
+    }
+
+    pub fn shut_at(at: At, inner: Arc<Simulated>) -> Arc<Gate> {
+        Arc::new(Gate { inner, at, open: watch::Sender::new(false), waiting: watch::Sender::new(0) })
     }
 
     pub fn open(&self) {
         self.open.send_replace(true);
+    }
+
+    async fn pass(&self, at: At) {
+        if self.at == at {
+            self.waiting.send_modify(|waiting| *waiting += 1);
+            let _ = self.open.subscribe().wait_for(|open| *open).await;
+        }
     }
 }
 
@@ -40,11 +61,11 @@ impl Vmm for Gate {
         self.inner.capabilities()
     }
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
+        self.pass(At::PrepareDisk).await;
         self.inner.prepare_disk(plan).await
     }
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
-        self.waiting.send_modify(|waiting| *waiting += 1);
-        let _ = self.open.subscribe().wait_for(|open| *open).await;
+        self.pass(At::Launch).await;
         self.inner.launch(plan, launch).await
     }
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
@@ -57,6 +78,7 @@ impl Vmm for Gate {
         self.inner.exited(vm, machine).await
     }
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.pass(At::Pause).await;
         self.inner.pause(vm, machine).await
     }
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
@@ -72,6 +94,7 @@ impl Vmm for Gate {
         self.inner.remove(vm).await
     }
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
+        self.pass(At::Guest).await;
         self.inner.guest(vm, machine, deadline).await
     }
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {

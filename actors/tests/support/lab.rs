@@ -15,13 +15,17 @@ use domain::{
     vm::{Command, Driver, RestartPolicy, StopMode, Vm, VmSpec},
 };
 use host::{
-    image::FileStore,
+    image::{FileStore, ImageStore},
     vmm::{
         Vmm,
         simulated::{Simulated, SimulatedOptions},
     },
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use storage::{Journal, Options};
 
 /// Far more than anything here takes; a wait that reaches it has failed.
@@ -86,14 +90,16 @@ impl Lab {
     }
 
     pub async fn start_with(&self, vmm: Arc<dyn Vmm>) -> Node {
-        let ports = Ports {
-            vmm,
-            network: None,
-            network_problem: None,
-            dns: Vec::new(),
-            images: Arc::new(FileStore::new(self.dir.path().join("images"))),
-            probe: Arc::new(Machine(self.mem_mib)),
-        };
+        self.start_on(vmm, Arc::new(self.store())).await
+    }
+
+    pub fn store(&self) -> FileStore {
+        FileStore::new(self.dir.path().join("images"))
+    }
+
+    pub async fn start_on(&self, vmm: Arc<dyn Vmm>, images: Arc<dyn ImageStore>) -> Node {
+        let ports =
+            Ports { vmm, network: None, network_problem: None, dns: Vec::new(), images, probe: Arc::new(Machine(self.mem_mib)) };
         let subnet = Subnet::parse(self.subnet).unwrap();
         Node::start(Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }).await.unwrap()
     }
@@ -105,7 +111,7 @@ impl Lab {
         node
     }
 
-    pub async fn add_images(&self, node: &Node) -> (ImageId, ImageId) {
+    pub fn files(&self) -> (PathBuf, PathBuf) {
         let kernel = self.dir.path().join("vmlinux");
         std::fs::write(&kernel, b"\x7fELF, or so it says").unwrap();
         let rootfs = self.dir.path().join("rootfs.ext4");
@@ -113,6 +119,11 @@ impl Lab {
         bytes[1028] = 4;
         bytes[1080..1082].copy_from_slice(&[0x53, 0xEF]);
         std::fs::write(&rootfs, bytes).unwrap();
+        (kernel, rootfs)
+    }
+
+    pub async fn add_images(&self, node: &Node) -> (ImageId, ImageId) {
+        let (kernel, rootfs) = self.files();
         let kernel = add_image(node, "kernel", ImageKind::Kernel, &kernel).await;
         let rootfs = add_image(node, "rootfs", ImageKind::Rootfs, &rootfs).await;
         (kernel, rootfs)
@@ -120,6 +131,12 @@ impl Lab {
 }
 
 async fn add_image(node: &Node, called: &str, kind: ImageKind, path: &Path) -> ImageId {
+    let accepted = node.create_image(image(called, kind, path), who()).await.unwrap();
+    done(node, accepted.operation).await;
+    accepted.resource.id
+}
+
+pub fn image(called: &str, kind: ImageKind, path: &Path) -> NewImage {
     let spec = ImageSpec {
         kind,
         path: path.to_str().unwrap().to_owned(),
@@ -127,10 +144,7 @@ async fn add_image(node: &Node, called: &str, kind: ImageKind, path: &Path) -> I
         default: kind == ImageKind::Kernel,
         description: None,
     };
-    let new = NewImage { name: name(called), project: name("default"), labels: Labels::new(), spec };
-    let accepted = node.create_image(new, who()).await.unwrap();
-    done(node, accepted.operation).await;
-    accepted.resource.id
+    NewImage { name: name(called), project: name("default"), labels: Labels::new(), spec }
 }
 
 pub fn name(text: &str) -> Name {

@@ -24,10 +24,9 @@ impl Operations<'_> {
         self.0.get(self.0.url(&["v1", "operations", id])?).await
     }
 
-    /// Asks the operation to end early; refused when it is not cancellable.
-    pub async fn cancel(&self, id: &str) -> Result<Operation, ClientError> {
-        let options = Options::default();
-        decode(self.0.send(Request::new(Method::POST, self.0.url(&["v1", "operations", id, "cancel"])?, None, &options)).await?)
-            .await
+    /// Turns the operation back; refused when it is not cancellable. It ends as cancelled when what it did is undone.
+    pub async fn cancel(&self, id: &str, options: &Options) -> Result<Operation, ClientError> {
+        let url = self.0.url(&["v1", "operations", id, "cancel"])?;
+        decode(self.0.send(Request::new(Method::POST, url, None, options)).await?).await
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::guest::{
-    AgentHello, ErrorCode, ExecRequest, ExitStatus, FrameKind, GuestError, HostHello, InterfaceAddresses, MetricsSample,
-    NetworkConfig, ShutdownKind, TtySize,
+    AgentHello, ErrorCode, ExecRequest, ExitStatus, GuestError, HostHello, InterfaceAddresses, MetricsSample, NetworkConfig,
+    ShutdownKind, TtySize, frame,
 };
 
 #[path = "../../../fuzz/shared/replay.rs"]

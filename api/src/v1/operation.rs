@@ -22,9 +22,18 @@ pub struct Operation {
     pub status: OperationStatus,
     /// Per cent; 100 only when it succeeded.
     pub progress: u8,
+    /// Of work that is measured in bytes, an import: how much is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
+    /// Whether it can be cancelled now.
     pub cancellable: bool,
+    /// Why it can't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_refused: Option<String>,
     pub steps: Vec<OperationStep>,
 }
 

@@ -15,8 +15,8 @@ pub struct Step {
 /// Each is idempotent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Copy the source into the store under its digest. `Imported` or `ImportFailed`.
+    /// Copy the source into the store under its digest. `Progressed` as it goes, then `Imported` or `ImportFailed`.
     Import(ImageSpec),
-    /// Remove the image's files. `Removed` or `RemoveFailed`.
+    /// Give up an import under way, then remove the image's files. `Removed` or `RemoveFailed`.
     Remove,
 }

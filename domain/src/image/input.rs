@@ -1,12 +1,23 @@
 //! Everything that can happen to an image.
 
 use super::state::Files;
-use crate::{Attempt, Labels, Name, OperationId};
+use crate::{Attempt, Labels, Name, OperationId, operation::Amount};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    Command { command: Command, ticket: Ticket },
-    Finished { attempt: Attempt, result: Finished },
+    Command {
+        command: Command,
+        ticket: Ticket,
+    },
+    /// So much of the attempt's import is done.
+    Progressed {
+        attempt: Attempt,
+        amount: Amount,
+    },
+    Finished {
+        attempt: Attempt,
+        result: Finished,
+    },
     Recovered,
 }
 
@@ -21,6 +32,10 @@ pub enum Command {
         labels: Option<Labels>,
         default: Option<bool>,
         description: Option<Option<String>>,
+    },
+    /// The import is given up and its operation ends as cancelled.
+    Cancel {
+        operation: OperationId,
     },
 }
 

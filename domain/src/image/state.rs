@@ -44,8 +44,13 @@ pub struct Files {
 pub enum State {
     Importing,
     Ready(Files),
-    Failed { code: String, detail: String },
+    Failed {
+        code: String,
+        detail: String,
+    },
     Deleting,
+    /// The import was given up; what it left is being removed.
+    Cancelling,
 }
 
 impl State {
@@ -54,7 +59,7 @@ impl State {
             State::Importing => "importing",
             State::Ready(_) => "ready",
             State::Failed { .. } => "failed",
-            State::Deleting => "deleting",
+            State::Deleting | State::Cancelling => "deleting",
         }
     }
 }

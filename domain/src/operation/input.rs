@@ -1,6 +1,6 @@
 //! What can happen to an operation.
 
-use super::state::{OperationError, OperationKind};
+use super::state::{Amount, OperationError, OperationKind};
 use crate::OperationId;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +9,11 @@ pub enum Input {
     Advance {
         step: &'static str,
         progress: u8,
+    },
+    /// The step that runs has come this far.
+    Measure {
+        progress: u8,
+        amount: Amount,
     },
     Succeed,
     Fail(OperationError),

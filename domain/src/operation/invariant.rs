@@ -10,6 +10,8 @@ pub enum Broken {
     RunningStep,
     #[error("too many steps")]
     Steps,
+    #[error("more was done than there is to do")]
+    Amount,
 }
 
 pub fn check(operation: &Operation) -> Result<(), Broken> {
@@ -21,6 +23,9 @@ pub fn check(operation: &Operation) -> Result<(), Broken> {
     }
     if operation.steps.len() > STEPS_MAX {
         return Err(Broken::Steps);
+    }
+    if operation.amount.is_some_and(|amount| amount.done_bytes > amount.total_bytes) {
+        return Err(Broken::Amount);
     }
     Ok(())
 }

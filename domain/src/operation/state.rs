@@ -100,6 +100,14 @@ pub struct Operation {
     pub progress: u8,
     /// At most [`STEPS_MAX`], in the order in which they began.
     pub steps: Vec<StepRecord>,
+    /// Of work that is measured in bytes; never goes back while the total stays.
+    pub amount: Option<Amount>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    pub done_bytes: u64,
+    pub total_bytes: u64,
 }
 
 /// A procedure of ours has five steps; one that goes round in circles must not fill the journal.

@@ -3,7 +3,7 @@
 use super::{
     effect::{Effect, Step},
     input::Input,
-    state::{Operation, OperationKind, STEPS_MAX, Status, StepRecord, StepStatus, Target},
+    state::{Amount, Operation, OperationKind, STEPS_MAX, Status, StepRecord, StepStatus, Target},
 };
 use crate::{Generation, Name, OperationId, Timestamp};
 
@@ -11,8 +11,6 @@ use crate::{Generation, Name, OperationId, Timestamp};
 pub enum Refused {
     #[error("the operation has ended")]
     Ended,
-    #[error("this operation can't be cancelled")]
-    NotCancellable,
 }
 
 /// A new operation, running.
@@ -29,6 +27,7 @@ pub fn begin(id: OperationId, kind: OperationKind, target: Target, project: Name
         status: Status::Running,
         progress: 0,
         steps: Vec::new(),
+        amount: None,
     }
 }
 
@@ -51,6 +50,13 @@ pub fn step(operation: &Operation, input: Input, now: Timestamp) -> Result<Step,
             }
             // Progress never goes back, and 100 is for success alone.
             next.progress = next.progress.max(progress.min(99));
+            Ok(Step { next, effects: Vec::new() })
+        }
+        (Status::Running, Input::Measure { progress, amount }) => {
+            next.progress = next.progress.max(progress.min(99));
+            // Work that is begun again after a crash counts from where it was seen last.
+            let done_bytes = next.amount.map_or(0, |known| known.done_bytes).max(amount.done_bytes);
+            next.amount = Some(Amount { done_bytes: done_bytes.min(amount.total_bytes), total_bytes: amount.total_bytes });
             Ok(Step { next, effects: Vec::new() })
         }
         (Status::Running, Input::Succeed) => {
@@ -98,7 +104,9 @@ mod tests {
 
     #[test]
     fn every_state_by_every_input() {
-        let inputs = [Input::Advance { step: "boot", progress: 50 }, Input::Succeed, Input::Fail(error()), Input::Cancel];
+        let measure = Input::Measure { progress: 20, amount: Amount { done_bytes: 3, total_bytes: 2 } };
+        let inputs =
+            [measure, Input::Advance { step: "boot", progress: 50 }, Input::Succeed, Input::Fail(error()), Input::Cancel];
         let statuses = [Status::Running, Status::Succeeded, Status::Failed(error()), Status::Cancelled];
         for status in statuses {
             for input in &inputs {
@@ -124,5 +132,15 @@ mod tests {
             assert_eq!(operation.progress, 90);
         }
         assert_eq!(operation.steps.len(), STEPS_MAX);
+    }
+
+    #[test]
+    fn bytes_never_go_back() {
+        let mut operation = fresh();
+        for (done, shown) in [(10, 10), (4, 10), (11, 11)] {
+            let amount = Amount { done_bytes: done, total_bytes: 20 };
+            operation = step(&operation, Input::Measure { progress: 1, amount }, Timestamp(6)).expect("running").next;
+            assert_eq!(operation.amount.map(|amount| amount.done_bytes), Some(shown));
+        }
     }
 }

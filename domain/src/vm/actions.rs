@@ -1,9 +1,11 @@
 //! What may be asked of a VM now, and why not the rest. One table: commands are admitted by it and the API shows it.
 
 use super::{
+    cancel,
     input::{Command, StopMode},
     state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
+use crate::operation::NotCancellable;
 
 /// Everything that can be asked of a VM, by its name in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +86,8 @@ pub enum Refused {
     OnlyWhenStopped,
     #[error("the VM's deletion failed half-way, its disk may be gone")]
     HalfDeleted,
+    #[error(transparent)]
+    NotCancellable(NotCancellable),
 }
 
 impl Refused {
@@ -103,6 +107,7 @@ impl Refused {
             Refused::PausedNeedsForce => "vm-paused-needs-force",
             Refused::OnlyWhenStopped => "only-when-stopped",
             Refused::HalfDeleted => "vm-half-deleted",
+            Refused::NotCancellable(why) => why.code(),
         }
     }
 
@@ -120,6 +125,7 @@ impl Refused {
             Refused::PausedNeedsForce => "resume it first, or stop it with force",
             Refused::OnlyWhenStopped => "stop it first",
             Refused::HalfDeleted => "delete it again",
+            Refused::NotCancellable(why) => why.hint(),
         }
     }
 }
@@ -133,6 +139,7 @@ pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
         Command::Resume => resume(&vm.state),
         Command::Reboot(_) => reboot(&vm.state),
         Command::Delete { force } => delete(&vm.state, *force),
+        Command::Cancel { operation } => cancel::admit(vm, *operation).map_err(Refused::NotCancellable),
         Command::Update(change) => {
             let machine = change.vcpus.is_some() || change.mem_mib.is_some() || change.cmdline.is_some();
             match &vm.state {
@@ -200,7 +207,7 @@ fn stop(state: &State, mode: StopMode) -> Result<(), Refused> {
 
 /// A stop must not turn a deletion into something less.
 fn can_be_hurried(stopping: &Stopping) -> bool {
-    matches!(stopping.stage, StopStage::Asking(_)) && stopping.then != Then::Delete
+    matches!(stopping.stage, StopStage::Asking(_) | StopStage::Waiting(_)) && stopping.then != Then::Delete
 }
 
 fn pause(state: &State) -> Result<(), Refused> {

@@ -29,6 +29,10 @@ pub enum Command {
         force: bool,
     },
     Update(Change),
+    /// What that operation did is undone, and it ends as cancelled.
+    Cancel {
+        operation: OperationId,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,15 @@ pub struct Ticket {
     pub operation: OperationId,
     /// For the audit: `user:admin`, `policy:restart`.
     pub actor: String,
+    /// Whether the guest could be told something at the moment of the command.
+    pub agent: Agent,
+}
+
+/// The link to the guest's agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agent {
+    Connected,
+    Away,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,7 +50,7 @@ pub fn check(vm: &Vm) -> Result<(), Broken> {
     }
     if let State::Stopping(stopping) = &vm.state {
         let limit = match stopping.stage {
-            StopStage::Asking(_) => 0,
+            StopStage::Asking(_) | StopStage::Waiting(_) => 0,
             // The last failure ends in `Failed`.
             StopStage::Killing(_) | StopStage::Cleaning => super::step::TRIES_MAX - 1,
         };

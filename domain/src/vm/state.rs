@@ -137,6 +137,8 @@ pub enum StopStage {
     Killing(Machine),
     /// The process is gone; what it used is being given back.
     Cleaning,
+    /// The guest's agent is not connected: the guest is asked as soon as it is, and has not heard of it yet. The deadline runs.
+    Waiting(Machine),
 }
 
 /// What follows once nothing of the run is left.
@@ -234,7 +236,7 @@ impl State {
             | State::Resuming(machine)
             | State::Snapshotting(machine) => Some(machine),
             State::Stopping(stopping) => match &stopping.stage {
-                StopStage::Asking(machine) | StopStage::Killing(machine) => Some(machine),
+                StopStage::Asking(machine) | StopStage::Killing(machine) | StopStage::Waiting(machine) => Some(machine),
                 StopStage::Cleaning => None,
             },
             State::Creating { .. }

@@ -168,7 +168,9 @@ pub fn quarantine(vm: &Vm, error: &str, now: Timestamp) -> Step {
 /// The stage's own effect, to be done (again).
 fn effect_of(stage: &StopStage) -> Effect {
     match stage {
-        StopStage::Asking(machine) => Effect::AskShutdown { machine: machine.clone(), deadline_ms: STOP_DEADLINE_MS },
+        StopStage::Asking(machine) | StopStage::Waiting(machine) => {
+            Effect::AskShutdown { machine: machine.clone(), deadline_ms: STOP_DEADLINE_MS }
+        }
         StopStage::Killing(machine) => Effect::Kill(machine.clone()),
         StopStage::Cleaning => Effect::Clean,
     }

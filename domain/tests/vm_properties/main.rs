@@ -4,14 +4,15 @@
 mod simulation;
 mod world;
 
-use domain::vm::{Change, Command, Exit, RestartPolicy, StopMode};
+use domain::vm::{Agent, Change, Command, Exit, RestartPolicy, StopMode};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use simulation::{Again, Manners, Simulation};
 use world::Fault;
 
 #[derive(Debug, Clone)]
 enum Move {
-    User(Command),
+    User(Command, Agent),
+    Cancel,
     Perform(Fault),
     Deliver(usize, Again),
     Fire(usize),
@@ -32,6 +33,10 @@ fn command() -> impl Strategy<Value = Command> {
         1 => any::<bool>().prop_map(|force| Command::Delete { force }),
         1 => policy().prop_map(|restart| Command::Update(Change { restart: Some(restart), ..Change::default() })),
     ]
+}
+
+fn agent() -> impl Strategy<Value = Agent> {
+    prop_oneof![Just(Agent::Connected), Just(Agent::Away)]
 }
 
 fn policy() -> impl Strategy<Value = RestartPolicy> {
@@ -60,7 +65,8 @@ fn manners() -> impl Strategy<Value = Manners> {
 fn a_move() -> impl Strategy<Value = Move> {
     let again = prop_oneof![6 => Just(Again::No), 1 => Just(Again::Now), 1 => Just(Again::Later)];
     prop_oneof![
-        6 => command().prop_map(Move::User),
+        6 => (command(), agent()).prop_map(|(command, agent)| Move::User(command, agent)),
+        2 => Just(Move::Cancel),
         12 => fault().prop_map(Move::Perform),
         // Mostly in order, else any of those under way.
         12 => (prop_oneof![3 => Just(0usize), 1 => 0..8usize], again).prop_map(|(pick, again)| Move::Deliver(pick, again)),
@@ -74,7 +80,8 @@ fn a_move() -> impl Strategy<Value = Move> {
 
 fn play(simulation: &mut Simulation, a_move: Move) {
     match a_move {
-        Move::User(command) => simulation.user(command),
+        Move::User(command, agent) => simulation.user(command, agent),
+        Move::Cancel => simulation.cancel(),
         Move::Perform(fault) => {
             simulation.perform(fault);
         }
@@ -118,7 +125,7 @@ proptest! {
             play(&mut simulation, a_move);
         }
         simulation.settle(manners);
-        simulation.user(Command::Delete { force: true });
+        simulation.user(Command::Delete { force: true }, Agent::Away);
         simulation.settle(manners);
         prop_assert!(simulation.vm.is_none(), "it can always be deleted: {:?}", simulation.vm);
     }

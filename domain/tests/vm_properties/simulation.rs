@@ -6,12 +6,12 @@ use domain::{
     event::Kind,
     operation::{self, Change as OperationChange, Operation, OperationKind, Status, Target},
     vm::{
-        BootImages, Command, Effect, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, Starting, State, Step,
-        StopStage, Ticket, Timer, Vm, VmSpec, create, invariant,
+        Agent, BootImages, Command, Effect, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, Starting, State, Step,
+        StopStage, Ticket, Timer, Vm, VmSpec, cancel, create, invariant,
         step::{Draft, step},
     },
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// With faults at an end a VM settles in far fewer steps: five restarts of some ten inputs each.
 const SETTLES_WITHIN: usize = 500;
@@ -23,6 +23,8 @@ pub struct Simulation {
     answers: Vec<Input>,
     timers: Vec<(u64, Attempt, Timer)>,
     operations: BTreeMap<OperationId, Operation>,
+    /// Those whose cancellation was admitted.
+    cancelled: BTreeSet<OperationId>,
     now: u64,
 }
 
@@ -69,9 +71,10 @@ impl Simulation {
             answers: Vec::new(),
             timers: Vec::new(),
             operations: BTreeMap::new(),
+            cancelled: BTreeSet::new(),
             now: 1_000_000,
         };
-        let ticket = Ticket { operation: OperationId::from_bits(1), actor: "user:admin".into() };
+        let ticket = Ticket { operation: OperationId::from_bits(1), actor: "user:admin".into(), agent: Agent::Away };
         let first = create(draft, ticket, Timestamp(simulation.now));
         assert_eq!(first.next.as_ref().map(|vm| vm.generation), Some(Generation(1)));
         simulation.take(first);
@@ -87,6 +90,15 @@ impl Simulation {
                 }
                 OperationChange::Apply { .. } | OperationChange::Begin { .. } => None,
             };
+            match &change {
+                OperationChange::Apply { id, input: operation::Input::Cancel } => {
+                    assert!(self.cancelled.contains(id), "nobody cancelled it: {:?}", step.next);
+                }
+                OperationChange::Apply { id, input: operation::Input::Succeed } => {
+                    assert!(!self.cancelled.contains(id), "it was cancelled: {:?}", step.next);
+                }
+                OperationChange::Apply { .. } | OperationChange::Begin { .. } => {}
+            }
             if let Some(kind) = succeeded {
                 assert!(reached(kind, step.next.as_ref()), "{kind:?} is told done: {:?}", step.next);
             }
@@ -178,6 +190,7 @@ impl Simulation {
                 assert!(next.attempt >= before.attempt);
             }
         }
+        Self::check_shown(Some(&before), &step);
         self.take(step);
         self.check_world();
     }
@@ -206,10 +219,35 @@ impl Simulation {
         }
     }
 
-    pub fn user(&mut self, command: Command) {
+    pub fn user(&mut self, command: Command, agent: Agent) {
         let operation = OperationId::from_bits(self.operations.len() as u128 + 1);
-        let ticket = Ticket { operation, actor: "user:admin".into() };
+        let ticket = Ticket { operation, actor: "user:admin".into(), agent };
         self.input(Input::Command { command, ticket });
+    }
+
+    /// A user cancels what is in flight; what is shown to be possible is, and the rest changes nothing.
+    pub fn cancel(&mut self) {
+        let Some(before) = self.vm.clone() else { return };
+        let operation = before.operation.map_or(OperationId::from_bits(1), |in_flight| in_flight.id);
+        let shown = cancel::admit(&before, operation);
+        let ticket = Ticket { operation, actor: "user:admin".into(), agent: Agent::Away };
+        if shown.is_ok() {
+            self.cancelled.insert(operation);
+        }
+        self.input(Input::Command { command: Command::Cancel { operation }, ticket });
+        let unchanged = self.vm.as_ref() == Some(&before);
+        assert_eq!(unchanged, shown.is_err(), "shown {shown:?}: {before:?}");
+    }
+
+    /// Whoever holds the operation's ETag learns of every change of what it may be asked.
+    fn check_shown(before: Option<&Vm>, step: &Step) {
+        let (Some(before), Some(next)) = (before, &step.next) else { return };
+        let Some(operation) = before.operation.map(|in_flight| in_flight.id) else { return };
+        if cancel::admit(before, operation) != cancel::admit(next, operation) {
+            let changes = step.operations.iter();
+            let told = changes.filter(|change| matches!(change, OperationChange::Apply { id, .. } if *id == operation)).count();
+            assert!(told > 0, "whether it can be cancelled changed in silence: {before:?} to {next:?}");
+        }
     }
 
     /// The next effect is carried out; its answer is under way.
@@ -298,8 +336,12 @@ impl Simulation {
     }
 
     fn guest_acts(&mut self, manners: Manners) -> bool {
-        let booting = self.vm.as_ref().is_some_and(|vm| matches!(vm.state, State::Starting(Starting::Booting(_))));
-        if booting && manners.says_hello {
+        let awaited = self.vm.as_ref().is_some_and(|vm| match &vm.state {
+            State::Starting(starting) => matches!(starting, Starting::Booting(_)),
+            State::Stopping(stopping) => matches!(stopping.stage, StopStage::Waiting(_)),
+            _ => false,
+        });
+        if awaited && manners.says_hello {
             return self.hello();
         }
         if manners.shuts_down && self.world.process.as_ref().is_some_and(|process| process.shutting_down) {

@@ -260,7 +260,7 @@ pub fn fuzz_written(mut input: &[u8]) {
 }
 
 /// A message of a link and one of an address.
-#[cfg(any(test, fuzzing))]
+#[cfg(test)]
 pub fn fuzz_example() -> Vec<u8> {
     let link = Message::new(libc::RTM_NEWLINK).bytes(&[0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let link = link.attribute(libc::IFLA_IFNAME, b"eth0\0").attribute(libc::IFLA_ADDRESS, &[2, 0, 0, 0, 0, 5]);

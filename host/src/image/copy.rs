@@ -1,5 +1,6 @@
 //! Copying a file and taking its digest in the same pass. Holes stay holes, and count as zeros in the digest.
 
+use super::copying::Copying;
 use nix::unistd::{Whence, lseek64};
 use sha2::{Digest, Sha256};
 use std::{fs::File, io, os::fd::AsRawFd, os::unix::fs::FileExt};
@@ -8,15 +9,16 @@ const CHUNK: usize = 1 << 20;
 
 nix::ioctl_write_int!(clone_from, 0x94, 9);
 
-/// `to` becomes what `from` is; gives SHA-256 and length of what was copied. Blocks. On an error `to` holds a part.
-pub fn copy(from: &File, to: &File) -> io::Result<(String, u64)> {
+/// `to` becomes what `from` is; gives SHA-256 and length of what was copied. Blocks. On an error `to` holds a part; that it was given up is
+/// an error too.
+pub fn copy(from: &File, to: &File, copying: &Copying) -> io::Result<(String, u64)> {
     let len = from.metadata()?.len();
     if clone(from, to) {
         // The clone is read, not the source: that one may change meanwhile.
-        return Ok((digest(to, len, None)?, len));
+        return Ok((digest(to, len, None, copying)?, len));
     }
     to.set_len(len)?;
-    Ok((digest(from, len, Some(to))?, len))
+    Ok((digest(from, len, Some(to), copying)?, len))
 }
 
 /// Shares the blocks where the file system can: nothing is written, and it takes a millisecond.
@@ -27,11 +29,11 @@ fn clone(from: &File, to: &File) -> bool {
 }
 
 /// Reads the file's data, writes it to `to` if there is one, and takes the digest over all of it.
-fn digest(from: &File, len: u64, to: Option<&File>) -> io::Result<String> {
+fn digest(from: &File, len: u64, to: Option<&File>, copying: &Copying) -> io::Result<String> {
     let (mut hash, mut buffer, mut at) = (Sha256::new(), vec![0; CHUNK], 0);
     while at < len {
         let (start, end) = data_after(from, at, len)?;
-        zeros(&mut hash, start - at);
+        zeros(&mut hash, start - at, copying)?;
         at = start;
         while at < end {
             let most = CHUNK.min((end - at) as usize);
@@ -44,6 +46,7 @@ fn digest(from: &File, len: u64, to: Option<&File>) -> io::Result<String> {
                 to.write_all_at(&buffer[..read], at)?;
             }
             at += read as u64;
+            copying.copied(read as u64).map_err(io::Error::other)?;
         }
     }
     Ok(format!("sha256:{}", hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
@@ -64,13 +67,15 @@ fn data_after(file: &File, at: u64, len: u64) -> io::Result<(u64, u64)> {
     }
 }
 
-fn zeros(hash: &mut Sha256, mut count: u64) {
-    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+fn zeros(hash: &mut Sha256, mut count: u64, copying: &Copying) -> io::Result<()> {
+    static ZEROS: [u8; CHUNK] = [0; CHUNK];
     while count > 0 {
-        let part = count.min(ZEROS.len() as u64);
+        let part = count.min(CHUNK as u64);
         hash.update(&ZEROS[..part as usize]);
+        copying.copied(part).map_err(io::Error::other)?;
         count -= part;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -86,7 +91,7 @@ mod tests {
         from.set_len((8 << 20) + 5).unwrap();
         from.write_all_at(b"middle", (3 << 20) + 100).unwrap();
         let to = File::options().read(true).write(true).create_new(true).open(folder.path().join("to")).unwrap();
-        let (digest, len) = copy(&from, &to).unwrap();
+        let (digest, len) = copy(&from, &to, &Copying::default()).unwrap();
         let content = std::fs::read(&path).unwrap();
         assert_eq!(len as usize, content.len());
         let whole: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -98,7 +103,20 @@ mod tests {
     #[test]
     fn an_empty_file_has_the_empty_digest() {
         let file = tempfile::tempfile().unwrap();
-        let (digest, len) = copy(&file, &tempfile::tempfile().unwrap()).unwrap();
+        let (digest, len) = copy(&file, &tempfile::tempfile().unwrap(), &Copying::default()).unwrap();
         assert_eq!((digest.as_str(), len), ("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", 0));
+    }
+
+    #[test]
+    fn bytes_are_told_and_who_gives_up_copies_no_further() {
+        let from = tempfile::tempfile().unwrap();
+        from.write_all_at(&vec![7; 3 << 20], 0).unwrap();
+        let copying = Copying::default();
+        copy(&from, &tempfile::tempfile().unwrap(), &copying).unwrap();
+        assert_eq!(copying.watch().borrow().done_bytes, 3 << 20);
+        copying.give_up();
+        let to = tempfile::tempfile().unwrap();
+        assert!(copy(&from, &to, &copying).is_err());
+        assert_eq!(copying.watch().borrow().done_bytes, 3 << 20, "not a chunk more");
     }
 }

@@ -2,7 +2,7 @@
 //! by `by-digest/<sha256>`. Owns these files; who may remove an image is not decided here.
 
 use super::kind::{Kind, check};
-use super::{ImageError, ImageStore, copy};
+use super::{Copying, ImageError, ImageStore, busy::Busy, copy};
 use async_trait::async_trait;
 use domain::{
     ImageId,
@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 const BY_DIGEST: &str = "by-digest";
@@ -26,15 +27,23 @@ pub struct FileStore {
     folder: PathBuf,
     /// Held while links are counted or changed: one import's new link must not be another removal's last.
     links: Arc<Mutex<()>>,
+    busy: Arc<Busy>,
 }
+
+/// An import that was given up ends with its chunk of 1 MiB; a disk that needs longer than this for one does not answer.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
 
 impl FileStore {
     /// The folder is made at the first import.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), links: Arc::default() }
+        Self { folder: folder.into(), links: Arc::default(), busy: Arc::default() }
     }
 
-    fn import_now(&self, image: ImageId, spec: &ImageSpec) -> Result<Files, ImageError> {
+    fn import_now(&self, image: ImageId, spec: &ImageSpec, copying: &Copying) -> Result<Files, ImageError> {
+        let _turn = self.busy.enter(image, TURN_WITHIN).ok_or(ImageError::Busy { image })?;
+        let sources = std::iter::once(&spec.path).chain(&spec.initrd);
+        // What can't be looked at is told when it is opened.
+        copying.will_copy(sources.filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum());
         for folder in [self.folder.clone(), self.folder.join(BY_DIGEST)] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|source| store_error(&folder, source))?;
         }
@@ -42,8 +51,9 @@ impl FileStore {
             ImageKind::Kernel => Kind::Kernel,
             ImageKind::Rootfs => Kind::Rootfs,
         };
-        let main = self.take(Path::new(&spec.path), kind, &self.path(image))?;
-        let initrd = spec.initrd.as_deref().map(|path| self.take(Path::new(path), Kind::Initrd, &self.initrd_path(image)));
+        let main = self.take(Path::new(&spec.path), kind, &self.path(image), copying)?;
+        let initrd =
+            spec.initrd.as_deref().map(|path| self.take(Path::new(path), Kind::Initrd, &self.initrd_path(image), copying));
         match initrd.transpose() {
             Ok(initrd) => Ok(Files {
                 digest: main.0,
@@ -60,23 +70,23 @@ impl FileStore {
     }
 
     /// Copies one file to its place. Replaces what is there; on an error nothing of it is left.
-    fn take(&self, path: &Path, kind: Kind, place: &Path) -> Result<(String, u64), ImageError> {
+    fn take(&self, path: &Path, kind: Kind, place: &Path, copying: &Copying) -> Result<(String, u64), ImageError> {
         let source = open_source(path)?;
         check(&source, path, kind)?;
         let partial = place.with_extension(format!("{}{PARTIAL}", if kind == Kind::Initrd { INITRD } else { "" }));
-        let taken = self.fill(&source, &partial, place);
+        let taken = self.fill(&source, &partial, place, copying);
         taken.map_err(|error| {
             // What can't be removed now is left to the sweep.
             if let Ok(Some(inode)) = shared_by(&partial) {
                 let _removed = fs::remove_file(&partial).and_then(|()| self.forget_unshared(inode));
             }
-            store_error(place, error)
+            if copying.is_given_up() { ImageError::GivenUp } else { store_error(place, error) }
         })
     }
 
-    fn fill(&self, source: &File, partial: &Path, place: &Path) -> io::Result<(String, u64)> {
+    fn fill(&self, source: &File, partial: &Path, place: &Path, copying: &Copying) -> io::Result<(String, u64)> {
         let file = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(partial)?;
-        let (digest, len) = copy::copy(source, &file)?;
+        let (digest, len) = copy::copy(source, &file, copying)?;
         // Read-only for us too: other images may be links of it.
         file.set_permissions(Permissions::from_mode(0o400))?;
         file.sync_all()?;
@@ -191,15 +201,29 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+struct GiveUpOnDrop(Arc<Copying>);
+
+impl Drop for GiveUpOnDrop {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
 #[async_trait]
 impl ImageStore for FileStore {
-    async fn import(&self, image: ImageId, spec: &ImageSpec) -> Result<Files, ImageError> {
-        let spec = spec.clone();
-        blocking(self, move |store| store.import_now(image, &spec)).await
+    async fn import(&self, image: ImageId, spec: &ImageSpec, copying: &Arc<Copying>) -> Result<Files, ImageError> {
+        // A thread can't be ended from outside: when nobody waits any more, it is told.
+        let _given_up = GiveUpOnDrop(Arc::clone(copying));
+        let (spec, copying) = (spec.clone(), Arc::clone(copying));
+        blocking(self, move |store| store.import_now(image, &spec, &copying)).await
     }
 
     async fn remove(&self, image: ImageId) -> Result<(), ImageError> {
-        blocking(self, move |store| store.remove_now(image).map_err(|source| store_error(&store.folder, source))).await
+        blocking(self, move |store| {
+            let _turn = store.busy.enter(image, TURN_WITHIN).ok_or(ImageError::Busy { image })?;
+            store.remove_now(image).map_err(|source| store_error(&store.folder, source))
+        })
+        .await
     }
 
     fn path(&self, image: ImageId) -> PathBuf {

@@ -8,7 +8,8 @@ use super::progress::Progress;
 use super::style::of_state;
 use super::table::{Cell, Table};
 use super::{output, units};
-use api::v1::{Operation, StepStatus};
+use api::client::{ClientError, Options};
+use api::v1::{Operation, OperationStatus, StepStatus};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -29,7 +30,7 @@ pub enum OperationCommand {
         #[arg(required = true, value_name = "OPERATION")]
         operations: Vec<String>,
     },
-    /// End an operation early
+    /// Turn operations back: what they did is undone. `get` says whether one can be
     Cancel {
         /// Ids
         #[arg(required = true, value_name = "OPERATION")]
@@ -55,15 +56,31 @@ pub async fn run(context: &Context, command: OperationCommand) -> Result<(), Cli
         OperationCommand::Cancel { operations: ids } => {
             for id in &ids {
                 let operation =
-                    operations.cancel(id).await.map_err(|error| context.explain(error, (ids.len() > 1).then_some(id)))?;
+                    cancel(context, id).await.map_err(|error| context.explain(error, (ids.len() > 1).then_some(id)))?;
                 if context.json() {
                     output::json(&operation)?;
+                } else if operation.status == OperationStatus::Running {
+                    output::line(&format!("operation {}: cancel goes on", operation.id))?;
                 } else {
                     output::line(&format!("operation {} {}", operation.id, operation.status.as_str()))?;
                 }
             }
             Ok(())
         }
+    }
+}
+
+/// Asks, and waits until all is undone.
+async fn cancel(context: &Context, id: &str) -> Result<Operation, ClientError> {
+    let operation = context.client.operations().cancel(id, &Options::default()).await?;
+    if operation.status != OperationStatus::Running || !context.wait {
+        return Ok(operation);
+    }
+    let progress = Progress::new();
+    match context.client.follow(id, context.timeout, |seen| progress.seen(&seen.target.name, seen)).await {
+        // That is what was asked for.
+        Err(ClientError::Cancelled { .. }) => context.client.operations().get(id).await,
+        other => other,
     }
 }
 
@@ -104,12 +121,20 @@ fn list(context: &Context, args: &ListArgs, operations: &[Operation]) -> Result<
             operation.kind.as_str().into(),
             operation.target.name.as_str().into(),
             Cell::coloured(status, of_state(status)),
-            format!("{}%", operation.progress).into(),
+            progress_of(operation).into(),
             units::age(operation.created_at, now).into(),
             operation.error.as_ref().map_or("", |problem| problem.detail.as_str()).into(),
         ]);
     }
     output::table(&table)
+}
+
+/// Per cent, and bytes where they are known.
+fn progress_of(operation: &Operation) -> String {
+    match (operation.done_bytes, operation.total_bytes) {
+        (Some(done), Some(total)) => format!("{}% ({} of {})", operation.progress, units::bytes(done), units::bytes(total)),
+        _ => format!("{}%", operation.progress),
+    }
 }
 
 fn show(context: &Context, operations: &[Operation]) -> Result<(), CliError> {
@@ -122,7 +147,7 @@ fn show(context: &Context, operations: &[Operation]) -> Result<(), CliError> {
         facts.add("kind", &operation.kind);
         facts.add("target", &format!("{} {} ({})", operation.target.kind, operation.target.name, operation.target.id));
         facts.state(operation.status.as_str(), None);
-        facts.add("progress", &format!("{}%", operation.progress));
+        facts.add("progress", &progress_of(operation));
         facts.add("asked by", &operation.actor);
         if let Some(problem) = &operation.error {
             facts.add("error", &problem.detail);
@@ -140,7 +165,10 @@ fn show(context: &Context, operations: &[Operation]) -> Result<(), CliError> {
             };
             facts.add("step", &format!("{} {status}{took}", step.name));
         }
-        facts.add("cancellable", if operation.cancellable { "yes" } else { "no" });
+        match &operation.cancel_refused {
+            Some(why) if operation.status == OperationStatus::Running => facts.add("cancellable", &format!("no: {why}")),
+            _ => facts.add("cancellable", if operation.cancellable { "yes" } else { "no" }),
+        }
         facts.add("created", &operation.created_at.to_string());
         facts.print(index > 0)?;
     }

@@ -2,6 +2,7 @@
 
 use super::style::{harmless, width};
 use super::table::cut;
+use super::units;
 use api::v1::{Operation, StepStatus};
 use rustix::termios::isatty;
 use std::collections::BTreeMap;
@@ -65,8 +66,12 @@ fn line(running: &BTreeMap<String, String>, seconds: u64) -> String {
 }
 
 fn describe(operation: &Operation) -> String {
-    match operation.steps.iter().rev().find(|step| step.status == StepStatus::Running) {
-        Some(step) => format!("{} {}%, {}", operation.kind, operation.progress, step.name),
-        None => format!("{} {}%", operation.kind, operation.progress),
+    let mut text = format!("{} {}%", operation.kind, operation.progress);
+    if let Some(step) = operation.steps.iter().rev().find(|step| step.status == StepStatus::Running) {
+        text.push_str(&format!(", {}", step.name));
     }
+    if let (Some(done), Some(total)) = (operation.done_bytes, operation.total_bytes) {
+        text.push_str(&format!(" {} of {}", units::bytes(done), units::bytes(total)));
+    }
+    text
 }

@@ -49,9 +49,9 @@ pub fn width(fd: impl AsFd) -> Option<usize> {
 pub fn of_state(state: &str) -> Option<Colour> {
     match state {
         "running" | "ready" | "healthy" | "succeeded" => Some(Colour::Green),
-        "failed" | "offline" => Some(Colour::Red),
+        "failed" | "offline" | "stalled" | "quarantined" => Some(Colour::Red),
         "stopped" | "created" | "cancelled" => Some(Colour::Dim),
-        "paused" | "degraded" => Some(Colour::Yellow),
+        "paused" | "degraded" | "overdue" => Some(Colour::Yellow),
         "unknown" => None,
         _ => Some(Colour::Cyan),
     }

@@ -54,7 +54,7 @@ pub struct Done {
 
 impl Submission {
     pub fn who(&self, caller: Caller) -> Who {
-        Who { actor: caller.actor, if_match: self.if_match, idempotency: self.idempotency.clone() }
+        Who { actor: caller.actor, if_match: self.if_match.clone(), idempotency: self.idempotency.clone() }
     }
 }
 
@@ -96,8 +96,8 @@ async fn answer(
     let (kind, id) = target;
     let status = match operation {
         None => StatusCode::OK,
-        Some(_) if submission.wait.is_zero() => StatusCode::ACCEPTED,
-        Some(operation) => waited(serving, submission, operation).await?,
+        Some(operation) if submission.wait.is_zero() => at_once(serving, kind, operation),
+        Some(operation) => waited(serving, submission, kind, operation).await?,
     };
     let shown = now(serving, kind, id).or(last.map(Shown::deleted)).ok_or_else(|| {
         Refusal::new(
@@ -116,8 +116,14 @@ async fn answer(
     Ok(response)
 }
 
+/// A cancellation may be done with its answer; everything else goes on behind it.
+fn at_once(serving: &Serving, kind: Kind, id: OperationId) -> StatusCode {
+    let ended = || serving.node.view().operation(id).is_none_or(|operation| operation.status.is_final());
+    if kind == Kind::Operation && ended() { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
 /// 200 when the operation succeeded, 202 when the time was up before, its error when it failed.
-async fn waited(serving: &Serving, submission: &Submission, id: OperationId) -> Answer<StatusCode> {
+async fn waited(serving: &Serving, submission: &Submission, kind: Kind, id: OperationId) -> Answer<StatusCode> {
     // One that is forgotten has ended long ago.
     let Some(operation) = serving.node.wait(id, submission.wait).await else { return Ok(StatusCode::OK) };
     match &operation.status {
@@ -125,6 +131,8 @@ async fn waited(serving: &Serving, submission: &Submission, id: OperationId) -> 
         Status::Succeeded => Ok(StatusCode::OK),
         Status::Failed(error) => Err(Refusal::new(operation_status(&error.code), &error.code, error.detail.clone())
             .hint(format!("{}{}see /v1/operations/{id}", error.hint, if error.hint.is_empty() { "" } else { "; " }))),
+        // That is what was asked for.
+        Status::Cancelled if kind == Kind::Operation => Ok(StatusCode::OK),
         Status::Cancelled => Err(Refusal::new(StatusCode::CONFLICT, "cancelled", format!("operation {id} was cancelled"))),
     }
 }
@@ -147,7 +155,7 @@ fn now(serving: &Serving, kind: Kind, id: &str) -> Option<Shown> {
         }
         Kind::Operation => {
             let operation = view.operation(id.parse().ok()?)?;
-            Some(Shown::of(operation.generation.0, &operations::shown(&operation)))
+            Some(Shown::of(operation.generation.0, &operations::shown(serving, &operation)))
         }
     }
 }

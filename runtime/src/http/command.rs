@@ -19,12 +19,14 @@ impl From<CommandError> for Refusal {
                 Refusal::new(StatusCode::CONFLICT, "name-taken", format!("there is {} named {name} already", a(kind)))
                     .hint("choose another name, or delete the other one first")
             }
+            CommandError::NotCancellable(why) => plain(StatusCode::CONFLICT, why.code(), why.hint()),
             CommandError::Stale { current } => Refusal::new(
                 StatusCode::PRECONDITION_FAILED,
                 "stale",
                 format!("the resource has changed: it is at generation {}", current.0),
             )
-            .hint("read it again and repeat the change with its new ETag"),
+            .hint("read it again and repeat the change with its new ETag")
+            .etag(current.0),
             CommandError::NoCapacity(_) => {
                 plain(StatusCode::INSUFFICIENT_STORAGE, "no-capacity", "stop a VM, give this one less memory, or add a host")
             }
@@ -67,6 +69,17 @@ impl From<CommandError> for Refusal {
                 "read the resource to see; with the same Idempotency-Key repeating is safe",
             )
             .retry_after(RETRY_AFTER_S),
+            CommandError::SetAside { .. } => plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "set-aside",
+                "look at `hearth node tree` and the server's log, then ask again: each command starts it once more",
+            )
+            .retry_after(RETRY_AFTER_S),
+            CommandError::NoActor { .. } => plain(
+                StatusCode::NOT_FOUND,
+                "actor-not-found",
+                "list them with `hearth node tree --all` or GET /v1/node/tree?all=true",
+            ),
             CommandError::GuestUnavailable { .. } => plain(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "guest-unavailable",
@@ -100,6 +113,7 @@ fn image(refused: domain::image::Refused) -> Refusal {
         Refused::InUse => (StatusCode::CONFLICT, "image-in-use", "delete the VMs in its status.used_by first"),
         Refused::Importing => (StatusCode::CONFLICT, "image-importing", "wait for the import's operation"),
         Refused::Deleting => (StatusCode::CONFLICT, "image-deleting", "wait until it is gone"),
+        Refused::NotCancellable(why) => (StatusCode::CONFLICT, why.code(), why.hint()),
         Refused::NotAKernel => (StatusCode::UNPROCESSABLE_ENTITY, "not-a-kernel", "mark an image of kind kernel"),
     };
     Refusal::new(status, code, refused.to_string()).hint(hint)

@@ -118,15 +118,12 @@ fn reused() -> Refusal {
         .hint("make a new key for each request; repeat a request with the key and the body that it had")
 }
 
-/// Outcomes that a repetition must get again. Malformed input refuses itself each time; what is transient may go well next time.
+/// Outcomes that a repetition must get again. Malformed input and a stale ETag refuse themselves each time (with the ETag of then); what is
+/// transient may go well next time.
 fn lasting(status: StatusCode) -> bool {
     matches!(
         status,
-        StatusCode::NOT_FOUND
-            | StatusCode::CONFLICT
-            | StatusCode::PRECONDITION_FAILED
-            | StatusCode::UNPROCESSABLE_ENTITY
-            | StatusCode::INSUFFICIENT_STORAGE
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::INSUFFICIENT_STORAGE
     )
 }
 
@@ -154,12 +151,18 @@ async fn recorded(journal: &Journal, key: &str) -> Answer<Option<Record>> {
     };
     let Some(bytes) = bytes else { return Ok(None) };
     match envelope::decode::<Record>(&bytes) {
-        Ok(record) => Ok(Some(record).filter(|record| now_ms().saturating_sub(record.at_ms) < KEPT.as_millis() as u64)),
+        Ok(record) => Ok(Some(record).filter(|record| counts(record, now_ms()))),
         Err(error) => {
             tracing::error!(%error, "the record of an idempotency key can't be read");
             Err(Refusal::internal("what was recorded for this key can't be read"))
         }
     }
+}
+
+/// Whether a key that was used then still stands for what it did. One from a time that has not come was used under a clock that was wrong:
+/// it counts for a day from either side, so that such a clock does not keep it for years.
+fn counts(record: &Record, now_ms: u64) -> bool {
+    u128::from(now_ms.abs_diff(record.at_ms)) < KEPT.as_millis()
 }
 
 async fn record(journal: &Journal, idempotency: &Idempotency, outcome: Outcome) {
@@ -196,8 +199,8 @@ async fn forget(journal: &Journal) -> Result<(), String> {
     let reader = journal.clone();
     let loaded = tokio::task::spawn_blocking(move || reader.load(TABLE)).await.map_err(|error| error.to_string())?;
     let split = loaded.map_err(|error| error.to_string())?.decode::<Record>();
-    let limit = now_ms().saturating_sub(KEPT.as_millis() as u64);
-    let old: Vec<String> = split.good.into_iter().filter(|(_, record)| record.at_ms < limit).map(|(key, _)| key).collect();
+    let now = now_ms();
+    let old: Vec<String> = split.good.into_iter().filter(|(_, record)| !counts(record, now)).map(|(key, _)| key).collect();
     for keys in old.chunks(PURGE_BATCH) {
         let batch = keys.iter().fold(Batch::default(), |batch, key| batch.delete(TABLE, key.clone()));
         journal.commit(batch).await.map_err(|error| error.to_string())?;

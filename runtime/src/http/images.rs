@@ -60,6 +60,7 @@ async fn list(serving: Serving, query: ListQuery) -> Answer<Json<v1::List<v1::Im
     responses((status = 202, body = v1::Image, headers(("Location", description = "the operation"), ("ETag"))), (status = 200, body = v1::Image)))]
 async fn create(serving: Serving, caller: Caller, submission: Submission) -> Answer {
     let work = async {
+        submission.creates()?;
         let wanted: v1::CreateImage = submission.json()?;
         let new = NewImage {
             name: name(&wanted.name)?,

@@ -10,7 +10,7 @@ mod strict;
 
 pub use body::{Submission, document};
 pub use precondition::{etag, if_match, not_modified, same_tag};
-pub use query::{Fields, ListQuery, cursor, wait};
+pub use query::{Fields, ListQuery, bad as bad_query, cursor, wait};
 
 use super::problem::Refusal;
 use axum::{

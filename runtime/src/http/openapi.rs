@@ -178,8 +178,8 @@ struct WaitParam {
 #[into_params(parameter_in = Header)]
 #[allow(dead_code)]
 struct IfMatchParam {
-    /// Only if this is the resource's ETag.
-    #[param(rename = "If-Match", pattern = r#"^(\*|(W/)?"[^"]*")$"#)]
+    /// Only if one of these is the resource's ETag: `"7"`, `"7", "8"`, or `*`. Of a cancellation: the operation's.
+    #[param(rename = "If-Match", pattern = r#"^(\*|(W/)?"[^"]*"(, *(W/)?"[^"]*")*)$"#)]
     if_match: Option<String>,
 }
 

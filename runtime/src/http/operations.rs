@@ -1,20 +1,16 @@
 //! `/v1/operations`: what goes on, and how it went.
 
 use super::{
-    accepted::read,
+    accepted::{Done, Shown, command, read},
     convert,
     edge::{Edge, Serving},
-    idempotency,
     input::{Fields, ListQuery, Reference, Submission, cursor, wait},
+    layer::Caller,
     problem::{Answer, Refusal},
 };
-use actors::idempotency::Outcome;
 use api::v1;
-use axum::{
-    Json,
-    http::{HeaderMap, StatusCode},
-};
-use domain::{OperationId, operation::Operation};
+use axum::{Json, http::HeaderMap};
+use domain::{OperationId, event::Kind, operation::Operation};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 const STATES: [&str; 4] = ["running", "succeeded", "failed", "cancelled"];
@@ -23,8 +19,8 @@ pub fn routes() -> OpenApiRouter<Edge> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(cancel))
 }
 
-pub fn shown(record: &Operation) -> v1::Operation {
-    convert::operation(record)
+pub fn shown(serving: &Serving, record: &Operation) -> v1::Operation {
+    convert::operation(record, serving.node.cancellable(record))
 }
 
 fn id(reference: &str) -> Answer<OperationId> {
@@ -37,7 +33,7 @@ async fn list(serving: Serving, query: ListQuery) -> Answer<Json<v1::List<v1::Op
     let Some(page) = query.page(&STATES, true)? else { return Ok(Json(v1::List { items: Vec::new(), next_cursor: None })) };
     let (rows, more) = serving.node.view().operations(&page);
     let next_cursor = rows.last().filter(|_| more).map(|row| cursor(row.id));
-    Ok(Json(v1::List { items: rows.iter().map(|row| shown(row)).collect(), next_cursor }))
+    Ok(Json(v1::List { items: rows.iter().map(|row| shown(&serving, row)).collect(), next_cursor }))
 }
 
 /// Reads an operation; with `wait` when it has ended, or as it is when the time is up.
@@ -49,33 +45,24 @@ async fn get(serving: Serving, Reference(reference): Reference, mut fields: Fiel
     fields.end(&["wait"])?;
     let found = serving.node.wait(id(&reference)?, at_most).await;
     let operation = found.ok_or_else(|| Refusal::not_found("operation", &reference))?;
-    Ok(read(&headers, operation.generation.0, &shown(&operation)))
+    Ok(read(&headers, operation.generation.0, &shown(&serving, &operation)))
 }
 
-/// Asks an operation to end early. None of this version can.
+/// Cancels an operation: what it did is undone, then it ends as `cancelled`. Refused where `cancellable` is false, for the reason given there.
 #[utoipa::path(post, path = "/v1/operations/{id}/cancel", tag = "operations",
     params(("id" = String, Path, description = "the operation's id"), super::openapi::PostParams),
-    responses((status = 200, body = v1::Operation)))]
-async fn cancel(serving: Serving, Reference(reference): Reference, submission: Submission) -> Answer {
+    responses((status = 202, body = v1::Operation, headers(("Location", description = "the operation itself"), ("ETag"))), (status = 200, body = v1::Operation)))]
+async fn cancel(serving: Serving, caller: Caller, Reference(reference): Reference, submission: Submission) -> Answer {
     submission.no_body()?;
     let work = async {
-        let operation =
-            serving.node.view().operation(id(&reference)?).ok_or_else(|| Refusal::not_found("operation", &reference))?;
-        let (code, detail, hint) = if operation.status.is_final() {
-            ("operation-ended", format!("operation {reference} has ended already"), "nothing needs to be done")
-        } else {
-            (
-                "not-cancellable",
-                format!("operation {reference} can't be cancelled"),
-                "wait for its end, or stop its VM with force",
-            )
-        };
-        Err::<Outcome, _>(Refusal::new(StatusCode::CONFLICT, code, detail).hint(hint))
+        let accepted = serving.node.cancel(id(&reference)?, submission.who(caller)).await?;
+        let operation = accepted.resource;
+        Ok(Done {
+            kind: Kind::Operation,
+            id: operation.id.to_string(),
+            operation: accepted.operation,
+            shown: Shown::of(operation.generation.0, &shown(&serving, &operation)),
+        })
     };
-    match idempotency::once(&serving, &submission, work).await? {
-        Outcome::Answered { status, body } => Ok(super::accepted::answered(status, body)),
-        Outcome::Accepted { .. } | Outcome::Refused { .. } => {
-            Err(Refusal::internal("a cancellation was recorded as something else"))
-        }
-    }
+    command(&serving, &submission, work).await
 }

@@ -29,6 +29,8 @@ fn short(mut text: String, most: usize) -> String {
 pub struct Refusal {
     problem: Box<Problem>,
     retry_after_s: Option<u32>,
+    /// The resource's generation, for who was refused because of another one.
+    etag: Option<u64>,
 }
 
 pub type Answer<T = Response> = Result<T, Refusal>;
@@ -43,7 +45,7 @@ impl Refusal {
             detail: short(detail.into(), DETAIL_MAX),
             ..Problem::default()
         };
-        Refusal { problem: Box::new(problem), retry_after_s: None }
+        Refusal { problem: Box::new(problem), retry_after_s: None, etag: None }
     }
 
     /// 400, naming the field (of the body, the query or the headers).
@@ -79,6 +81,11 @@ impl Refusal {
         self
     }
 
+    pub fn etag(mut self, generation: u64) -> Refusal {
+        self.etag = Some(generation);
+        self
+    }
+
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -89,7 +96,7 @@ impl Refusal {
 
     /// One that was told before, as it was then.
     pub fn again(problem: Problem) -> Refusal {
-        Refusal { problem: Box::new(problem), retry_after_s: None }
+        Refusal { problem: Box::new(problem), retry_after_s: None, etag: None }
     }
 }
 
@@ -112,6 +119,9 @@ impl IntoResponse for Refusal {
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(generation) = self.etag {
+            response.headers_mut().insert(header::ETAG, super::input::etag(generation));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hearth\""));

@@ -100,6 +100,7 @@ async fn list(serving: Serving, query: ListQuery) -> Answer<Json<v1::List<v1::Vm
     responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"), ("ETag"))), (status = 200, body = v1::Vm)))]
 async fn create(serving: Serving, caller: Caller, submission: Submission) -> Answer {
     let work = async {
+        submission.creates()?;
         let wanted: v1::CreateVm = submission.json()?;
         let new = NewVm {
             name: wanted.name.as_deref().map(name).transpose()?,

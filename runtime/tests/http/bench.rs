@@ -54,7 +54,19 @@ impl Bench {
     }
 
     pub async fn keeping(keep_events: u64) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
+        Bench::in_dir(tempfile::tempdir().unwrap(), keep_events).await
+    }
+
+    /// The server ends in order and another starts in the same directory.
+    pub async fn again(self) -> Bench {
+        let Bench { dir, edge, node, router } = self;
+        edge.end_streams();
+        node.stop().await;
+        drop((edge, node, router));
+        Bench::in_dir(dir, 1000).await
+    }
+
+    async fn in_dir(dir: tempfile::TempDir, keep_events: u64) -> Bench {
         let journal = Journal::open(Options { keep_events, ..Options::new(dir.path().join("journal")) }).unwrap();
         let wanted = Wanted {
             data_dir: dir.path().to_owned(),
@@ -137,6 +149,13 @@ impl Bench {
 
     pub async fn keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
         self.ask("POST", path, &[("content-type", "application/json"), ("idempotency-key", key)], body.to_string()).await
+    }
+
+    /// A root file system so large that its import takes a while; sparse, so that it takes no room.
+    pub fn large_rootfs(&self) -> PathBuf {
+        let path = self.rootfs();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        path
     }
 
     pub fn vm(&self, name: &str) -> Value {

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod cancel;
+mod conditions;
 mod document;
 mod events;
 mod input;
+mod keys;
 mod outcome;
 mod strict;

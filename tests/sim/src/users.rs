@@ -328,9 +328,9 @@ async fn once(node: &Node, turns: &Turns, key: &str, wish: Wish) -> Answer {
         Ok(Some(_)) => return Answer::Refused("the key's record can't be read".to_owned()),
         Ok(None) => {}
     }
-    let who = |if_match| Who {
+    let who = |if_match: Option<Generation>| Who {
         actor: format!("user:{key}"),
-        if_match,
+        if_match: if_match.map(Into::into),
         idempotency: Some(Idempotency { key: key.to_owned(), fingerprint: [0; 32] }),
     };
     let result = match wish {
@@ -366,6 +366,7 @@ async fn once(node: &Node, turns: &Turns, key: &str, wish: Wish) -> Answer {
         | CommandError::Storage { .. }
         | CommandError::Timeout
         | CommandError::Restarting
+        | CommandError::SetAside { .. }
         | CommandError::Stopping => Answer::Unknown(actors::error::chain(&error)),
         refused => Answer::Refused(actors::error::chain(&refused)),
     })

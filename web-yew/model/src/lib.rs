@@ -9,6 +9,7 @@ pub mod form;
 pub mod format;
 pub mod happening;
 pub mod log;
+pub mod node;
 pub mod palette;
 pub mod refetch;
 pub mod resource;

@@ -5,9 +5,13 @@ use crate::route::Route;
 use crate::ui::{Ago, Button, ProblemNotice, badge};
 use api::problem::Problem;
 use api::v1::{Event, EventKind, Operation};
-use model::format::{event_words, sentence};
+use gloo::timers::callback::Interval;
+use model::action::Availability;
+use model::encode::segment;
+use model::format::{bytes, event_words, sentence};
 use model::happening::detail;
 use model::resource::{Kind, Shared};
+use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yew_router::prelude::*;
 
@@ -124,6 +128,42 @@ pub fn EventList(props: &EventListProps) -> Html {
     }
 }
 
+/// Between two looks at operations that run.
+const PROGRESS_EVERY_MS: u32 = 1_000;
+/// More than these are not looked at one by one.
+const FOLLOWED_AT_MOST: usize = 20;
+
+#[derive(PartialEq, Properties)]
+struct CancelProps {
+    operation: Shared<Operation>,
+}
+
+/// Turns an operation back; one that can't be says why.
+#[component]
+fn CancelButton(props: &CancelProps) -> Html {
+    let hearth = use_hearth();
+    let operation = &props.operation;
+    let availability = match (&operation.cancel_refused, operation.cancellable) {
+        (_, true) => Availability::Allowed,
+        (reason, false) => Availability::Refused(reason.clone().unwrap_or_else(|| "it can't be cancelled now".to_owned())),
+    };
+    let onclick = {
+        let (id, name) = (operation.id.clone(), operation.target.name.clone());
+        Callback::from(move |()| {
+            let (api, live, told) = (hearth.live.api().clone(), hearth.live.clone(), hearth.clone());
+            let (id, name) = (id.clone(), name.clone());
+            spawn_local(async move {
+                let path = format!("/v1/operations/{}/cancel", segment(&id));
+                if let Err(problem) = api.post(&path, &serde_json::Map::new()).await {
+                    told.complain(&format!("What is done to {name} was not cancelled"), problem);
+                }
+                live.fetch(Kind::Operation, &id);
+            });
+        })
+    };
+    html! { <Button label="Cancel" {availability} {onclick} testid={format!("cancel-{}", operation.target.name)} /> }
+}
+
 #[derive(PartialEq, Properties)]
 pub struct OperationListProps {
     /// In the order to show.
@@ -133,6 +173,23 @@ pub struct OperationListProps {
 #[component]
 pub fn OperationList(props: &OperationListProps) -> Html {
     let hearth = use_hearth();
+    {
+        // Progress is no event: who looks at operations that run asks for them.
+        let running: Vec<String> = props
+            .operations
+            .iter()
+            .filter(|operation| operation.status == api::v1::OperationStatus::Running)
+            .map(|operation| operation.id.clone())
+            .take(FOLLOWED_AT_MOST)
+            .collect();
+        let live = hearth.live.clone();
+        use_effect_with(running, move |running| {
+            let running = running.clone();
+            let interval = (!running.is_empty())
+                .then(|| Interval::new(PROGRESS_EVERY_MS, move || running.iter().for_each(|id| live.fetch(Kind::Operation, id))));
+            move || drop(interval)
+        });
+    }
     let store = hearth.store();
     let there = |operation: &Operation| match operation.target.kind.as_str() {
         "vm" => store.vms.get(&operation.target.id).is_some(),
@@ -152,9 +209,13 @@ pub fn OperationList(props: &OperationListProps) -> Html {
                             <p><b>{ target(&target_.kind, &target_.id, &target_.name, there(operation)) }</b>
                                 { " " }<span title={operation.id.clone()}>{ event_words(&operation.kind) }</span>
                                 if let (true, Some(step)) = (running, step) { <span class="muted">{ format!(" · {step}") }</span> }
+                                if let (true, Some(done), Some(total)) = (running, operation.done_bytes, operation.total_bytes) {
+                                    <span class="muted">{ format!(" · {} of {}", bytes(done as f64), bytes(total as f64)) }</span>
+                                }
                             </p>
                             <span class="muted event-by">{ &operation.actor }</span>
                             <span class="muted event-time"><Ago time={operation.created_at} /></span>
+                            if running { <CancelButton operation={operation.clone()} /> }
                         </div>
                         if running {
                             <div class="bar info" role="progressbar" aria-label="Progress" aria-valuenow={operation.progress.to_string()}

@@ -6,10 +6,10 @@ use yew::prelude::*;
 fn tone(state: &str) -> &'static str {
     match state {
         "running" | "healthy" | "ready" | "succeeded" | "live" | "done" => "ok",
-        "failed" | "offline" => "bad",
-        "degraded" | "paused" | "cordoned" => "warn",
+        "failed" | "offline" | "stalled" | "quarantined" => "bad",
+        "degraded" | "paused" | "cordoned" | "overdue" => "warn",
         "creating" | "starting" | "pausing" | "resuming" | "stopping" | "snapshotting" | "restoring" | "deleting"
-        | "importing" => "busy",
+        | "importing" | "restarting" => "busy",
         _ => "calm",
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     event::{Datum, Draft as EventDraft},
     operation::{Change as OperationChange, Input as OperationInput, OperationError, OperationKind},
     vm::{
+        cancel,
         effect::{Effect, Step},
         input::{Ticket, Timer},
         state::State,
@@ -20,6 +21,8 @@ pub(super) struct Next {
     pub operations: Vec<OperationChange>,
     pub effects: Vec<Effect>,
     gone: bool,
+    /// The operation in flight was being cancelled before this step.
+    cancelling: bool,
     /// Generation and time of the record before, for a step that turns out to change nothing.
     was: (Generation, Timestamp),
 }
@@ -27,10 +30,11 @@ pub(super) struct Next {
 impl Next {
     pub fn of(vm: &Vm, now: Timestamp) -> Next {
         let was = (vm.generation, vm.updated_at);
+        let cancelling = cancel::under_way(vm);
         let mut vm = vm.clone();
         vm.generation = Generation(vm.generation.0 + 1);
         vm.updated_at = now;
-        Next { vm, now, events: Vec::new(), operations: Vec::new(), effects: Vec::new(), gone: false, was }
+        Next { vm, now, events: Vec::new(), operations: Vec::new(), effects: Vec::new(), gone: false, cancelling, was }
     }
 
     /// Nothing happens: the very same record, which the actor does not write again.
@@ -98,6 +102,10 @@ impl Next {
 
     /// A command is under way from here on. One that was in flight is superseded.
     pub fn begin(&mut self, kind: OperationKind, ticket: &Ticket, step: &'static str) {
+        if self.cancelling {
+            // What is left to undo goes with what follows.
+            self.cancelled();
+        }
         self.fail("superseded", format!("{} was asked for meanwhile", kind.as_str()), "nothing needs to be done");
         self.vm.operation = Some(InFlight { id: ticket.operation, kind });
         self.operations.push(OperationChange::Begin { id: ticket.operation, kind, actor: ticket.actor.clone() });
@@ -111,9 +119,21 @@ impl Next {
         }
     }
 
-    pub fn succeed(&mut self) {
+    /// The VM has come to rest in its state: where the operation leads to, or, cancelled, where it began.
+    pub fn settle(&mut self) {
+        match self.vm.operation {
+            Some(in_flight) if cancel::reached(in_flight.kind, &self.vm.state) => {
+                self.vm.operation = None;
+                self.operations.push(OperationChange::Apply { id: in_flight.id, input: OperationInput::Succeed });
+            }
+            Some(_) => self.cancelled(),
+            None => {}
+        }
+    }
+
+    pub fn cancelled(&mut self) {
         if let Some(in_flight) = self.vm.operation.take() {
-            self.operations.push(OperationChange::Apply { id: in_flight.id, input: OperationInput::Succeed });
+            self.operations.push(OperationChange::Apply { id: in_flight.id, input: OperationInput::Cancel });
         }
     }
 

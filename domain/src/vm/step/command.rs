@@ -5,8 +5,8 @@ use crate::{
     operation::OperationKind,
     vm::{
         effect::{Effect, Step},
-        input::{Change, Command, StopMode, Ticket, Timer},
-        state::{Restarts, Starting, State, StopStage, Stopping, Then},
+        input::{Agent, Change, Command, StopMode, Ticket, Timer},
+        state::{Machine, Restarts, Starting, State, StopStage, Stopping, Then},
     },
 };
 
@@ -20,6 +20,7 @@ pub(super) fn carry_out(next: Next, command: Command, ticket: Ticket) -> Step {
         Command::Resume => resume(next, ticket),
         Command::Delete { .. } => delete(next, ticket),
         Command::Update(change) => update(next, change, ticket),
+        Command::Cancel { .. } => cancel(next, ticket),
     }
 }
 
@@ -39,17 +40,65 @@ fn stop(mut next: Next, mode: StopMode, kind: OperationKind, then: Then, ticket:
     next.vm.reason = None;
     match (state, mode) {
         (State::Running(machine), StopMode::Graceful { deadline_ms }) => {
-            let stage = StopStage::Asking(machine.clone());
-            next.vm.state = State::Stopping(Stopping { stage, then, tries: 0 });
-            next.begin(kind, &ticket, "ask the guest");
-            next.event_by("vm-stopping", &ticket);
-            next.issue(Effect::AskShutdown { machine, deadline_ms });
-            next.timer(Timer::Stop, deadline_ms);
+            ask_guest(&mut next, machine, deadline_ms, (kind, then), &ticket);
         }
         (state, _) => {
             next.begin(kind, &ticket, "end the machine");
             end(&mut next, &state, then);
             next.event_by("vm-stopping", &ticket);
+        }
+    }
+    next.done()
+}
+
+fn ask_guest(next: &mut Next, machine: Machine, deadline_ms: u64, (kind, then): (OperationKind, Then), ticket: &Ticket) {
+    let (stage, step) = match ticket.agent {
+        Agent::Connected => (StopStage::Asking(machine.clone()), "ask the guest"),
+        Agent::Away => (StopStage::Waiting(machine.clone()), "wait for the agent"),
+    };
+    next.vm.state = State::Stopping(Stopping { stage, then, tries: 0 });
+    next.begin(kind, ticket, step);
+    next.event_by("vm-stopping", ticket);
+    match ticket.agent {
+        Agent::Connected => next.issue(Effect::AskShutdown { machine, deadline_ms }),
+        Agent::Away => next.vm.attempt = next.vm.attempt.next(),
+    }
+    next.timer(Timer::Stop, deadline_ms);
+}
+
+/// Turns back. What the operation in flight made is undone; it ends as cancelled when that is done.
+fn cancel(mut next: Next, ticket: Ticket) -> Step {
+    let Some(in_flight) = next.vm.operation else { return next.unchanged() };
+    match (in_flight.kind, next.vm.state.clone()) {
+        (
+            OperationKind::VmStop | OperationKind::VmReboot,
+            State::Stopping(Stopping { stage: StopStage::Waiting(machine), .. }),
+        ) => {
+            next.vm.state = State::Running(machine.clone());
+            next.event_by("vm-stop-cancelled", &ticket);
+            next.cancelled();
+            // A new attempt, which voids the deadline; and a machine that was found paused meanwhile is to run again.
+            next.issue(Effect::Inspect(machine));
+        }
+        (_, State::Pausing(machine)) => {
+            next.vm.state = State::Resuming(machine.clone());
+            next.advance("resume again", 50);
+            next.event_by("vm-resuming", &ticket);
+            next.issue(Effect::Resume(machine));
+        }
+        (_, State::Resuming(machine)) => {
+            next.vm.state = State::Pausing(machine.clone());
+            next.advance("pause again", 50);
+            next.event_by("vm-pausing", &ticket);
+            next.issue(Effect::Pause(machine));
+        }
+        (kind, state) => {
+            let (then, event) = match kind {
+                OperationKind::VmCreate => (Then::Delete, "vm-deleting"),
+                _ => (Then::Stopped, "vm-stopping"),
+            };
+            end(&mut next, &state, then);
+            next.event_by(event, &ticket);
         }
     }
     next.done()

@@ -20,12 +20,12 @@ pub(super) fn boot(mut next: Next, machine: Machine) -> Step {
 /// The guest did not shut down in time, or an effect is due again. A timer of another stage says nothing about this one.
 pub(super) fn stopping(mut next: Next, stopping: Stopping, timer: Timer) -> Step {
     match (stopping.stage, timer) {
-        (StopStage::Asking(machine), Timer::Stop) => next.kill(machine, stopping.then),
+        (StopStage::Asking(machine) | StopStage::Waiting(machine), Timer::Stop) => next.kill(machine, stopping.then),
         (stage @ (StopStage::Killing(_) | StopStage::Cleaning), Timer::Retry) => {
             next.issue(effect_of(&stage));
             next.vm.state = State::Stopping(Stopping { stage, then: stopping.then, tries: stopping.tries });
         }
-        (StopStage::Asking(_), Timer::Boot | Timer::Backoff | Timer::Retry)
+        (StopStage::Asking(_) | StopStage::Waiting(_), Timer::Boot | Timer::Backoff | Timer::Retry)
         | (StopStage::Killing(_) | StopStage::Cleaning, Timer::Boot | Timer::Stop | Timer::Backoff) => return next.unchanged(),
     }
     next.done()

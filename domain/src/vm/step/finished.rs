@@ -15,7 +15,7 @@ pub(super) fn disk_ready(mut next: Next, start: bool) -> Step {
         next.event("vm-starting");
         return launch(next);
     }
-    next.succeed();
+    next.settle();
     next.done()
 }
 
@@ -60,7 +60,7 @@ pub(super) fn boot(mut next: Next, machine: Machine) -> Step {
 pub(super) fn paused(mut next: Next, machine: Machine) -> Step {
     next.vm.state = State::Paused(machine);
     next.event("vm-paused");
-    next.succeed();
+    next.settle();
     next.done()
 }
 
@@ -77,7 +77,7 @@ pub(super) fn pause_failed(mut next: Next, machine: Machine, detail: String) -> 
 pub(super) fn resumed(mut next: Next, machine: Machine) -> Step {
     next.vm.state = State::Running(machine);
     next.event("vm-resumed");
-    next.succeed();
+    next.settle();
     next.done()
 }
 
@@ -148,7 +148,7 @@ fn cleaned(mut next: Next, then: Then) -> Step {
         Then::Stopped => {
             next.vm.state = State::Stopped;
             next.event("vm-stopped");
-            next.succeed();
+            next.settle();
             next.done()
         }
         Then::Relaunch => launch(next),
@@ -169,7 +169,7 @@ fn cleaned(mut next: Next, then: Then) -> Step {
 
 pub(super) fn removed(mut next: Next) -> Step {
     next.event("vm-deleted");
-    next.succeed();
+    next.settle();
     next.gone()
 }
 

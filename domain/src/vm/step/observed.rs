@@ -17,6 +17,14 @@ pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
             next.effects.push(super::effect_of(stage));
             return next.done();
         }
+        // It is here, and hears of the stop now.
+        State::Stopping(Stopping { stage: StopStage::Waiting(_), then, tries }) => {
+            let stage = StopStage::Asking(machine);
+            next.effects.push(super::effect_of(&stage));
+            next.vm.state = State::Stopping(Stopping { stage, then: *then, tries: *tries });
+            next.advance("ask the guest", 25);
+            return next.done();
+        }
         _ => return next.unchanged(),
     }
     next.vm.state = State::Running(machine);
@@ -24,7 +32,7 @@ pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
     // The boot's timer no longer counts.
     next.vm.attempt = next.vm.attempt.next();
     next.event("vm-started");
-    next.succeed();
+    next.settle();
     next.done()
 }
 
@@ -98,7 +106,7 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             next.follow(&machine);
             next.issue(Effect::Resume(machine));
         }
-        (State::Stopping(Stopping { stage: StopStage::Asking(_), .. }), _) => {
+        (State::Stopping(Stopping { stage: StopStage::Asking(_) | StopStage::Waiting(_), .. }), _) => {
             // The agent is asked once it is connected again: asked now it would fail, and the guest be ended without its time.
             next.follow(&machine);
             next.vm.attempt = next.vm.attempt.next();

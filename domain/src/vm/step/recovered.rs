@@ -31,7 +31,7 @@ pub(super) fn recover(mut next: Next) -> Step {
         | State::Pausing(machine)
         | State::Resuming(machine)
         | State::Snapshotting(machine)
-        | State::Stopping(Stopping { stage: StopStage::Asking(machine), .. }) => {
+        | State::Stopping(Stopping { stage: StopStage::Asking(machine) | StopStage::Waiting(machine), .. }) => {
             next.issue(Effect::Inspect(machine));
             next.done()
         }

@@ -1,5 +1,6 @@
 //! Tests of the table: every state by every input, and the stories that users meet. Random interleavings are in `tests/vm_properties.rs`.
 
+mod cancel;
 mod crashes;
 mod fixture;
 mod policy;

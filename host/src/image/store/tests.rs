@@ -30,16 +30,16 @@ async fn imports_are_shared_by_digest_and_leave_nothing_when_removed() {
     let initrd = file(folder.path(), "initrd", b"070701", 4096);
     let store = FileStore::new(folder.path().join("store"));
     let [one, two] = [1, 2].map(ImageId::from_bits);
-    let files = store.import(one, &spec(ImageKind::Kernel, &kernel, Some(&initrd))).await.unwrap();
+    let files = store.import(one, &spec(ImageKind::Kernel, &kernel, Some(&initrd)), &Arc::default()).await.unwrap();
     assert_eq!((files.size_bytes, files.initrd_size_bytes), (3 << 20, 4096));
     assert!(files.digest.starts_with("sha256:") && files.initrd_digest.is_some());
     assert_eq!(fs::read(store.path(one)).unwrap(), fs::read(&kernel).unwrap());
     assert_eq!(fs::read(store.initrd_path(one)).unwrap(), fs::read(&initrd).unwrap());
-    let again = store.import(two, &spec(ImageKind::Kernel, &kernel, None)).await.unwrap();
+    let again = store.import(two, &spec(ImageKind::Kernel, &kernel, None), &Arc::default()).await.unwrap();
     assert_eq!(again.digest, files.digest);
     assert_eq!(fs::metadata(store.path(one)).unwrap().ino(), fs::metadata(store.path(two)).unwrap().ino());
     // An import that is repeated after a crash replaces itself.
-    assert_eq!(store.import(one, &spec(ImageKind::Kernel, &kernel, Some(&initrd))).await.unwrap(), files);
+    assert_eq!(store.import(one, &spec(ImageKind::Kernel, &kernel, Some(&initrd)), &Arc::default()).await.unwrap(), files);
     store.remove(one).await.unwrap();
     store.remove(one).await.expect("removed twice is removed");
     assert_eq!(fs::read(store.path(two)).unwrap().len(), 3 << 20);
@@ -65,7 +65,7 @@ async fn what_cannot_be_imported_leaves_nothing() {
         (spec(ImageKind::Kernel, &pipe, None), "source-unreadable"),
     ];
     for (spec, code) in cases {
-        let error = store.import(image, &spec).await.unwrap_err();
+        let error = store.import(image, &spec, &Arc::default()).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert_eq!(names(&folder.path().join("store")), [BY_DIGEST], "{error}");
     }
@@ -79,7 +79,7 @@ async fn the_sweep_takes_the_unknown_and_the_unfinished() {
     assert_eq!(store.sweep(&[]).await.unwrap(), Vec::<String>::new());
     let [known, unknown] = [1, 2].map(ImageId::from_bits);
     for image in [known, unknown] {
-        store.import(image, &spec(ImageKind::Kernel, &kernel, None)).await.unwrap();
+        store.import(image, &spec(ImageKind::Kernel, &kernel, None), &Arc::default()).await.unwrap();
     }
     file(&folder.path().join("store"), &format!("{known}.{PARTIAL}"), b"half", 4);
     file(&folder.path().join("store"), "notes of someone", b"", 0);
@@ -107,7 +107,8 @@ fn a_full_store_is_named_and_left_as_it_was() {
             return;
         }
         let store = FileStore::new(small.join("store"));
-        let error = store.import_now(ImageId::from_bits(1), &spec(ImageKind::Kernel, &kernel, None)).unwrap_err();
+        let error =
+            store.import_now(ImageId::from_bits(1), &spec(ImageKind::Kernel, &kernel, None), &Copying::default()).unwrap_err();
         assert!(matches!(error, ImageError::DiskFull { .. }), "{error}");
         assert_eq!(names(&small.join("store")), [BY_DIGEST]);
         assert_eq!(names(&small.join("store").join(BY_DIGEST)), Vec::<String>::new());

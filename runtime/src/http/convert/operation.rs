@@ -2,9 +2,10 @@
 
 use super::time;
 use api::{problem::Problem, v1};
-use domain::operation::{Operation, OperationError, Status, StepStatus};
+use domain::operation::{NotCancellable, Operation, OperationError, Status, StepStatus};
 
-pub fn operation(record: &Operation) -> v1::Operation {
+/// `cancellable`: as the machine of its target judges it now.
+pub fn operation(record: &Operation, cancellable: Result<(), NotCancellable>) -> v1::Operation {
     v1::Operation {
         id: record.id.to_string(),
         kind: record.kind.as_str().to_owned(),
@@ -29,8 +30,10 @@ pub fn operation(record: &Operation) -> v1::Operation {
             Status::Failed(error) => Some(problem(error)),
             Status::Running | Status::Succeeded | Status::Cancelled => None,
         },
-        // No procedure of this version can be taken back half-way.
-        cancellable: false,
+        done_bytes: record.amount.map(|amount| amount.done_bytes),
+        total_bytes: record.amount.map(|amount| amount.total_bytes),
+        cancellable: cancellable.is_ok(),
+        cancel_refused: cancellable.err().map(|why| why.to_string()),
         steps: record
             .steps
             .iter()

@@ -6,6 +6,7 @@ use crate::http::{
     edge::{Edge, Serving},
     idempotency,
     input::{Reference, Submission},
+    layer::Caller,
     problem::{Answer, Refusal},
     vms::find,
 };
@@ -29,9 +30,10 @@ pub fn routes() -> OpenApiRouter<Edge> {
 
 /// Runs a program in the guest and answers when it has ended. It is ended when the time is up or the client goes away.
 #[utoipa::path(post, path = "/v1/vms/{id}/exec", tag = "guest",
-    params(("id" = String, Path, description = "id or name"), ("Idempotency-Key" = Option<String>, Header, description = "repeats are answered the same for 24 hours")),
+    params(("id" = String, Path, description = "id or name"), ("Idempotency-Key" = Option<String>, Header, description = "repeats are answered the same for 24 hours"),
+        ("If-Match" = Option<String>, Header, description = "only if one of these is the VM's ETag")),
     request_body = v1::ExecRequest, responses((status = 200, body = v1::ExecResult)))]
-async fn exec(serving: Serving, Reference(id): Reference, submission: Submission) -> Answer {
+async fn exec(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
     let work = async {
         let mut wanted: v1::ExecRequest = submission.json()?;
         if wanted.tty.is_some() {
@@ -44,7 +46,9 @@ async fn exec(serving: Serving, Reference(id): Reference, submission: Submission
         let stdin = wanted.stdin.take();
         let origin = if stdin.is_some() { guest::Stdin::Stream } else { guest::Stdin::Null };
         let request = request(wanted, origin)?;
-        let vm = find(&serving, &id)?.record.id;
+        let record = find(&serving, &id)?.record;
+        submission.who(caller).check(record.generation)?;
+        let vm = record.id;
         let session = serving.node.guest(vm).await?;
         let result = tokio::time::timeout(Duration::from_secs(u64::from(timeout_s)), run(&*session, request, stdin)).await;
         let result = result.map_err(|_elapsed| {

@@ -2,13 +2,12 @@
 
 use super::strict::Strict;
 use crate::http::{problem::Answer, problem::Refusal};
-use actors::idempotency::Idempotency;
+use actors::{IfMatch, idempotency::Idempotency};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
     http::{HeaderMap, Method, StatusCode, header},
 };
-use domain::Generation;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -24,7 +23,7 @@ const KEY_MAX: usize = 255;
 pub struct Submission {
     pub bytes: Bytes,
     pub idempotency: Option<Idempotency>,
-    pub if_match: Option<Generation>,
+    pub if_match: Option<IfMatch>,
     /// How long the client wants to wait for the operation's end.
     pub wait: Duration,
     query: Vec<(String, String)>,
@@ -79,6 +78,15 @@ impl Submission {
     pub fn no_body(&self) -> Answer<()> {
         self.no_query()?;
         if self.bytes.is_empty() { Ok(()) } else { document::<NoFields>(&self.bytes).map(|NoFields {}| ()) }
+    }
+
+    /// What is created has no ETag yet, so that no condition on one can hold.
+    pub fn creates(&self) -> Answer<()> {
+        if self.if_match.is_none() {
+            return Ok(());
+        }
+        Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "stale", "what is to be created has no ETag")
+            .hint("leave If-Match out; an Idempotency-Key makes repeating safe"))
     }
 
     /// The one flag that a DELETE may have.

@@ -163,7 +163,7 @@ fn header(which: u8, value: &[u8]) {
         }
         "if-none-match" => {
             let text = value.to_str().unwrap_or_default();
-            assert!(!same_tag(&headers, "7") || text.contains("\"7\""));
+            assert!(!same_tag(&headers, "7") || text.contains("\"7\"") || text.contains('*'));
         }
         "content-type" => {
             assert!(body::json_type(&headers).is_err() || value.as_bytes().to_ascii_lowercase().starts_with(b"application/"));

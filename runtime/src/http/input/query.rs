@@ -81,7 +81,8 @@ pub(super) fn unknown(key: &str, known: &[&str]) -> Refusal {
     Refusal::field("unknown-field", key, format!("unknown query field, expected one of: {}", known.join(", ")))
 }
 
-fn bad(field: &str, detail: &str) -> Refusal {
+/// 400 for a field whose value is none that it may have.
+pub fn bad(field: &str, detail: &str) -> Refusal {
     Refusal::field("bad-query", field, detail)
 }
 

@@ -6,8 +6,8 @@ use domain::{
     ImageId,
     image::{Files, Image, ImageSpec, State},
 };
-use host::image::{ImageError, ImageStore};
-use std::path::PathBuf;
+use host::image::{Copying, ImageError, ImageStore};
+use std::{path::PathBuf, sync::Arc};
 use storage::{envelope, schema};
 
 pub struct Images(pub Machine);
@@ -29,7 +29,7 @@ impl Images {
 
 #[async_trait]
 impl ImageStore for Images {
-    async fn import(&self, image: ImageId, _: &ImageSpec) -> Result<Files, ImageError> {
+    async fn import(&self, image: ImageId, _: &ImageSpec, _: &Arc<Copying>) -> Result<Files, ImageError> {
         let deed = || {
             self.judge(image, |state| *state == State::Importing, "the import");
             self.0.state().images.insert(image);
@@ -41,7 +41,7 @@ impl ImageStore for Images {
 
     async fn remove(&self, image: ImageId) -> Result<(), ImageError> {
         let deed = || {
-            self.judge(image, |state| *state == State::Deleting, "the removal");
+            self.judge(image, |state| matches!(state, State::Deleting | State::Cancelling), "the removal");
             self.0.state().images.remove(&image);
             self.0.tell(format_args!("remove the files of {image}"));
         };

@@ -4,8 +4,8 @@ use crate::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     operation::{Change as OperationChange, Input as OperationInput, OperationKind},
     vm::{
-        BootImages, Command, Driver, Effect, Exit, Finished, InFlight, Input, Inspection, Machine, Observed, Reason, ReasonCode,
-        RestartPolicy, Starting, State, Step, StopMode, StopStage, Then, Ticket, Timer, Vm, VmSpec, invariant,
+        Agent, BootImages, Command, Driver, Effect, Exit, Finished, InFlight, Input, Inspection, Machine, Observed, Reason,
+        ReasonCode, RestartPolicy, Starting, State, Step, StopMode, StopStage, Then, Ticket, Timer, Vm, VmSpec, invariant,
         step::{Draft, create, step},
     },
 };
@@ -48,7 +48,7 @@ pub fn draft(start: bool, restart: RestartPolicy) -> Draft {
 }
 
 pub fn ticket(operation: u128) -> Ticket {
-    Ticket { operation: OperationId::from_bits(operation), actor: "user:admin".into() }
+    Ticket { operation: OperationId::from_bits(operation), actor: "user:admin".into(), agent: Agent::Connected }
 }
 
 /// A record in `state` as it would be met: with an operation where a user's command leads there.
@@ -99,6 +99,7 @@ pub fn path(state: &State) -> String {
                 StopStage::Asking(_) => "asking",
                 StopStage::Killing(_) => "killing",
                 StopStage::Cleaning => "cleaning",
+                StopStage::Waiting(_) => "waiting",
             };
             format!("stopping/{stage}>{}", format!("{:?}", stopping.then).to_lowercase())
         }
@@ -141,7 +142,7 @@ pub fn ends(change: &OperationChange) -> Option<String> {
         OperationChange::Apply { input: OperationInput::Succeed, .. } => Some("=ok".to_owned()),
         OperationChange::Apply { input: OperationInput::Fail(error), .. } => Some(format!("={}", error.code)),
         OperationChange::Apply { input: OperationInput::Cancel, .. } => Some("=cancelled".to_owned()),
-        OperationChange::Apply { input: OperationInput::Advance { .. }, .. } => None,
+        OperationChange::Apply { input: OperationInput::Advance { .. } | OperationInput::Measure { .. }, .. } => None,
     }
 }
 
@@ -209,6 +210,12 @@ impl Story {
     pub fn user(&mut self, command: Command) -> &mut Story {
         let ticket = ticket(self.operations.len() as u128 + 1);
         self.input(Input::Command { command, ticket })
+    }
+
+    /// A user turns the operation in flight back.
+    pub fn cancels(&mut self) -> &mut Story {
+        let operation = self.record().operation.expect("an operation in flight").id;
+        self.input(Input::Command { command: Command::Cancel { operation }, ticket: ticket(operation.bits()) })
     }
 
     /// An effect of the last step ends so.

@@ -6,7 +6,7 @@
 
 use super::fixture::{ATTEMPT, GRACEFUL, LAUNCH, ends, machine, path, ticket, verb, vm};
 use crate::{
-    Attempt, Timestamp,
+    Attempt, OperationId, Timestamp,
     vm::{
         Action, Change, Command, Effect, Exit, Finished, Input, Inspection, Observed, Starting, State, StopMode, StopStage,
         Stopping, Then, Timer, Vm, admit, invariant, step::step, table,
@@ -38,7 +38,7 @@ fn states() -> Vec<State> {
         State::Failed,
         State::Deleting,
     ];
-    for stage in [StopStage::Asking(m()), StopStage::Killing(m()), StopStage::Cleaning] {
+    for stage in [StopStage::Asking(m()), StopStage::Killing(m()), StopStage::Cleaning, StopStage::Waiting(m())] {
         for then in THENS {
             states.push(State::Stopping(Stopping { stage: stage.clone(), then, tries: 0 }));
         }
@@ -77,13 +77,14 @@ fn number_of_state(state: &State) -> usize {
                 StopStage::Asking(_) => 0,
                 StopStage::Killing(_) => 1,
                 StopStage::Cleaning => 2,
+                StopStage::Waiting(_) => 3,
             };
             16 + stage * 5 + then
         }
     }
 }
 
-const STATES: usize = 31;
+const STATES: usize = 36;
 
 fn commands() -> Vec<(&'static str, Command)> {
     let looks = Change { name: Some("other".parse().expect("a name")), ..Change::default() };
@@ -99,6 +100,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("delete force", Command::Delete { force: true }),
         ("update name", Command::Update(looks)),
         ("update vcpus", Command::Update(Change { vcpus: Some(2), ..Change::default() })),
+        ("cancel", Command::Cancel { operation: OperationId::from_bits(1) }),
+        ("cancel another", Command::Cancel { operation: OperationId::from_bits(99) }),
     ]
 }
 
@@ -195,6 +198,7 @@ fn number_of_input(input: &Input) -> usize {
             Command::Delete { force: false } => 7,
             Command::Delete { force: true } => 8,
             Command::Update(_) => 9,
+            Command::Cancel { .. } => 49,
         },
         Input::Observed(Observed::GuestReady { .. }) => 10,
         Input::Observed(Observed::Exited { exit, .. }) => 11 + number_of_exit(exit),
@@ -215,7 +219,7 @@ fn number_of_input(input: &Input) -> usize {
     }
 }
 
-const INPUTS: usize = 49;
+const INPUTS: usize = 50;
 
 fn number_of_exit(exit: &Exit) -> usize {
     match exit {
