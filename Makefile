@@ -1,11 +1,12 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test fuzz api-fuzz bench powerloss kernel image-debian clean
+.PHONY: help setup setup-test build run test sim fuzz api-fuzz bench powerloss kernel image-debian clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
 	  'make test          everything that CI runs; the last line is: N passed, N failed, N skipped' \
-	  'make fuzz          every parser fuzzed for FUZZ_SECONDS (60) each, as CI does' \
+	  'make sim           whole nodes simulated from SEEDS (10000) seeds; a failing one prints the line that runs it again' \
+  'make fuzz          every parser fuzzed for FUZZ_SECONDS (60) each, as CI does' \
 	  'make api-fuzz      build, then every operation of the API held to its OpenAPI document' \
 	  'make setup         packages, Rust targets, tools and first images, where missing' \
 	  'make setup-test    the same, and what the tests need (a browser, schemathesis)' \
@@ -30,6 +31,9 @@ run: build
 
 test:
 	@scripts/test.sh
+
+sim:
+	@SEEDS=$(SEEDS) FROM=$(FROM) scripts/sim.sh
 
 fuzz:
 	@scripts/fuzz.sh
