@@ -3,7 +3,7 @@
 
 mod valid;
 
-use super::{edge::Edge, events, guest, hosts, images, metrics, node, operations, vms};
+use super::{backup, edge::Edge, events, guest, hosts, images, metrics, node, operations, vms};
 use api::problem::{MEDIA_TYPE, Problem};
 use axum::{http::header, response::IntoResponse};
 use std::sync::LazyLock;
@@ -51,6 +51,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
         .merge(operations::routes())
         .merge(events::routes())
         .merge(node::routes())
+        .merge(backup::routes())
         .merge(metrics::routes())
 }
 
