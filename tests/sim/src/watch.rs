@@ -210,6 +210,6 @@ impl Watch {
     }
 }
 
-fn brief<'a>(vms: &BTreeMap<domain::VmId, &'a Vm>) -> Vec<(String, &'static str, u64)> {
+fn brief(vms: &BTreeMap<domain::VmId, &Vm>) -> Vec<(String, &'static str, u64)> {
     vms.values().map(|vm| (vm.id.to_string(), vm.state.name(), vm.generation.0)).collect()
 }
