@@ -11,4 +11,5 @@ mod events;
 mod input;
 mod keys;
 mod outcome;
+mod streams;
 mod strict;
