@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Ticks until a case counts as one that never ends: an hour.
 const TICKS_MAX: u32 = 7_200;
 
+/// So often in a row everything must be at rest.
+const CALM: u32 = 2;
 /// Looks after which a start that goes on no further is held up by what is over.
 const HELD_UP: u32 = 100;
 
@@ -272,7 +274,7 @@ impl Bench {
 
     /// Until nothing moves and nothing waits; a life that ended is followed by another. Gives the answer to `asked`.
     pub async fn settle(&mut self, next_life: impl Fn() -> Arc<Script>, asked: Option<JoinHandle<Answer>>) -> Answer {
-        let mut ticks = 0;
+        let (mut ticks, mut calm) = (0, 0);
         let mut ticker = Ticker::new(&self.script);
         let mut answer = Answer::Nothing;
         let mut asked = asked;
@@ -298,7 +300,9 @@ impl Bench {
             if !ticker.look().await {
                 continue;
             }
-            if asked.is_none() && self.is_at_rest() && self.everyone_lives() {
+            // Twice, with time between: an actor that has just died is not yet known to have.
+            calm = if asked.is_none() && self.is_at_rest() && self.everyone_lives() { calm + 1 } else { 0 };
+            if calm == CALM {
                 return answer;
             }
             ticks += 1;

@@ -78,7 +78,11 @@ async fn try_out((procedure, step, fault): Case<'_>, goal: &Goal) -> Result<(), 
     let answer = bench.settle(next_life, Some(asked)).await;
     bench.script.disarm();
     let told = |what: String| format!("{what}; answered {answer:?}; {}", bench.picture());
-    assert!(first.hit(), "{procedure}: {step} never came: {:?}", first.log());
+    if !first.hit() {
+        // How often an import tells how far it is depends on how fast it is; every other step comes each time.
+        let paced = step.name == COMMIT && first.log().iter().any(|step| step.name == "images.import");
+        assert!(paced, "{procedure}: {step} never came: {:?}", first.log());
+    }
     judge::whole(&bench).await.map_err(told)?;
     judge::honest(&bench, procedure, goal, fault, &step.to_string(), &answer).map_err(told)?;
     let went_on = judge::goes_on(&mut bench).await;

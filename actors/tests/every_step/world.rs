@@ -225,7 +225,14 @@ fn image_fault() -> ImageError {
 #[async_trait]
 impl ImageStore for Ports {
     async fn import(&self, image: ImageId, spec: &ImageSpec, copying: &Arc<Copying>) -> Result<Files, ImageError> {
-        self.script.through("images.import", image_fault, || self.store.import(image, spec, copying)).await
+        // A second import is another copy, with a count of its own.
+        let again = std::sync::OnceLock::new();
+        let effect = || async {
+            let fresh = Arc::default();
+            let copying = if again.set(()).is_ok() { copying } else { &fresh };
+            self.store.import(image, spec, copying).await
+        };
+        self.script.through("images.import", image_fault, effect).await
     }
     async fn remove(&self, image: ImageId) -> Result<(), ImageError> {
         self.script.through("images.remove", image_fault, || self.store.remove(image)).await
