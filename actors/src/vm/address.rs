@@ -86,3 +86,24 @@ fn encode(given: &Given) -> Result<Vec<u8>, StartError> {
     envelope::encode(given)
         .map_err(|error| StartError::Commit(crate::CommandError::Storage { detail: crate::error::chain(&error), full: false }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::envelope::{decode, encode};
+
+    /// The bytes of schema 1 lie with those of the other records; see `storage/tests/golden_formats.rs` for when they may change.
+    #[test]
+    fn address_1() {
+        let example = Given { address: Ipv4Addr::new(10, 77, 0, 2) };
+        let bytes = encode(&example).unwrap();
+        assert_eq!(decode::<Given>(&bytes).unwrap(), example);
+        let mut written = u32::try_from(bytes.len()).unwrap().to_le_bytes().to_vec();
+        written.extend_from_slice(&bytes);
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../storage/tests/golden/address-1.bin");
+        if std::env::var_os("HEARTH_WRITE_GOLDEN").is_some() {
+            std::fs::write(file, &written).unwrap();
+        }
+        assert!(std::fs::read(file).unwrap() == written, "what lies in journals would be read as something else");
+    }
+}

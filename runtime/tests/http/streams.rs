@@ -17,6 +17,9 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
+/// Whether an event is one of those that were asked for.
+type Wanted = Box<dyn Fn(&Value) -> bool>;
+
 const SOON: Duration = Duration::from_secs(30);
 const BOTH: [Way; 2] = [Way::Socket, Way::ServerSent];
 
@@ -196,7 +199,7 @@ async fn both_ways_are_narrowed_alike() {
     while all.len() < usize::try_from(latest).unwrap() {
         all.push(reader.event().await);
     }
-    let cases: Vec<(String, Box<dyn Fn(&Value) -> bool>)> = vec![
+    let cases: Vec<(String, Wanted)> = vec![
         ("&kind=vm".into(), Box::new(|event| event["kind"] == "vm")),
         ("&kind=host&kind=image".into(), Box::new(|event| event["kind"] == "host" || event["kind"] == "image")),
         (format!("&id={id}"), {
