@@ -9,7 +9,7 @@ use super::{
     script::{Fault, Gate, Script, Step},
     world::{Ports, World},
 };
-use actors::{Accepted, CommandError, ImageCommand, NewImage, Node};
+use actors::{Accepted, ActorInfo, CommandError, ImageCommand, NewImage, Node};
 use domain::{
     ImageId, Labels, OperationId,
     image::{ImageKind, ImageSpec, State as ImageState},
@@ -317,12 +317,12 @@ impl Bench {
         vms && image && self.operations().iter().all(|operation| operation.status.is_final())
     }
 
-    /// No actor waits for its restart.
+    /// No actor waits for its restart, and none is in the middle of something: the journal's thread keeps its own time, not the test's.
     fn everyone_lives(&self) -> bool {
         let node = self.node();
         let names = [self.vm().map(|vm| vm.id.to_string()), self.image().map(|image| image.id.to_string())];
         // One that does nothing may have no actor at all.
-        names.into_iter().flatten().all(|name| node.actor(&name).is_none_or(|actor| actor.state == "running"))
+        names.into_iter().flatten().all(|name| node.actor(&name).is_none_or(|actor| is_idle(&actor)))
     }
 
     /// All that is there, for the message of a failure.
@@ -435,4 +435,8 @@ pub fn path(state: &State) -> &'static str {
 
 pub fn place_of(vm: Option<&Vm>) -> String {
     vm.map_or_else(|| "gone".to_owned(), |vm| format!("{} {}", path(&vm.state), vm.name))
+}
+
+fn is_idle(actor: &ActorInfo) -> bool {
+    actor.state == "running" && actor.mailbox == 0 && actor.message.is_none()
 }
