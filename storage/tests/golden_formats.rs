@@ -441,7 +441,18 @@ fn every_number_has_its_bytes() {
     found.sort();
     assert_eq!(
         found,
-        ["event", "host", "idempotency", "image", "operation", "set-aside record", "vm", "webhook", "webhook-dead-letter"],
+        [
+            "address",
+            "event",
+            "host",
+            "idempotency",
+            "image",
+            "operation",
+            "set-aside record",
+            "vm",
+            "webhook",
+            "webhook-dead-letter"
+        ],
         "add its examples here"
     );
     assert!(missing.is_empty(), "no bytes of {missing:?}: add examples, then HEARTH_WRITE_GOLDEN=1, and keep the earlier files");
