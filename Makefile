@@ -1,16 +1,18 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test fuzz api-fuzz bench kernel image-debian clean
+.PHONY: help setup setup-test build run test sim fuzz api-fuzz bench powerloss kernel image-debian clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
 	  'make test          everything that CI runs; the last line is: N passed, N failed, N skipped' \
-	  'make fuzz          every parser fuzzed for FUZZ_SECONDS (60) each, as CI does' \
+	  'make sim           whole nodes simulated from SEEDS (10000) seeds; a failing one prints the line that runs it again' \
+  'make fuzz          every parser fuzzed for FUZZ_SECONDS (60) each, as CI does' \
 	  'make api-fuzz      build, then every operation of the API held to its OpenAPI document' \
 	  'make setup         packages, Rust targets, tools and first images, where missing' \
 	  'make setup-test    the same, and what the tests need (a browser, schemathesis)' \
 	  'make build         guest agent, web console and the binary target/release/hearth' \
 	  'make bench         build, then run the benchmarks and print their tables' \
+	  'make powerloss     lose power on purpose, some 60 times, and check that the journal has kept what it promised (root, minutes)' \
 	  'make kernel        a guest kernel of our own (10 to 30 minutes once; VMs boot faster)' \
 	  'make image-debian  a Debian 12 root file system' \
 	  'make clean         remove what was built (not ./data, not the caches in ~/.cache/hearth)'
@@ -30,6 +32,9 @@ run: build
 test:
 	@scripts/test.sh
 
+sim:
+	@SEEDS=$(SEEDS) FROM=$(FROM) scripts/sim.sh
+
 fuzz:
 	@scripts/fuzz.sh
 
@@ -38,6 +43,9 @@ api-fuzz: setup-test build
 
 bench: build
 	@scripts/bench.sh
+
+powerloss:
+	@scripts/powerloss.sh
 
 kernel:
 	@scripts/images/hearth-kernel.sh

@@ -52,6 +52,8 @@ targets() {
 # One target to its end; the log is all that it leaves, and its findings in $FOUND.
 run_one() {
   local name=$1
+  # A finding is no failing step.
+  trap - ERR
   mkdir -p "$FOUND/$name" "$CARGO_TARGET_DIR/corpus/$name"
   local options=(-max_total_time="$SECONDS_EACH" -timeout="$INPUT_S" -rss_limit_mb="$RSS_MB" -print_final_stats=1 -reload=0 -verbosity=1
     -artifact_prefix="$FOUND/$name/")

@@ -38,9 +38,9 @@ summary() {
 }
 
 # The names of all checks, so that those that were never reached can be counted.
-PLAN=(setup fmt clippy tidy wasm deny guest console build unit e2e api fuzz)
+PLAN=(setup fmt clippy tidy wasm deny guest console build unit sim e2e api fuzz)
 # Of these, that not one test ran is a failure: a suite that nobody finds passes for ever.
-WITH_TESTS='guest console unit e2e'
+WITH_TESTS='guest console unit sim e2e'
 reached=0
 
 # check NAME TITLE CMD...: runs it with its output shown and kept; counts its tests if it has any, and itself.
@@ -108,7 +108,7 @@ with_wasm_path() { PATH=${WASM_TOOLCHAIN_PATH:+$WASM_TOOLCHAIN_PATH:}$PATH "$@";
 
 in_each_workspace() {
   local dir code=0
-  for dir in . guest web-yew fuzz; do
+  for dir in . guest web-yew fuzz tests/sim; do
     [ -f "$dir/Cargo.toml" ] || continue
     printf -- '-- %s\n' "$dir"
     (cd "$dir" && "$@") || code=1
@@ -123,6 +123,7 @@ lint() {
   local code=0
   cargo clippy --locked --workspace --all-targets --keep-going -- -D warnings || code=1
   (cd guest && cargo clippy --locked --all-targets -- -D warnings) || code=1
+  (cd tests/sim && cargo clippy --locked --all-targets -- -D warnings) || code=1
   (cd web-yew && with_wasm_path cargo clippy --locked --workspace --target wasm32-unknown-unknown -- -D warnings) || code=1
   return "$code"
 }
@@ -194,6 +195,8 @@ check guest 'tests of the guest agent' bash -c 'cd guest && cargo test --locked 
 check console 'tests of the web console (native)' bash -c 'cd web-yew && cargo test --locked --workspace --exclude hearth-console --no-fail-fast' || true
 check build 'build of everything (release)' scripts/build.sh || give_up
 run unit 'unit, property, actor and crash tests' unit_tests || true
+# Fixed and fresh seeds, and the mistakes that must be found: under three minutes on two cores.
+check sim 'whole nodes, simulated from seeds' bash -c 'cd tests/sim && cargo test --locked --no-fail-fast' || true
 run e2e 'end to end: the built binary in a network of its own' e2e_tests || true
 check api 'the REST API held to its OpenAPI document (schemathesis)' scripts/in-netns.sh scripts/api-fuzz.sh || true
 check fuzz 'every parser of foreign bytes fuzzed, 60 s each' scripts/fuzz.sh || true

@@ -54,11 +54,26 @@ pub mod simulated {
     //! Supplying both.
 
     use domain::Timestamp;
-    use std::{cell::RefCell, sync::Arc};
+    use std::{cell::RefCell, sync::Arc, time::Duration};
 
     pub trait Ambient: Send + Sync {
         fn now(&self) -> Timestamp;
         fn random(&self) -> u128;
+        /// Whether an answer that is just sent comes once more, so much later.
+        fn echo(&self) -> Option<Duration> {
+            None
+        }
+    }
+
+    /// Sends an answer again, late, if that is wanted.
+    pub(crate) fn echo(again: impl FnOnce() + Send + 'static) {
+        if let Some(after) = with(|ambient| ambient.echo()).flatten() {
+            // No task of the actor's: it comes whatever becomes of that.
+            drop(tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                again();
+            }));
+        }
     }
 
     thread_local! {

@@ -11,6 +11,7 @@ use crate::{
 use domain::{
     Generation, Name, OperationId,
     event::{Datum, Draft, Event, Kind},
+    mutant::{self, Mutant},
     operation::{self, Change, Operation, Status, Target},
 };
 use std::sync::Arc;
@@ -72,6 +73,9 @@ impl Commit {
     /// The subject's events, in order.
     pub fn events(&mut self, subject: &Subject<'_>, drafts: Vec<Draft>) -> Result<(), CommandError> {
         for draft in drafts {
+            if mutant::on(Mutant::KeepsAnEventBack) && draft.name == "vm-paused" {
+                continue;
+            }
             self.event(&Event {
                 time: now(),
                 kind: subject.kind,
@@ -123,6 +127,9 @@ impl Commit {
     /// What a repetition of this request is answered with.
     pub fn answer(&mut self, who: &Who, kind: Kind, id: String, operation: Option<OperationId>) -> Result<(), CommandError> {
         let Some(idempotency) = &who.idempotency else { return Ok(()) };
+        if mutant::on(Mutant::ForgetsTheKey) {
+            return Ok(());
+        }
         let record = idempotency::Record {
             fingerprint: idempotency.fingerprint,
             at_ms: now().0,
@@ -133,7 +140,10 @@ impl Commit {
 
     /// To the disk, then into the view (`show`), then to those who wait for the operations.
     pub async fn write_with(self, shared: &Shared, operations: &OperationsRef, show: impl FnOnce()) -> Result<(), CommandError> {
-        if !self.batch.is_empty() {
+        if mutant::on(Mutant::AnswersBeforeTheDisk) {
+            let (journal, batch) = (shared.journal.clone(), self.batch);
+            drop(tokio::spawn(async move { journal.commit(batch).await }));
+        } else if !self.batch.is_empty() {
             shared.journal.commit(self.batch).await?;
         }
         show();

@@ -34,3 +34,33 @@ impl Stored for Record {
     const SCHEMA: u16 = 1;
     const NAME: &'static str = "idempotency";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{OperationId, event::Kind};
+    use storage::envelope::{decode, encode};
+
+    /// The bytes of schema 1 lie with those of the other records; see `storage/tests/golden_formats.rs` for when they may change.
+    #[test]
+    fn idempotency_1() {
+        let record = |outcome| Record { fingerprint: [7; 32], at_ms: 1_767_225_600_000, outcome };
+        let examples = [
+            record(Outcome::Accepted { kind: Kind::Vm, id: "vm_x".into(), operation: Some(OperationId::from_bits(9)) }),
+            record(Outcome::Refused { status: 409, problem: "{}".into() }),
+            record(Outcome::Answered { status: 200, body: "{}".into() }),
+        ];
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../storage/tests/golden/idempotency-1.bin");
+        let mut written = Vec::new();
+        for example in &examples {
+            let bytes = encode(example).unwrap();
+            assert_eq!(&decode::<Record>(&bytes).unwrap(), example);
+            written.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_le_bytes());
+            written.extend_from_slice(&bytes);
+        }
+        if std::env::var_os("HEARTH_WRITE_GOLDEN").is_some() {
+            std::fs::write(file, &written).unwrap();
+        }
+        assert!(std::fs::read(file).unwrap() == written, "what lies in journals would be read as something else");
+    }
+}

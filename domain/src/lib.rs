@@ -10,6 +10,7 @@ pub mod event;
 pub mod host;
 pub mod ids;
 pub mod image;
+pub mod integrity;
 pub mod invariant;
 pub mod ipam;
 pub mod mutant;

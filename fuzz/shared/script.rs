@@ -7,15 +7,16 @@ use api::guest::{FrameKind, frame};
 const RECORD: usize = 3;
 /// Lengths are given by one byte; the last one stands for a payload that credit does not cover.
 const LONG: u8 = 255;
-const LONG_BYTES: usize = 60 * 1024;
+const LONG_BYTES: usize = 32 * 1024;
 
 pub fn wire(mut script: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     while let Some((head, rest)) = script.split_first_chunk::<RECORD>() {
         let [what, stream, length] = *head;
-        let (payload, rest) = rest.split_at(usize::from(length).min(rest.len()));
+        let given = if length == LONG { 0 } else { usize::from(length).min(rest.len()) };
+        let (payload, rest) = rest.split_at(given);
         script = rest;
-        let long = vec![what; LONG_BYTES];
+        let long = if length == LONG { vec![what; LONG_BYTES] } else { Vec::new() };
         let payload = if length == LONG { &long } else { payload };
         let kind = match what % 8 {
             0..=2 => FrameKind::Control,
@@ -39,8 +40,9 @@ pub fn wire(mut script: &[u8]) -> Vec<u8> {
 pub fn script(records: &[(u8, u8, &[u8])]) -> Vec<u8> {
     let mut script = Vec::new();
     for (what, stream, payload) in records {
-        script.extend_from_slice(&[*what, *stream, u8::try_from(payload.len()).unwrap()]);
-        script.extend_from_slice(payload);
+        let length = u8::try_from(payload.len()).unwrap();
+        script.extend_from_slice(&[*what, *stream, length]);
+        script.extend_from_slice(if length == LONG { &[][..] } else { *payload });
     }
     script
 }

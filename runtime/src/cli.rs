@@ -5,6 +5,7 @@
 
 mod args;
 mod attach;
+mod backup;
 mod change;
 mod completion;
 mod context;
@@ -13,6 +14,7 @@ mod error;
 mod event;
 mod facts;
 mod filter;
+mod fsck;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod host;
@@ -83,6 +85,15 @@ enum Command {
     /// The server itself
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Save all records and events of the server into a file, while it runs
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::BackupArgs),
+    /// Make a new data directory out of a backup
+    #[command(after_help = backup::RESTORE_EXAMPLES)]
+    Restore(backup::RestoreArgs),
+    /// Check the journal of a data directory that no server runs on
+    #[command(after_help = fsck::EXAMPLES)]
+    Fsck(fsck::FsckArgs),
     /// Tell what this machine can do, and what to do about the rest
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
@@ -117,6 +128,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Completion(args) => return completion::run(args, &mut Cli::command()),
         Command::Version => return version::run(cli.global.output),
+        Command::Restore(args) => return backup::restore(&cli.global, args),
+        Command::Fsck(args) => return fsck::run(&cli.global, args),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -138,8 +151,14 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Webhook(command) => webhook::run(&context, command).await,
             Command::Node(command) => node::run(&context, command).await,
             Command::Down => node::down(&context).await,
+            Command::Backup(args) => backup::run(&context, args).await,
             // These ended above.
-            Command::Up(_) | Command::Doctor(_) | Command::Completion(_) | Command::Version => Ok(()),
+            Command::Up(_)
+            | Command::Doctor(_)
+            | Command::Completion(_)
+            | Command::Version
+            | Command::Restore(_)
+            | Command::Fsck(_) => Ok(()),
         }
     });
     // A goodbye of a stream that is on its way gets a moment; nothing else may hold the process.

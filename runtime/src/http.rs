@@ -7,6 +7,7 @@
 //! The edge serves before the node has recovered: `/healthz` answers 200 and everything else 503 until [`Edge::serve`] is called.
 
 mod accepted;
+mod backup;
 mod command;
 mod console;
 mod convert;

@@ -13,7 +13,7 @@ mod demo;
 mod error;
 mod serve;
 
-pub use args::UpArgs;
+pub use args::{JOURNAL, UpArgs};
 pub use error::UpError;
 
 use crate::{

@@ -22,6 +22,7 @@ mod directory;
 mod disk;
 mod engine;
 mod examine;
+mod export;
 mod follow;
 mod handle;
 mod layout;
@@ -37,6 +38,7 @@ mod writer;
 pub use aside::{SET_ASIDE, SetAside};
 pub(crate) use directory::hold;
 pub(crate) use examine::{Finding, examine};
+pub use export::Export;
 pub use follow::{Event, READ_LIMIT};
 pub use handle::{Committed, Journal, Options, Stats};
 pub(crate) use layout::Head;
@@ -72,6 +74,8 @@ struct Shared {
     poison: OnceLock<Arc<StoreFault>>,
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    /// Backups under way: nothing is pruned meanwhile.
+    holds: AtomicUsize,
     counters: Counters,
 }
 

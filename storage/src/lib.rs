@@ -5,12 +5,14 @@
 //! said elsewhere, through [`envelope::Stored`]. It does not own policy (what to do with an unreadable record, when to
 //! answer "busy" to a user) and starts no task on anybody's runtime (but for a simulation's).
 
+pub mod backup;
 pub mod envelope;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod schema;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod space;
 
 mod batch;
 mod error;
@@ -20,4 +22,7 @@ mod raw;
 
 pub use batch::{Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
 pub use error::{CommitError, OpenError, ReadError, StoreFault};
-pub use journal::{Committed, Event, Journal, Loaded, Losses, Options, READ_LIMIT, Rescued, SET_ASIDE, SetAside, Split, Stats};
+pub use journal::{
+    Committed, Event, Export, Journal, Loaded, Losses, Options, READ_LIMIT, Rescued, SET_ASIDE, SetAside, Split, Stats,
+};
+pub use space::{DISK_FACTOR, DISK_FLOOR_BYTES, disk_bound};

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Loses power on purpose, and checks that the store kept every write that it had acknowledged.
 
-    sudo tests/powerloss/powerloss.py ENGINE ROUNDS [SEED]     (docs/RELIABILITY.md says how to prepare)
+    make powerloss
+    sudo tests/powerloss/powerloss.py ENGINE ROUNDS [SEED [LEAST]]     (docs/RELIABILITY.md says how to prepare)
 
 A guest runs storage's example powerloss_probe on a disk whose every write and flush QEMU logs (blklogwrites). At a random moment QEMU is killed. That
 moment, and some at which acknowledgements had just been heard, are the cuts. For each cut, disks are made that a loss of power may leave behind:
@@ -10,7 +11,7 @@ moment, and some at which acknowledgements had just been heard, are the cuts. Fo
   rand  that, and each later write with probability 1/2
   torn  that, and each 4 KiB of the later writes with probability 1/2
 Each is mounted, so that the file system recovers, and the probe checks it. The next round goes on from one of them, chosen at random, so that
-recoveries follow each other; after a failure it begins anew. Ends with 0 when no image failed, else with 1.
+recoveries follow each other; after a failure it begins anew. Ends with 0 when no image failed and LEAST were checked, else with 1.
 
 Owns a folder below TMPDIR that it removes, one QEMU at a time and one loop mount. No network.
 """
@@ -239,7 +240,7 @@ def heard_until(acked, said):
     return acked, count
 
 
-def main(engine, rounds, seed, work):
+def main(engine, rounds, seed, least, work):
     rng = random.Random(seed)
     make_initrd(work)
     new_disk(work)
@@ -276,11 +277,15 @@ def main(engine, rounds, seed, work):
             copy(work / "base.img", work / "disk.img")
     failed = ", ".join(f"{kind} {bad}/{total}" for kind, (bad, total) in results.items())
     print(f"{engine}, seed {seed}: {heard} batches acknowledged in {rounds} rounds; failed images: {failed}", flush=True)
-    return 1 if any(bad for bad, _ in results.values()) else 0
+    images = sum(total for _, total in results.values())
+    if images < least:
+        print(f"only {images} images were checked, {least} are wanted: run more rounds", flush=True)
+    return 1 if any(bad for bad, _ in results.values()) or images < least else 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4):
+    if len(sys.argv) not in (3, 4, 5):
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory(prefix="powerloss-") as folder:
-        sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) == 4 else 1, Path(folder)))
+        seed, least = (int(word) for word in (sys.argv[3:] + ["1", "0"][len(sys.argv[3:]):]))
+        sys.exit(main(sys.argv[1], int(sys.argv[2]), seed, least, Path(folder)))

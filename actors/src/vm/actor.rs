@@ -20,6 +20,7 @@ use domain::{
     OperationId, VmId,
     capacity::Share,
     event::Kind,
+    mutant::{self, Mutant},
     vm::{self, Agent, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -292,6 +293,11 @@ async fn drive(state: &mut State, myself: &VmRef, input: Input) -> Result<(), Ac
     let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = vm::step(&record, input, now()) else { return Ok(()) };
     let shared = Arc::clone(&state.shared);
+    if mutant::on(Mutant::PerformsBeforeTheCommit)
+        && let Some(next) = &step.next
+    {
+        perform(state, myself, &Arc::new(next.clone()), step.effects.clone());
+    }
     let _turn = {
         let _waits = state.progress.waits_for("its turn to commit");
         shared.unasked.acquire().await?
@@ -403,7 +409,7 @@ fn reserve(state: &State, next: &Vm) -> Result<(), CommandError> {
 
 /// What a loaded record uses already is entered, whatever the capacity says.
 fn hold_capacity(state: &State, record: &Vm) {
-    if record.state.holds_capacity() {
+    if record.state.holds_capacity() && !mutant::on(Mutant::ForgetsCapacity) {
         state.shared.ledger().hold(state.id, share(record));
     }
 }

@@ -14,6 +14,7 @@ use crate::{
 use domain::{
     Attempt, VmId,
     image::State as ImageState,
+    mutant::{self, Mutant},
     vm::{Effect, Exit, Finished, Inspection, Machine, Nic, Observed, Vm},
 };
 use host::{
@@ -36,7 +37,7 @@ const INSPECT_TRIES: u32 = 3;
 const EFFECT_DEADLINE: Duration = Duration::from_secs(600);
 
 /// How a queued effect ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
     Finished(Finished),
     Inspected { launch: Attempt, found: Inspection },
@@ -104,6 +105,11 @@ impl Performer {
             let too_late = given_up_on(&job.effect);
             let outcome = tokio::time::timeout(EFFECT_DEADLINE, carry_out(&shared, job)).await.unwrap_or(too_late);
             if let Some(outcome) = outcome {
+                #[cfg(feature = "simulation")]
+                ambient::simulated::echo({
+                    let (myself, outcome) = (myself.clone(), outcome.clone());
+                    move || drop(myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) }))
+                });
                 let _ = myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) });
             }
         });
@@ -116,6 +122,9 @@ impl Performer {
         let follower = Following { actor: myself.clone(), launch: machine.launch };
         if shared.vmm.follow(id, &machine, Arc::new(follower)) {
             self.followed = Some(machine.launch);
+            return;
+        }
+        if mutant::on(Mutant::MissesTheEnd) {
             return;
         }
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
@@ -326,6 +335,7 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
             Err(error) => Finished::KillFailed { detail: chain(&error) },
         },
         Effect::Clean => clean(shared, &job.record).await,
+        Effect::Remove if mutant::on(Mutant::LeavesTheDisk) => Finished::Removed,
         Effect::Remove => match vmm.remove(id).await {
             Ok(()) => Finished::Removed,
             Err(error) => Finished::RemoveFailed { detail: chain(&error) },
@@ -446,6 +456,7 @@ async fn clean(shared: &Shared, record: &Vm) -> Finished {
         return Finished::CleanFailed { detail: chain(&error) };
     }
     if let (Some(nic), Some(network)) = (&record.nic, &shared.network)
+        && !mutant::on(Mutant::LeavesTheInterface)
         && let Err(error) = network.detach(&nic.tap).await
     {
         return Finished::CleanFailed { detail: chain(&error) };

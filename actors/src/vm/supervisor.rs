@@ -19,6 +19,7 @@ use domain::{
     ImageId, Name, OperationId, VmId,
     event::Kind,
     ipam::{Pool, Subnet, mac_of},
+    mutant::{self, Mutant},
     vm::{self, BootImages, Draft, Nic, Vm, spec::SpecProblem},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -237,7 +238,9 @@ fn adopt(state: &mut State, records: &[Arc<Vm>]) {
     shared.ledger().retain(|id| known.contains(&id));
     let mut users: HashMap<ImageId, BTreeSet<VmId>> = HashMap::new();
     for record in records {
-        if let Some(nic) = &record.nic {
+        if let Some(nic) = &record.nic
+            && !mutant::on(Mutant::ForgetsAddresses)
+        {
             state.pool.hold(nic.address);
         }
         for image in [record.boot.kernel, record.boot.rootfs] {

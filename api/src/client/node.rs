@@ -60,4 +60,9 @@ impl Client {
         let url = self.url(&["v1", "node", "actors", name, "restart"])?;
         decode(self.send(Request::new(Method::POST, url, None, &options)).await?).await
     }
+
+    /// A backup of the control plane, as a stream of bytes: check that it is whole before it is trusted.
+    pub async fn backup(&self) -> Result<reqwest::Response, ClientError> {
+        self.get_stream(self.url(&["v1", "backup"])?).await
+    }
 }

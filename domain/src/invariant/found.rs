@@ -55,6 +55,14 @@ pub fn on_one_machine(durable: &Durable, found: &Found, broken: &mut Vec<Broken>
             let what = format!("launch {} of {} runs", process.launch.0, process.vm);
             broken.push(Broken::NoReason { what, detail: "no durable record knows the machine".to_owned() });
         }
+        // A machine is made in a state that names none, and the next one that is named is that one.
+        if let Some(machine) = record.and_then(|vm| vm.state.machine())
+            && machine.launch != process.launch
+        {
+            let (one, other) =
+                (format!("launch {}, which is recorded,", machine.launch.0), format!("launch {}", process.launch.0));
+            broken.push(Broken::TwoMachines { vm: process.vm.to_string(), one, other });
+        }
         if record.is_some_and(|vm| vm.state.holds_capacity()) {
             held_mib += u64::from(process.mem_mib);
         }

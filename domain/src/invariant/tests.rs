@@ -114,6 +114,8 @@ fn machines_that_nobody_recorded() {
     let told = spoken(|broken| on_one_machine(&durable, &found(machines, &durable), broken));
     assert!(told.iter().any(|text| text.contains("two machines")), "{told:?}");
     assert!(told.iter().any(|text| text.contains("without a durable reason")), "{told:?}");
+    let told = spoken(|broken| on_one_machine(&durable, &found(vec![process(&one, 3, Phase::Held)], &durable), broken));
+    assert!(told[0].contains("launch 4, which is recorded, and launch 3"), "{told:?}");
     let other = durable.clone();
     let nothing = Found::default();
     let told = spoken(|broken| apart([("a", &durable, &nothing), ("b", &other, &nothing)], broken));

@@ -266,3 +266,18 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a stopped VM, which is cleaned up once more when it is deleted, could not be deleted on a host that is full.
+    #[test]
+    fn what_is_cleaned_up_to_be_deleted_holds_nothing() {
+        let cleaning = |then| State::Stopping(Stopping { stage: StopStage::Cleaning, then, tries: 0 });
+        assert!(!cleaning(Then::Delete).holds_capacity());
+        for then in [Then::Stopped, Then::Relaunch, Then::Restart, Then::Failed] {
+            assert!(cleaning(then).holds_capacity(), "{then:?}: a machine may be there, or comes again");
+        }
+    }
+}

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Attempt, Generation, HostId, Labels, Name, Timestamp, VmId,
+    mutant::{self, Mutant},
     operation::{Change as OperationChange, OperationKind},
 };
 use build::Next;
@@ -97,7 +98,11 @@ pub fn step(vm: &Vm, input: Input, now: Timestamp) -> Result<Step, Refused> {
         }
 
         // An answer to an older attempt says nothing about this one.
-        (_, Input::Finished { attempt, .. } | Input::Elapsed { attempt, .. }) if attempt != vm.attempt => Ok(Next::nothing(vm)),
+        (_, Input::Finished { attempt, .. } | Input::Elapsed { attempt, .. })
+            if attempt != vm.attempt && !mutant::on(Mutant::TakesOldAnswers) =>
+        {
+            Ok(Next::nothing(vm))
+        }
 
         (State::Creating { start }, Input::Finished { result: Finished::DiskReady, .. }) => {
             Ok(finished::disk_ready(next, *start))

@@ -20,7 +20,7 @@ fn sessions() -> Vec<Vec<u8>> {
     vec![
         of(&[(0, 3, &started), (4, 3, b"out"), (5, 3, b"err"), (0, 3, &exited), (4, 3, b"late")]),
         of(&[(6, 1, &u32::MAX.to_le_bytes()), (6, 1, &u32::MAX.to_le_bytes()), (6, 1, b"odd")]),
-        of(&[(4, 2, &[1; 255]), (4, 2, &[1; 255]), (4, 2, &[1; 255]), (5, 2, &[1; 255]), (4, 2, &[1; 255])]),
+        of(&[(4, 2, [1; 255].as_slice()); 9]),
         of(&[(0, 0, &json(&AgentMessage::Restarted))]),
         of(&[(0, 4, &json(&AgentMessage::Done)), (0, 4, &json(&AgentMessage::Done)), (0, 5, &refused)]),
         of(&[(0, 0, &metrics[..255.min(metrics.len())]), (3, 1, b"for the host")]),

@@ -3,7 +3,7 @@
 
 mod valid;
 
-use super::{edge::Edge, events, guest, hosts, images, metrics, node, operations, vms, webhooks};
+use super::{backup, edge::Edge, events, guest, hosts, images, metrics, node, operations, vms, webhooks};
 use api::problem::{MEDIA_TYPE, Problem};
 use axum::{http::header, response::IntoResponse};
 use std::sync::LazyLock;
@@ -53,6 +53,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
         .merge(events::routes())
         .merge(webhooks::routes())
         .merge(node::routes())
+        .merge(backup::routes())
         .merge(metrics::routes())
 }
 

@@ -38,7 +38,8 @@ impl SetAside {
         SetAside::new(table, key, bytes, why)
     }
 
-    pub(super) fn new(table: &str, key: &str, bytes: Vec<u8>, why: &str) -> SetAside {
+    /// As of now, by this machine's clock.
+    pub fn new(table: &str, key: &str, bytes: Vec<u8>, why: &str) -> SetAside {
         let mut end = why.len().min(MAX_WHY_BYTES);
         while !why.is_char_boundary(end) {
             end -= 1;

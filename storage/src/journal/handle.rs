@@ -19,6 +19,7 @@ use super::{
     Shared,
     aside::{SET_ASIDE, SetAside},
     directory,
+    export::Export,
     follow::Event,
     layout,
     loaded::Loaded,
@@ -181,6 +182,14 @@ impl Journal {
             store.scan(&prefix)?.into_iter().map(|(key, value)| Ok((text(&key)?, value))).collect()
         })?;
         Ok(Loaded { records: entries })
+    }
+
+    /// All records at one moment, for a backup. Commits wait while they are read, and nothing is pruned while the answer lives.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn export(&self) -> Result<Export, ReadError> {
+        self.0.shared.export()
     }
 
     /// # Errors

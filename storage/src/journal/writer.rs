@@ -154,6 +154,7 @@ pub(super) fn share(path: PathBuf, store: Store, head: Head) -> Result<Arc<Share
         poison: OnceLock::new(),
         waiting: AtomicUsize::new(0),
         waiting_bytes: AtomicUsize::new(0),
+        holds: AtomicUsize::new(0),
         counters: Counters::default(),
     }))
 }
@@ -244,7 +245,14 @@ impl Writer {
 
     /// Events above what is kept.
     pub(super) fn excess(&self) -> u64 {
-        self.head.kept().saturating_sub(self.keep)
+        self.above(self.head)
+    }
+
+    fn above(&self, head: Head) -> u64 {
+        match self.shared.holds.load(Ordering::Acquire) {
+            0 => head.kept().saturating_sub(self.keep),
+            _ => 0,
+        }
     }
 
     fn commit(&mut self, requests: Vec<Request>) {
@@ -313,7 +321,7 @@ impl Writer {
     }
 
     fn prune(&self, store: &mut Store, group: &mut Group, head: &mut Head) {
-        let excess = head.kept().saturating_sub(self.keep);
+        let excess = self.above(*head);
         // Only what is on disk already: an event of this very group stays until the next.
         let stored = (self.head.latest + 1).saturating_sub(head.oldest);
         let step = excess.min(stored).min(PRUNE_STEP.max(2 * group.events.len() as u64));

@@ -6,7 +6,7 @@ use crate::{
     node::{Ran, SimNode},
     trace::Trace,
     users::Users,
-    watch::Watch,
+    watch::{Watch, watched},
 };
 use domain::mutant::{self, Mutant};
 use std::sync::{
@@ -178,9 +178,11 @@ impl Life {
         self.broken.append(&mut self.users.broken);
         let until = self.now + slice;
         let first = (self.chance.draw() % self.nodes.len() as u64) as usize;
-        for offset in 0..self.nodes.len() {
-            self.advance((first + offset) % self.nodes.len(), until);
-        }
+        watched(|| {
+            for offset in 0..self.nodes.len() {
+                self.advance((first + offset) % self.nodes.len(), until);
+            }
+        });
         self.now = until;
         Watch::apart(&self.watches, &mut self.broken);
         if !self.broken.is_empty() {

@@ -80,6 +80,10 @@ pub struct State {
     pub trouble: u64,
 }
 
+/// Each call under way holds one clone of what is inside.
+#[derive(Default)]
+struct Calls(Arc<()>);
+
 /// Clones are the same machine.
 #[derive(Clone)]
 pub struct Machine {
@@ -90,7 +94,7 @@ pub struct Machine {
     pub trace: Trace,
     /// Told at each change of a process or a guest.
     pub changed: Arc<Notify>,
-    under_way: Arc<Arc<()>>,
+    calls: Arc<Calls>,
 }
 
 impl Machine {
@@ -112,7 +116,7 @@ impl Machine {
             faults,
             trace,
             changed: Arc::new(Notify::new()),
-            under_way: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
@@ -163,7 +167,7 @@ impl Machine {
             },
         };
         let (before_ms, after_ms) = if self.faults.over() { (0, 0) } else { (before_ms, after_ms) };
-        Fate { before_ms, outcome, after_ms, _under_way: Arc::clone(&*self.under_way) }
+        Fate { before_ms, outcome, after_ms, _under_way: Arc::clone(&self.calls.0) }
     }
 
     /// The durable record, as it is now.
@@ -216,7 +220,7 @@ impl Machine {
 
     /// Calls that have not answered yet, nor been given up.
     pub fn calls_under_way(&self) -> usize {
-        Arc::strong_count(&*self.under_way) - 1
+        Arc::strong_count(&self.calls.0) - 1
     }
 
     pub fn found(&self) -> Found {

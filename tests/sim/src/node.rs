@@ -49,6 +49,7 @@ struct Own {
     machine: Machine,
     skew_ms: Arc<AtomicI64>,
     chance: Mutex<Chance>,
+    trouble: u64,
 }
 
 impl Ambient for Own {
@@ -60,6 +61,15 @@ impl Ambient for Own {
     fn random(&self) -> u128 {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         (u128::from(chance.draw()) << 64) | u128::from(chance.draw())
+    }
+
+    fn echo(&self) -> Option<Duration> {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        // Far more often than other faults: only one in many comes at a moment when it could do harm.
+        let comes = self.machine.faults.inject(&mut chance, 5 * self.trouble);
+        // So late that something else of the kind may be under way by then.
+        let after = if chance.hits(300) { chance.delay_ms() + 1 } else { chance.between(500, 8_000) };
+        comes.then(|| Duration::from_millis(after))
     }
 }
 
@@ -133,7 +143,7 @@ impl SimNode {
     pub fn new(machine: Machine, seed: u64, trouble: u64, keep_events: u64) -> SimNode {
         let skew_ms = Arc::new(AtomicI64::new(0));
         let chance = Mutex::new(Chance::new(seed, &format!("ids {}", machine.name)));
-        let ambient = Arc::new(Own { machine: machine.clone(), skew_ms: Arc::clone(&skew_ms), chance });
+        let ambient = Arc::new(Own { machine: machine.clone(), skew_ms: Arc::clone(&skew_ms), chance, trouble });
         SimNode { machine, skew_ms, seed, trouble, keep_events, starts: 0, polls: 0, failure: None, process: None, ambient }
     }
 

@@ -12,7 +12,11 @@ use domain::{
     operation::Operation,
     vm::{State, Vm},
 };
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    sync::Once,
+};
 use storage::{
     envelope::{self, Stored},
     schema,
@@ -20,11 +24,30 @@ use storage::{
 
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static RUNS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics in actors are caught by supervision; here they are found out. Once a process.
+/// Panics in actors are caught by supervision; here they are found out. Panics of tests are told as ever.
 pub fn catch_panics() {
-    std::panic::set_hook(Box::new(|info| PANICS.with_borrow_mut(|panics| panics.push(info.to_string()))));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if RUNS.get() {
+                PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+            } else {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// While this thread runs what is watched.
+pub(crate) fn watched<T>(run: impl FnOnce() -> T) -> T {
+    RUNS.set(true);
+    let result = run();
+    RUNS.set(false);
+    result
 }
 
 /// What is known of one node.
@@ -187,6 +210,6 @@ impl Watch {
     }
 }
 
-fn brief<'a>(vms: &BTreeMap<domain::VmId, &'a Vm>) -> Vec<(String, &'static str, u64)> {
+fn brief(vms: &BTreeMap<domain::VmId, &Vm>) -> Vec<(String, &'static str, u64)> {
     vms.values().map(|vm| (vm.id.to_string(), vm.state.name(), vm.generation.0)).collect()
 }

@@ -3,6 +3,7 @@
 use crate::{
     Generation, Timestamp,
     event::{Datum, Draft as EventDraft},
+    mutant::{self, Mutant},
     operation::{Change as OperationChange, Input as OperationInput, OperationError, OperationKind},
     vm::{
         cancel,
@@ -124,6 +125,9 @@ impl Next {
         match self.vm.operation {
             Some(in_flight) if cancel::reached(in_flight.kind, &self.vm.state) => {
                 self.vm.operation = None;
+                if mutant::on(Mutant::ForgetsTheOperation) {
+                    return;
+                }
                 self.operations.push(OperationChange::Apply { id: in_flight.id, input: OperationInput::Succeed });
             }
             Some(_) => self.cancelled(),

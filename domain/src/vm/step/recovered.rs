@@ -1,15 +1,19 @@
 //! What is left to do for a record that was just loaded. There is no other path of recovery.
 
 use super::{BACKOFF_FIRST_MS, build::Next, effect_of, finished};
-use crate::vm::{
-    effect::{Effect, Step},
-    input::Timer,
-    state::{ReasonCode, Starting, State, StopStage, Stopping, Then},
+use crate::{
+    mutant::{self, Mutant},
+    vm::{
+        effect::{Effect, Step},
+        input::Timer,
+        state::{ReasonCode, Starting, State, StopStage, Stopping, Then},
+    },
 };
 
 pub(super) fn recover(mut next: Next) -> Step {
     match next.vm.state.clone() {
         State::Created | State::Stopped | State::Failed => next.unchanged(),
+        State::Running(_) if mutant::on(Mutant::RecoversWithoutLooking) => next.unchanged(),
         State::Creating { .. } => {
             next.issue(Effect::PrepareDisk);
             next.done()

@@ -79,11 +79,11 @@ pub fn console(input: &[u8]) {
     let log = Scratch::new();
     let mut reading = console::Fuzzed::new(&log.path);
     let mut printed: Vec<u8> = Vec::new();
-    for step in input.chunks_exact(2).take(64) {
+    for step in input.chunks_exact(2).take(32) {
         let size = usize::from(step[1]);
         match step[0] % 4 {
             0 | 1 => {
-                let more: Vec<u8> = (0..size * 40).map(|n| ((printed.len() + n) % 251) as u8).collect();
+                let more: Vec<u8> = (0..size * 16).map(|n| ((printed.len() + n) % 251) as u8).collect();
                 (&log.file).write_all(&more).expect("a temporary file can be appended to");
                 printed.extend(more);
             }

@@ -136,6 +136,8 @@ pub fn document<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
 }
 
 fn refused(path: String, error: &serde_json::Error) -> Refusal {
+    // A key without a name has a path without one.
+    let path = if path.is_empty() { ".".to_owned() } else { path };
     let text = error.to_string();
     // Its position is no help in a body that a program wrote, but it is where a syntax error is.
     if !error.is_data() {

@@ -1,0 +1,327 @@
+//! `hearth backup`, `restore` and `fsck` as processes, on real data directories with the simulated driver.
+
+// The helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used)]
+
+use domain::{
+    Attempt, Generation, HostId, ImageId, Labels, Name, Timestamp, VmId,
+    host::{Facts, Host, VmmFacts},
+    image::{Files, Image, ImageKind, ImageSpec},
+    vm::{BootImages, Driver, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::Ipv4Addr,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+use storage::{Batch, Journal, Options, envelope::encode, schema};
+
+const NOW: Timestamp = Timestamp(1_767_225_600_000);
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn host() -> Host {
+    let vmm =
+        VmmFacts { driver: Driver::Simulated, version: "1".into(), acceleration: "none".into(), chosen_because: "test".into() };
+    let facts = Facts {
+        hostname: "h".into(),
+        kernel: "6".into(),
+        architecture: "x86_64".into(),
+        cpu_model: "cpu".into(),
+        cpus: 4,
+        mem_mib: 8192,
+        vm_vcpus: 8,
+        vm_mem_mib: 7000,
+        hearth_version: "0.1.0".into(),
+        vmm,
+        network_problem: None,
+        problems: vec![],
+    };
+    Host {
+        id: HostId::from_bits(1),
+        name: name("h1"),
+        labels: Labels::new(),
+        generation: Generation(1),
+        created_at: NOW,
+        updated_at: NOW,
+        facts,
+        state: domain::host::State::Healthy,
+        cordoned: false,
+    }
+}
+
+fn image() -> Image {
+    let files = Files { digest: "sha256:00".into(), size_bytes: 1, initrd_digest: None, initrd_size_bytes: 0 };
+    Image {
+        id: ImageId::from_bits(1),
+        name: name("base"),
+        project: name("default"),
+        labels: Labels::new(),
+        generation: Generation(1),
+        created_at: NOW,
+        updated_at: NOW,
+        spec: ImageSpec { kind: ImageKind::Rootfs, path: "/nowhere".into(), initrd: None, default: false, description: None },
+        state: domain::image::State::Ready(files),
+        attempt: Attempt(1),
+        operation: None,
+    }
+}
+
+fn vm(number: u8) -> Vm {
+    Vm {
+        id: VmId::from_bits(u128::from(number)),
+        name: name(&format!("vm{number}")),
+        project: name("default"),
+        labels: Labels::new(),
+        generation: Generation(1),
+        created_at: NOW,
+        updated_at: NOW,
+        spec: VmSpec {
+            host: None,
+            vcpus: 1,
+            mem_mib: 128,
+            kernel: None,
+            image: "base".into(),
+            disk_mib: None,
+            cmdline: None,
+            networks: vec![],
+            restart: RestartPolicy::Never,
+        },
+        boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(1) },
+        host: HostId::from_bits(1),
+        nic: Some(Nic {
+            address: Ipv4Addr::new(10, 77, 0, number),
+            prefix: 16,
+            gateway: Ipv4Addr::new(10, 77, 0, 1),
+            mac: [2, 0, 0, 0, 0, number],
+            tap: format!("t{number}"),
+        }),
+        network_note: None,
+        state: State::Stopped,
+        attempt: Attempt(1),
+        operation: None,
+        restarts: Restarts::default(),
+        reason: None,
+    }
+}
+
+/// A data directory with some VMs, and what a test adds.
+fn data_dir(dir: &Path, vms: u8, more: impl FnOnce(Batch) -> Batch) {
+    let journal = Journal::open(Options::new(dir.join("journal"))).unwrap();
+    let mut batch = Batch::default().put(schema::HOSTS, host().id.to_string(), encode(&host()).unwrap()).put(
+        schema::IMAGES,
+        image().id.to_string(),
+        encode(&image()).unwrap(),
+    );
+    for number in 2..2 + vms {
+        batch = batch.put(schema::VMS, vm(number).id.to_string(), encode(&vm(number)).unwrap());
+    }
+    journal.commit_blocking(more(batch)).unwrap();
+}
+
+fn hearth(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
+    command
+        .args(arguments)
+        .env_remove("HEARTH_URL")
+        .env_remove("HEARTH_TOKEN")
+        .env_remove("HEARTH_DATA_DIR")
+        .env("NO_COLOR", "1");
+    command.stdin(Stdio::null());
+    command
+}
+
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn run(arguments: &[&str]) -> Ran {
+    let output = hearth(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+fn codes(report: &str) -> Vec<String> {
+    let report: Value = serde_json::from_str(report).unwrap();
+    report["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Every file below with its bytes.
+fn picture(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(picture(&entry.path())),
+            false => drop(files.insert(entry.path(), fs::read(entry.path()).unwrap())),
+        }
+    }
+    files
+}
+
+/// A server on a free port; killed when dropped.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(dir: &Path) -> Server {
+        let dir = dir.to_str().unwrap();
+        let arguments = ["up", "--vmm", "simulated", "--no-network", "--listen", "127.0.0.1:0", "--data-dir", dir];
+        let mut child = hearth(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // The end of its output, should it fail to start, ends this; the run of all tests has a deadline.
+        let ready = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("hearth is ready: ").map(str::to_owned));
+        let Some(url) = ready else {
+            let mut text = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+            panic!("hearth up failed: {text}");
+        };
+        Server { child, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_backup_of_a_running_server_comes_back_in_a_new_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new, file) = (folder.path().join("old"), folder.path().join("new"), folder.path().join("a.backup"));
+    let (old_text, new_text, file_text) = (old.to_str().unwrap(), new.to_str().unwrap(), file.to_str().unwrap());
+    data_dir(&old, 3, |batch| batch);
+    let server = Server::start(&old);
+    let ran = run(&["backup", file_text, "--url", &server.url, "--data-dir", old_text]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = run(&["backup", file_text, "--url", &server.url, "--data-dir", old_text]);
+    assert!(again.code == Some(1) && again.err.contains("it exists already"), "{again:?}");
+    let unsigned = run(&["backup", &format!("{file_text}2"), "--url", &server.url, "--token", "wrong-token-wrong"]);
+    assert!(unsigned.code == Some(1) && fs::read_dir(folder.path()).unwrap().count() == 2, "{unsigned:?}");
+    let busy = run(&["fsck", old_text]);
+    assert!(busy.code == Some(1) && busy.err.contains("another hearth uses"), "{busy:?}");
+    drop(server);
+
+    let into_old = run(&["restore", file_text, "--data-dir", old_text]);
+    assert!(into_old.code == Some(1) && into_old.err.contains("it is not empty"), "{into_old:?}");
+    let restored = run(&["restore", file_text, "--data-dir", new_text]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert!(restored.err.contains("the disks of 3 VMs"), "{restored:?}");
+    assert_eq!(run(&["fsck", new_text]).code, Some(0));
+    let server = Server::start(&new);
+    let listed = run(&["vm", "ls", "-q", "--url", &server.url, "--data-dir", new_text]);
+    assert_eq!(listed.out.lines().count(), 3, "{listed:?}");
+    assert_ne!(
+        fs::read(old.join("admin.token")).unwrap(),
+        fs::read(new.join("admin.token")).unwrap(),
+        "the token is not in a backup"
+    );
+}
+
+#[test]
+fn a_backup_that_is_not_whole_or_newer_is_refused_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, file) = (folder.path().join("data"), folder.path().join("a.backup"));
+    let journal = Journal::open(Options::new(folder.path().join("journal"))).unwrap();
+    let made = |journal: &Journal| -> Vec<u8> {
+        storage::backup::Pieces::of(journal, "0.1.0", 1).unwrap().flat_map(Result::unwrap).collect()
+    };
+    journal.commit_blocking(Batch::default().put(schema::VMS, "vm_x", encode(&vm(2)).unwrap())).unwrap();
+    let good = made(&journal);
+    let mut newer = encode(&vm(3)).unwrap();
+    newer[..2].copy_from_slice(&u16::MAX.to_le_bytes());
+    journal.commit_blocking(Batch::default().put(schema::VMS, "vm_y", newer)).unwrap();
+    let mut flipped = good.clone();
+    flipped[100] ^= 1;
+    let mut format = good.clone();
+    format[14] = b'7';
+    let cases = [
+        (good[..good.len() - 10].to_vec(), "it was cut off"),
+        (flipped, "damaged"),
+        (format, "which a newer hearth wrote"),
+        (b"what".to_vec(), "no backup of hearth's"),
+        (made(&journal), "was written by a newer hearth"),
+    ];
+    for (bytes, why) in cases {
+        fs::write(&file, bytes).unwrap();
+        let ran = run(&["restore", file.to_str().unwrap(), "--data-dir", dir.to_str().unwrap()]);
+        assert!(ran.code == Some(1) && ran.err.contains(why), "{why}: {ran:?}");
+        assert!(!dir.exists(), "{why}: something was made");
+    }
+}
+
+#[test]
+fn fsck_finds_what_does_not_fit_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data");
+    let text = dir.to_str().unwrap();
+    data_dir(&dir, 2, |batch| {
+        let mut twin = vm(9);
+        (twin.name, twin.nic, twin.boot.kernel) = (vm(2).name, vm(2).nic, ImageId::from_bits(77));
+        let twin = encode(&twin).unwrap();
+        batch.put(schema::VMS, vm(9).id.to_string(), twin).put(schema::OPERATIONS, "op_x", vec![1, 0, 255])
+    });
+    fs::create_dir_all(dir.join("vms/vm_stray")).unwrap();
+    let before = picture(&dir);
+    let ran = run(&["fsck", text, "-o", "json"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let expected = [
+        "unreadable-record",
+        "missing-image",
+        "duplicate-name",
+        "duplicate-address",
+        "duplicate-mac",
+        "duplicate-tap",
+        "stray-folder",
+    ];
+    assert_eq!(codes(&ran.out), expected, "{ran:?}");
+    assert!(picture(&dir) == before, "fsck wrote something");
+    // What it can mend it mends; the rest stays and says so.
+    let ran = run(&["fsck", text, "--repair", "-o", "json"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let ran = run(&["fsck", text, "-o", "json"]);
+    assert!(
+        codes(&ran.out).contains(&"set-aside".to_owned()) && !codes(&ran.out).contains(&"unreadable-record".to_owned()),
+        "{ran:?}"
+    );
+    let nothing = run(&["fsck", folder.path().to_str().unwrap()]);
+    assert!(nothing.code == Some(1) && nothing.err.contains("there is no journal"), "{nothing:?}");
+}
+
+#[test]
+fn a_damaged_journal_is_refused_untouched_and_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data");
+    let text = dir.to_str().unwrap();
+    data_dir(&dir, 40, |batch| batch);
+    assert_eq!(run(&["fsck", text]).code, Some(0));
+    let db = dir.join("journal/db");
+    let file = fs::File::options().write(true).open(&db).unwrap();
+    // Into the records of VMs, which are the larger part of what was written.
+    file.write_all_at(&[0x5a; 64], 4000).unwrap();
+    let before = picture(&dir.join("journal"));
+    let up = run(&["up", "--vmm", "simulated", "--no-network", "--listen", "127.0.0.1:0", "--data-dir", text]);
+    assert!(up.code == Some(1) && up.err.contains("is damaged and was left as it is"), "{up:?}");
+    let found = run(&["fsck", text, "-o", "json"]);
+    assert!(found.code == Some(1) && codes(&found.out).contains(&"damaged-journal".to_owned()), "{found:?}");
+    assert!(picture(&dir.join("journal")) == before, "it was changed");
+    let repaired = run(&["fsck", text, "--repair"]);
+    assert!(repaired.out.contains("lost: ") && repaired.out.contains("repaired; the journal as it was is"), "{repaired:?}");
+    let server = Server::start(&dir);
+    let listed = run(&["vm", "ls", "-q", "--url", &server.url, "--data-dir", text]);
+    assert!(listed.out.lines().count() >= 30, "{listed:?}");
+}
