@@ -491,6 +491,8 @@ fn every_earlier_number_is_still_read() {
     still_read::<Operation>();
     still_read::<Event>();
     still_read::<SetAside>();
+    still_read::<Webhook>();
+    still_read::<DeadLetter>();
 }
 
 #[test]

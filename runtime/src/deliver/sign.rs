@@ -43,7 +43,8 @@ mod tests {
     /// The example of the convention's specification, and the same computed with `openssl dgst -sha256 -hmac`.
     #[test]
     fn the_signature_is_the_conventions() {
-        let secret = parse_secret("whsec_plJ3nmyCDGBKInavdOK15jsl").expect("a secret");
+        // Shorter than the convention itself allows.
+        let secret = Secret::new(STANDARD.decode("plJ3nmyCDGBKInavdOK15jsl").expect("base64"));
         let body = br#"{"event_type":"ping","data":{"success":true}}"#;
         let signed = signature(&secret, "msg_loFOjxBNrRLzqYUf", 1_731_705_121, body);
         assert_eq!(signed, "v1,rAvfW3dJ/X/qxhsaXPOyyCGmRKsaKWcsNccKXlIktD0=");
