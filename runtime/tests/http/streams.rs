@@ -185,6 +185,8 @@ async fn any_kept_cursor_resumes_with_nothing_lost_and_nothing_twice() {
     assert_eq!(browser.cursors(1).await, [8]);
 }
 
+type Wanted = Box<dyn Fn(&Value) -> bool>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_ways_are_narrowed_alike() {
     let bench = Bench::with_images().await;
@@ -196,7 +198,7 @@ async fn both_ways_are_narrowed_alike() {
     while all.len() < usize::try_from(latest).unwrap() {
         all.push(reader.event().await);
     }
-    let cases: Vec<(String, Box<dyn Fn(&Value) -> bool>)> = vec![
+    let cases: Vec<(String, Wanted)> = vec![
         ("&kind=vm".into(), Box::new(|event| event["kind"] == "vm")),
         ("&kind=host&kind=image".into(), Box::new(|event| event["kind"] == "host" || event["kind"] == "image")),
         (format!("&id={id}"), {
