@@ -228,7 +228,7 @@ async fn the_tree_lists_the_unusual_and_pages_the_rest() {
     for n in 0..5 {
         ids.push(made(&node, &format!("vm-{n}"), false).await.to_string());
     }
-    let above = ["node", "operations", "hosts", "images", "vms"];
+    let above = ["node", "operations", "hosts", "images", "vms", "webhooks"];
     until("nobody is unusual", || page(&node, usual()).0 == above).await;
     let vms = node.tree(&usual()).kinds.into_iter().find(|kind| kind.kind == "vms").unwrap();
     assert_eq!((vms.actors, vms.quarantined), (5, 0));
