@@ -144,7 +144,15 @@ impl Commit {
             let (journal, batch) = (shared.journal.clone(), self.batch);
             drop(tokio::spawn(async move { journal.commit(batch).await }));
         } else if !self.batch.is_empty() {
+            #[cfg(any(test, feature = "faults"))]
+            if let Some(gate) = &shared.gate {
+                gate.before().await?;
+            }
             shared.journal.commit(self.batch).await?;
+            #[cfg(any(test, feature = "faults"))]
+            if let Some(gate) = &shared.gate {
+                gate.after().await?;
+            }
         }
         show();
         for operation in self.operations {

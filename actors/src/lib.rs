@@ -16,6 +16,8 @@ pub mod ambient;
 mod ask;
 mod commit;
 pub mod error;
+#[cfg(any(test, feature = "faults"))]
+pub mod faults;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod host;

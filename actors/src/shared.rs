@@ -39,6 +39,9 @@ pub struct Shared {
     pub unstartable: Mutex<HashSet<String>>,
     ledger: Mutex<Ledger>,
     image_use: Mutex<ImageUse>,
+    /// Set before the first commit, if at all.
+    #[cfg(any(test, feature = "faults"))]
+    pub gate: Option<Arc<dyn crate::faults::CommitGate>>,
 }
 
 /// Commits of VMs' own that may wait for the journal at once.
@@ -122,6 +125,8 @@ impl Shared {
             unstartable: Mutex::default(),
             ledger: Mutex::new(Ledger::default()),
             image_use: Mutex::new(ImageUse::default()),
+            #[cfg(any(test, feature = "faults"))]
+            gate: None,
         }
     }
 

@@ -9,6 +9,7 @@
 //! ```
 
 mod actor;
+pub(crate) mod address;
 mod guest;
 pub(crate) mod messages;
 mod perform;

@@ -42,7 +42,7 @@ pub fn script(records: &[(u8, u8, &[u8])]) -> Vec<u8> {
     for (what, stream, payload) in records {
         let length = u8::try_from(payload.len()).unwrap();
         script.extend_from_slice(&[*what, *stream, length]);
-        script.extend_from_slice(if length == LONG { &[][..] } else { *payload });
+        script.extend_from_slice(if length == LONG { &[][..] } else { payload });
     }
     script
 }

@@ -5,7 +5,7 @@
 //! is never resumed; what it ran is ended by the agent. Words on the kernel command line that the agent reads at boot, before any
 //! session: `root=`, `rootfstype=`, `rootflags=`, `ro`, `init=`, `hearth.ip=10.77.0.5/16` (commas for more), `hearth.gw=10.77.0.1`,
 //! `hearth.dns=10.77.0.1`, `hearth.hostname=name`, `hearth.mtu=1450`.
-use api::guest::{ExecRequest, GuestError, InterfaceAddresses, MetricsSample, NetworkConfig};
+use api::guest::GuestError;
 use async_trait::async_trait;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -14,7 +14,8 @@ mod exec;
 pub mod initramfs;
 mod mux;
 
-pub use api::guest::ShutdownKind;
+// All that the trait names, for those who implement it.
+pub use api::guest::{ExecRequest, InterfaceAddresses, MetricsSample, NetworkConfig, ShutdownKind};
 pub use exec::{Collected, ExecControl, ExecEvent, ExecLink, ExecOutput, ExecSession, ExecStdin, OutputSender};
 pub use mux::Guest;
 #[cfg(test)]

@@ -176,4 +176,9 @@ pub trait Vmm: Send + Sync + 'static {
 
     /// Removes what belongs to this hearth (its data directory) but to no VM in `known`: processes, cgroups, folders. Says what was removed.
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError>;
+
+    /// Gives back what the driver itself holds on the machine, once no VM runs any more: `hearth down`. Most hold nothing.
+    async fn tear_down(&self) -> Result<(), VmmError> {
+        Ok(())
+    }
 }

@@ -125,7 +125,7 @@ async fn finish(end: End, signals: &mut Signals, edge: Edge, server: serve::Serv
         if matches!(end, End::Down) {
             say("stopping the guests");
             node.stop_guests(GUESTS_WITHIN).await;
-            node.give_network_back().await;
+            node.give_back().await;
         }
         edge.end_streams();
         server.stop(REQUESTS_WITHIN).await;

@@ -49,7 +49,7 @@ fn groups(owner: &str, vm: Option<&str>) -> Vec<PathBuf> {
 }
 
 /// The owner's cgroup, in the version 2 hierarchy, wherever that is mounted.
-fn group(owner: &str) -> Option<PathBuf> {
+pub fn group(owner: &str) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let mount = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;

@@ -276,6 +276,7 @@ async fn guests_reach_the_gateway_and_not_each_other() -> Result<()> {
             ensure!(!remains::table(&server.bridge()), "the table is left after down");
             let link = std::path::Path::new("/sys/class/net").join(server.bridge());
             ensure!(!link.exists(), "the bridge is left after down");
+            ensure!(remains::group(&server.owner()?).is_none(), "the server's own cgroup is left after down");
             Ok(())
         },
     )

@@ -50,13 +50,25 @@ pub struct Node {
 impl Node {
     /// Reads the journal, sweeps what belongs to no record, starts the actors. When it returns, every VM's actor reconciles.
     pub async fn start(parts: Parts) -> Result<Node, StartError> {
+        Node::begin(parts, |_| {}).await
+    }
+
+    /// As `start`, with faults around every commit.
+    #[cfg(any(test, feature = "faults"))]
+    pub async fn start_with_gate(parts: Parts, gate: Arc<dyn crate::faults::CommitGate>) -> Result<Node, StartError> {
+        Node::begin(parts, |shared| shared.gate = Some(gate)).await
+    }
+
+    async fn begin(parts: Parts, change: impl FnOnce(&mut Shared)) -> Result<Node, StartError> {
         let host_name: Name =
             parts.host_name.to_ascii_lowercase().parse().map_err(|_| StartError::HostName(parts.host_name.clone()))?;
         let hosts = load::table::<Host>(&parts.journal, schema::HOSTS)?;
         let host = hosts.first().map_or_else(|| HostId::from_bits(new_id()), |host| host.id);
         let vms = load::table::<Vm>(&parts.journal, schema::VMS)?;
         let images = load::table::<Image>(&parts.journal, schema::IMAGES)?;
-        let shared = Arc::new(Shared::new(parts.journal, parts.ports, host));
+        let mut shared = Shared::new(parts.journal, parts.ports, host);
+        change(&mut shared);
+        let shared = Arc::new(shared);
         for host in hosts {
             shared.view.put_host(host);
         }
@@ -127,8 +139,9 @@ impl Node {
         futures_util::future::join_all(stops).await;
     }
 
-    /// Removes the bridge and its rules when no VM runs any more: what `hearth down` leaves is the data directory alone.
-    pub async fn give_network_back(&self) {
+    /// Removes the bridge with its rules and the VMM's own group when no VM runs any more: what `hearth down` leaves is the data directory
+    /// alone.
+    pub async fn give_back(&self) {
         let (rows, _) = self.shared.view.vms(&Page::first(usize::MAX - 1));
         if rows.iter().any(|row| row.record.state.holds_capacity()) {
             return;
@@ -137,6 +150,9 @@ impl Node {
             && let Err(error) = network.tear_down().await
         {
             tracing::warn!(error = %chain(&error), "the bridge and its rules were not removed");
+        }
+        if let Err(error) = self.shared.vmm.tear_down().await {
+            tracing::warn!(error = %chain(&error), "what the VMM holds of the machine was not given back");
         }
     }
 
@@ -344,6 +360,16 @@ impl Node {
             None => Err(CommandError::Vm(vm::actions::Refused::NotRunning)),
             Some(machine) => self.shared.vmm.usage(id, machine).await.map_err(vmm_error),
         }
+    }
+
+    /// The end of a process as far as one process can have it: every actor is killed where it stands, nothing is told to anyone.
+    #[cfg(any(test, feature = "faults"))]
+    pub async fn crash(&self) {
+        if let Err(error) = self.root.actor().kill_and_wait(Some(ROOT_DEADLINE)).await {
+            tracing::warn!(%error, "the root actor did not end");
+        }
+        // What the journal had taken is on its way to the disk, whoever is left to hear of it.
+        self.shared.journal.close().await;
     }
 
     /// Kills the webhook's actor, wherever it is.

@@ -9,7 +9,7 @@ use crate::{
     operation::{Operations, OperationsArgs, Slot},
     shared::Shared,
     supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
-    vm::{Vms, VmsMsg, supervisor},
+    vm::{Vms, VmsMsg, address, supervisor},
     webhook::{Webhooks, WebhooksArgs, WebhooksMsg},
 };
 use domain::{HostId, ImageId, Name, OperationId, VmId, WebhookId, ipam::Subnet, vm::Vm};
@@ -227,9 +227,11 @@ async fn start(state: &mut State, myself: &Address<RootMsg>, supervisor: Supervi
                 Some(records) => records,
                 None => read(&shared, schema::VMS).await?,
             };
+            let aside = load::set_aside(&shared.journal)?;
+            let held = address::settle(&shared, &records, &aside.vms).await?;
             let directory = slots.directory.clone();
             let subnet = state.args.subnet;
-            let args = supervisor::Args0 { shared, operations, directory, subnet, records, roster: rosters.vms, progress };
+            let args = supervisor::Args0 { shared, operations, directory, subnet, records, held, roster: rosters.vms, progress };
             started(&slots.vms, Actor::spawn_linked(None, Vms, args, parent).await?.0, &known)
         }
         Supervisor::Webhooks => {

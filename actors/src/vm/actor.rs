@@ -1,6 +1,7 @@
 //! The VM's actor: translate, decide, commit, show, answer, perform.
 
 use super::{
+    address,
     guest::GuestLink,
     messages::{VmMsg, VmRef, VmsMsg},
     perform::{Outcome, Performer},
@@ -334,6 +335,7 @@ async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Resu
         Some(_) => {}
         None => commit.delete(schema::VMS, state.id.to_string()),
     }
+    address::follow(&mut commit, before.as_deref(), last.as_deref())?;
     commit.events(&whose, step.events)?;
     commit.operations(&state.shared, &whose, step.operations)?;
     if let Some(asked) = asked {

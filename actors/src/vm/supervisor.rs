@@ -61,6 +61,8 @@ pub(crate) struct Args0 {
     pub subnet: Subnet,
     /// The records as the journal has them.
     pub records: Vec<Arc<Vm>>,
+    /// Addresses of VMs whose records were set aside: nobody else gets them.
+    pub held: Vec<std::net::Ipv4Addr>,
     pub roster: Roster<VmId>,
     pub progress: Arc<Progress>,
 }
@@ -116,6 +118,9 @@ impl Actor for Vms {
             pool: Pool::new(args.subnet),
             given: HashMap::new(),
         };
+        for address in args.held {
+            state.pool.hold(address);
+        }
         adopt(&mut state, &args.records);
         for record in args.records {
             start(&mut state, &myself, record.id, From::Record(record)).await;

@@ -102,6 +102,10 @@ impl Lab {
     }
 
     pub async fn start_on(&self, vmm: Arc<dyn Vmm>, images: Arc<dyn ImageStore>) -> Node {
+        Node::start(self.parts(vmm, images)).await.unwrap()
+    }
+
+    pub fn parts(&self, vmm: Arc<dyn Vmm>, images: Arc<dyn ImageStore>) -> Parts {
         let ports = Ports {
             vmm,
             network: None,
@@ -112,7 +116,7 @@ impl Lab {
             webhooks: self.webhooks.clone(),
         };
         let subnet = Subnet::parse(self.subnet).unwrap();
-        Node::start(Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }).await.unwrap()
+        Parts { journal: self.journal(), ports, host_name: "lab".into(), subnet }
     }
 
     /// A node with a kernel and a root file system that VMs boot from.

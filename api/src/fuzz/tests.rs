@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::guest::{
-    AgentHello, ErrorCode, ExecRequest, ExitStatus, GuestError, HostHello, InterfaceAddresses, MetricsSample, NetworkConfig,
-    ShutdownKind, TtySize, frame,
+    ErrorCode, ExecRequest, ExitStatus, GuestError, HostHello, InterfaceAddresses, MetricsSample, NetworkConfig, ShutdownKind,
+    TtySize, frame,
 };
 
 #[path = "../../../fuzz/shared/replay.rs"]
@@ -30,7 +30,7 @@ fn said() -> Vec<Vec<u8>> {
         json(&AgentMessage::Failed(GuestError::new(ErrorCode::Busy, "no"))),
         json(&AgentMessage::Started { pid: 1, stdin_credit: u32::MAX }),
         json(&AgentMessage::Exited { status: ExitStatus::Signal(15) }),
-        json(&AgentMessage::Metrics(Box::new(MetricsSample::default()))),
+        json(&AgentMessage::Metrics(Box::<MetricsSample>::default())),
         json(&AgentMessage::Addresses { interfaces }),
         br#"{"type":"hello","generation":1,"nonce":7,"agent_version":"0"}"#.to_vec(),
         br#"{"type":"metrics","load":[1e99,-0.1,3.3333333333333335]}"#.to_vec(),

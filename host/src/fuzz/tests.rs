@@ -13,7 +13,7 @@ fn json(message: &AgentMessage) -> Vec<u8> {
 
 fn sessions() -> Vec<Vec<u8>> {
     let of = |records: &[(u8, u8, &[u8])]| [&[0], script(records).as_slice()].concat();
-    let metrics = json(&AgentMessage::Metrics(Box::new(MetricsSample::default())));
+    let metrics = json(&AgentMessage::Metrics(Box::<MetricsSample>::default()));
     let exited = json(&AgentMessage::Exited { status: ExitStatus::Code(3) });
     let started = json(&AgentMessage::Started { pid: 9, stdin_credit: u32::MAX });
     let refused = json(&AgentMessage::Failed(GuestError::new(ErrorCode::NoSession, "who?")));

@@ -298,4 +298,11 @@ impl Vmm for Qemu {
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
         leftovers::sweep(self, known).await
     }
+
+    async fn tear_down(&self) -> Result<(), VmmError> {
+        self.inner
+            .cgroups
+            .remove_root()
+            .map_err(|error| VmmError::Clean { what: "hearth's cgroup".to_owned(), detail: error.to_string() })
+    }
 }

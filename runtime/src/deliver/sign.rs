@@ -43,7 +43,7 @@ mod tests {
     /// The example of the convention's specification, and the same computed with `openssl dgst -sha256 -hmac`.
     #[test]
     fn the_signature_is_the_conventions() {
-        // Shorter than the convention itself allows.
+        // Shorter than what is taken from users: the convention's own example is.
         let secret = Secret::new(STANDARD.decode("plJ3nmyCDGBKInavdOK15jsl").expect("base64"));
         let body = br#"{"event_type":"ping","data":{"success":true}}"#;
         let signed = signature(&secret, "msg_loFOjxBNrRLzqYUf", 1_731_705_121, body);

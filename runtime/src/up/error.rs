@@ -53,8 +53,26 @@ pub enum UpError {
     Impatient,
 }
 
+/// The kernel's words, which every error's chain ends with, and what to do about them whatever was tried.
+const REMEDIES: [(&str, &str); 4] = [
+    ("No space left", "make room on the disk of the data directory, then start it again"),
+    (
+        "Read-only file system",
+        "the data directory's disk is read-only: look for its error (dmesg), mount it writable, then start it again",
+    ),
+    ("Input/output error", "the data directory's disk fails: look for its error (dmesg), repair it, then start it again"),
+    ("Too many open files", "raise the limit of open files (ulimit -n 1024), then start it again"),
+];
+
 impl UpError {
+    /// What to do: by what the machine said where that is plain, else by what was tried.
     fn hint(&self) -> &'static str {
+        let told = chain(self);
+        let by_cause = REMEDIES.iter().find(|(word, _)| told.contains(word)).map(|(_, remedy)| *remedy);
+        by_cause.unwrap_or_else(|| self.hint_by_step())
+    }
+
+    fn hint_by_step(&self) -> &'static str {
         match self {
             UpError::PortInUse { .. } | UpError::Listen { .. } => "choose another address: hearth up --listen 127.0.0.1:PORT",
             UpError::Journal { source: OpenError::InUse { .. } } => {
@@ -62,12 +80,13 @@ impl UpError {
             }
             UpError::Assemble { .. } => "hearth doctor says what this machine can do",
             UpError::Failed { .. } => "look at the log above, then start it again",
-            UpError::Runtime { .. }
-            | UpError::DataDir { .. }
-            | UpError::Journal { .. }
-            | UpError::Token(_)
-            | UpError::Node { .. }
-            | UpError::Impatient => "",
+            UpError::Runtime { .. } => "look at this machine's limits (ulimit -a) and its free memory",
+            UpError::DataDir { .. } | UpError::Token(_) => {
+                "the data directory must be writable for this user; choose another with --data-dir"
+            }
+            UpError::Journal { .. } => "look at the disk, and copy the folder journal before anything else is tried with it",
+            UpError::Node { .. } => "look at the log above and at the disk, then start it again",
+            UpError::Impatient => "",
         }
     }
 

@@ -17,6 +17,9 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
+/// Whether an event is one of those that were asked for.
+type Wanted = Box<dyn Fn(&Value) -> bool>;
+
 const SOON: Duration = Duration::from_secs(30);
 const BOTH: [Way; 2] = [Way::Socket, Way::ServerSent];
 
@@ -184,8 +187,6 @@ async fn any_kept_cursor_resumes_with_nothing_lost_and_nothing_twice() {
     let mut browser = connect(address, Way::ServerSent, "?after=1", Some(7)).await.unwrap_or_else(|_| panic!("refused"));
     assert_eq!(browser.cursors(1).await, [8]);
 }
-
-type Wanted = Box<dyn Fn(&Value) -> bool>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_ways_are_narrowed_alike() {

@@ -80,10 +80,12 @@ impl Cgroups {
         fs::read_dir(root).map(names).unwrap_or_default()
     }
 
-    /// Removes the owner's own group if no VM is left in it.
-    pub fn remove_root(&self) {
-        if let Ok(root) = &self.root {
-            let _not_empty = fs::remove_dir(root);
+    /// Removes the owner's own group, in which no VM's may be left; the next [`Cgroups::join`] makes it again.
+    pub fn remove_root(&self) -> io::Result<()> {
+        let Ok(root) = &self.root else { return Ok(()) };
+        match fs::remove_dir(root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 }

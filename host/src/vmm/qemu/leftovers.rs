@@ -93,7 +93,8 @@ pub async fn sweep(driver: &Qemu, known: &[VmId]) -> Result<Vec<String>, VmmErro
         driver.inner.cgroups.remove(vm).await.map_err(failed(format!("the cgroup of {vm}")))?;
         removed.push(format!("cgroup of {vm}"));
     }
-    driver.inner.cgroups.remove_root();
+    // One in which VMs run is not empty.
+    let _in_use = driver.inner.cgroups.remove_root();
     Ok(removed)
 }
 
