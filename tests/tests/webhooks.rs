@@ -122,8 +122,14 @@ async fn a_webhook_goes_on_across_kills_without_a_gap() -> Result<()> {
         let latest = within("the webhook to catch up", PATIENCE, done).await??;
         receiver.abort();
         let heard = std::mem::take(&mut *heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut under = BTreeMap::new();
         for (id, bodies) in &heard.bodies {
             ensure!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{id} came with other bytes");
+            let delivery: Delivery = serde_json::from_slice(&bodies[0])?;
+            for event in delivery.events {
+                let other = under.insert(event.cursor, id);
+                ensure!(other.is_none(), "{} came under {id} and {other:?}", event.cursor);
+            }
         }
         let mut repeated = 0;
         let mut first = Vec::new();

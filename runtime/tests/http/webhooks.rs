@@ -154,6 +154,9 @@ async fn what_fails_for_good_is_a_dead_letter_that_can_be_sent_again() {
     bench.post("/v1/webhooks/a/redeliver", &json!({"deliveries": [letter["delivery"]]})).await;
     until("it is taken", async || status(&bench, "a").await["dead_letters"] == 0).await;
     assert_eq!(receiver.cursors(), lost);
+    for table in ["webhook-dead-letters", "webhook-dead-events"] {
+        assert_eq!(bench.node.journal().load(table).unwrap().records.len(), 0, "{table} keeps what was taken");
+    }
     let ids = {
         let inner = receiver.0.lock().unwrap();
         [inner.taken[0].0["webhook-id"].clone(), inner.refused[0].0["webhook-id"].clone()]
