@@ -1,6 +1,6 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test sim chaos fuzz api-fuzz bench powerloss kernel image-debian clean
+.PHONY: help setup setup-test build run test sim fuzz api-fuzz bench powerloss kernel image-debian clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
