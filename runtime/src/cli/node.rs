@@ -29,7 +29,7 @@ pub struct TreeArgs {
     /// Every actor, not only the unusual ones
     #[arg(short, long)]
     all: bool,
-    /// Only of this kind: vms, images, hosts, operations
+    /// Only of this kind: vms, images, hosts, operations, webhooks
     #[arg(long)]
     kind: Option<String>,
     /// At most this many, the root and the supervisors not counted

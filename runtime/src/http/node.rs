@@ -25,7 +25,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
 #[utoipa::path(get, path = "/v1/node/tree", tag = "node",
     params(
         ("all" = Option<bool>, Query, description = "every actor, not only the unusual ones"),
-        ("kind" = Option<String>, Query, description = "only of this kind: vms, images, hosts, operations"),
+        ("kind" = Option<String>, Query, description = "only of this kind: vms, images, hosts, operations, webhooks"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "actors in a page, the root and the supervisors not counted; 100 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
