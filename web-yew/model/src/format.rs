@@ -84,7 +84,8 @@ pub fn sentence(text: &str) -> String {
 
 /// `vm-network-attached` -> `Network attached`: without the kind, which is shown beside it.
 pub fn event_words(event: &str) -> String {
-    let words = ["vm-", "image-", "host-", "operation-"].iter().find_map(|kind| event.strip_prefix(kind)).unwrap_or(event);
+    let words =
+        ["vm-", "image-", "host-", "operation-", "webhook-"].iter().find_map(|kind| event.strip_prefix(kind)).unwrap_or(event);
     sentence(&words.replace('-', " "))
 }
 
@@ -119,6 +120,7 @@ mod tests {
         assert_eq!(short_digest("sha256:0123456789abcdef"), "0123456789ab");
         assert_eq!(short_digest("x"), "x");
         assert_eq!(event_words("vm-agent-connected"), "Agent connected");
+        assert_eq!(event_words("webhook-disabled"), "Disabled");
         assert_eq!(percent(0.26), "0.3 %");
         assert_eq!(percent(42.4), "42 %");
     }

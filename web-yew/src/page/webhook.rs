@@ -10,7 +10,7 @@ use api::problem::Problem;
 use api::v1::{DeadLetter, List, PatchWebhook, PatchWebhookSpec, Redeliver, Webhook, WebhookTest};
 use model::action::Availability;
 use model::encode::segment;
-use model::format::{count, sentence};
+use model::format::{count, duration, sentence};
 use model::resource::Shared;
 use model::store::Msg;
 use wasm_bindgen_futures::spawn_local;
@@ -47,7 +47,7 @@ pub fn WebhookPage(props: &Props) -> Html {
         ("Types", text(list(&spec.filter.types))),
         ("Resources", text(list(&spec.filter.ids))),
         ("One attempt", text(format!("{} s", spec.timeout_s))),
-        ("Retried for", text(format!("{} s", spec.retry_for_s))),
+        ("Retried for", text(duration(spec.retry_for_s.into()))),
         ("Id", html! { <Copyable text={webhook.id.clone()} /> }),
     ];
     let ago = |at: Option<jiff::Timestamp>| at.map_or_else(|| html! { { "–" } }, |time| html! { <Ago {time} /> });
@@ -69,7 +69,7 @@ pub fn WebhookPage(props: &Props) -> Html {
             if let Some(reason) = &status.reason { <Notice tone="warn" title={sentence(&reason.detail)} /> }
             if let (Some(failure), true) = (&status.last_failure, status.next_attempt_at.is_some()) {
                 <Notice tone="warn" title={format!("Attempt {} at delivery {} failed", failure.attempts, failure.delivery)}>
-                    <p>{ sentence(&failure.detail) }{ " It is tried again." }</p>
+                    <p>{ format!("{}. It is tried again.", sentence(&failure.detail)) }</p>
                 </Notice>
             }
             <div class="columns">
@@ -218,13 +218,13 @@ fn Letters(props: &OneProps) -> Html {
     };
     let status = &webhook.status;
     html! {
-        <section class="card table-card">
-            <header class="head"><h2>{ "Dead letters" }</h2>
+        <section class="card">
+            <header class="card-head"><h2>{ "Dead letters" }</h2>
                 <Button label="Send all again" busy={*busy} onclick={onredeliver} testid="webhook-redeliver"
                     availability={Availability::of("redeliver", &status.actions, &status.refused)} />
             </header>
             if status.dead_letters == 0 {
-                <p class="muted">{ "Every delivery was taken." }</p>
+                <p class="muted">{ "No delivery was given up." }</p>
             } else {
                 <table class="cards-on-phone">
                     <thead><tr><th>{ "Delivery" }</th><th>{ "Events" }</th><th>{ "Attempts" }</th><th>{ "Why" }</th><th>{ "Given up" }</th></tr></thead>
