@@ -154,8 +154,11 @@ async fn nothing_durable_is_lost_when_actors_are_killed_while_they_commit() {
     let stop = watch::Sender::new(false);
     let writers: Vec<_> = ids.iter().map(|id| tokio::spawn(write(node.clone(), *id, stop.subscribe()))).collect();
     let creator = tokio::spawn(create_all_the_time(node.clone(), stop.subscribe()));
-    for _ in 0..CRASHES {
-        until_answered("there is a supervisor to crash", async || node.crash_vms().ok()).await;
+    for crash in 1..=CRASHES {
+        node.crash_vms().unwrap();
+        // What is told to one that is just dying is lost, and would count for nothing.
+        let again = || node.actor("vms").is_some_and(|actor| actor.restarts == crash && actor.state == "running");
+        until("the supervisor is started again", again).await;
         let before = node.journal().stats().commits;
         until("work goes on", || node.journal().stats().commits > before + 200).await;
     }
@@ -165,12 +168,13 @@ async fn nothing_durable_is_lost_when_actors_are_killed_while_they_commit() {
         answered.push(writer.await.unwrap());
     }
     creator.await.unwrap();
-    let stored = node.journal().load(storage::schema::VMS).unwrap().decode::<domain::vm::Vm>().good;
-    for (key, record) in &stored {
-        let shown = node.view().vm(record.id).unwrap_or_else(|| panic!("{key} is durable and not shown"));
-        assert_eq!(*shown.record, *record, "what is shown is what is durable");
-    }
-    assert_eq!(node.view().vm_count(), stored.len(), "what is shown is durable");
+    // The last VMs that were created still move by themselves, and a record is durable a moment before it is shown.
+    let agrees = || {
+        let stored = node.journal().load(storage::schema::VMS).unwrap().decode::<domain::vm::Vm>().good;
+        let shown = |record: &domain::vm::Vm| node.view().vm(record.id).is_some_and(|row| *row.record == *record);
+        stored.iter().all(|(_, record)| shown(record)) && node.view().vm_count() == stored.len()
+    };
+    until("what is shown is what is durable, and all of it", agrees).await;
     for (id, round) in ids.iter().zip(answered) {
         let found: u32 = row(&node, *id).record.labels["round"].parse().unwrap();
         assert!(found >= round, "{id}: round {round} was answered, {found} is there");
