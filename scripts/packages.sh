@@ -6,8 +6,8 @@
 # To build: a C compiler for the crates with C in them. To run: the VMM for machines without KVM, and what the network and disks are made with.
 BASE='build-essential pkg-config ca-certificates qemu-system-x86 busybox-static nftables iproute2 e2fsprogs cpio lz4 xz-utils zstd kmod brotli
   util-linux'
-# The browser tests drive a real browser.
-TEST='chromium'
+# The browser tests drive a real browser, through its driver.
+TEST='chromium chromium-driver'
 
 step 'set-up: this machine' 'hearth runs on Debian 12 or Ubuntu 22.04, or newer, on x86_64'
 [ "$(uname -s) $(uname -m)" = 'Linux x86_64' ] || fail "set-up: this is $(uname -s) on $(uname -m); hearth runs on Linux, x86_64"
@@ -28,9 +28,12 @@ install_packages $BASE
 
 if [ "${1:-}" = test ]; then
   step 'set-up: packages for the tests' 'run apt-get install by hand and read what it says'
-  # Ubuntu's package of this name only points at a snap, which cannot start in a network namespace; a browser found by another name will do.
-  if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then
-    say 'a browser is there'
+  # Ubuntu's package of this name only points at a snap, which cannot start in a network namespace: there the browser's tests are skipped,
+  # and say so.
+  if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
+    say 'a browser and its driver are there'
+  elif command -v google-chrome >/dev/null; then
+    say 'google-chrome is there; the browser tests need chromium and chromedriver in PATH and are skipped without'
   else
     # shellcheck disable=SC2086
     install_packages $TEST

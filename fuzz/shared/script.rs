@@ -8,14 +8,21 @@ const RECORD: usize = 3;
 /// Lengths are given by one byte; the last one stands for a payload that credit does not cover.
 const LONG: u8 = 255;
 const LONG_BYTES: usize = 32 * 1024;
+/// More of those are left out: they go beyond every window by far, and three bytes of a script must not become gigabytes of our own.
+const MOST_LONG: usize = 32;
 
 pub fn wire(mut script: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
+    let mut longs = 0;
     while let Some((head, rest)) = script.split_first_chunk::<RECORD>() {
         let [what, stream, length] = *head;
         let given = if length == LONG { 0 } else { usize::from(length).min(rest.len()) };
         let (payload, rest) = rest.split_at(given);
         script = rest;
+        longs += usize::from(length == LONG);
+        if length == LONG && longs > MOST_LONG {
+            continue;
+        }
         let long = if length == LONG { vec![what; LONG_BYTES] } else { Vec::new() };
         let payload = if length == LONG { &long } else { payload };
         let kind = match what % 8 {

@@ -81,7 +81,7 @@ fn load_and_processes(text: &str) -> ([f64; 3], Processes) {
 
 fn load(text: &str) -> ([f64; 3], u32) {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let load = [0, 1, 2].map(|at| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0.0));
+    let load = [0, 1, 2].map(|at| words.get(at).and_then(|word| word.parse().ok()).filter(|load: &f64| load.is_finite()).unwrap_or(0.0));
     let running = words.get(3).and_then(|word| word.split('/').next()?.parse().ok()).unwrap_or(0);
     (load, running)
 }
@@ -181,5 +181,12 @@ mod tests {
         let networks = networks(text);
         assert_eq!(networks.len(), 1);
         assert_eq!((networks[0].received_bytes, networks[0].sent_bytes, networks[0].sent_errors), (10, 20, 5));
+    }
+
+    /// JSON has no such number, and one that cannot be written would cost the whole sample.
+    #[test]
+    fn a_load_is_a_finite_number() {
+        assert_eq!(load("0.20 0.18 0.12 1/80 11206"), ([0.20, 0.18, 0.12], 1));
+        assert_eq!(load("inf nan -infinity 1/80 11206"), ([0.0; 3], 1));
     }
 }

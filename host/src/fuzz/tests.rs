@@ -26,6 +26,8 @@ fn sessions() -> Vec<Vec<u8>> {
         of(&[(0, 0, &metrics[..255.min(metrics.len())]), (3, 1, b"for the host")]),
         of(&[(7, 0, &[3, 1, 2, 0]), (0, 0, b"{\"type\":\"addresses\",\"interfaces\":[{}]}"), (4, 1, b"")]),
         [&[1], [0, 5, 1, 2, 3, 0].as_slice()].concat(),
+        // Frames as long as credit never covers, to nobody and to one who listens.
+        [&[0], [4, 9, 255].repeat(400).as_slice(), [4, 2, 255].repeat(9).as_slice()].concat(),
     ]
 }
 

@@ -28,7 +28,9 @@ pub fn session(input: &[u8]) {
     let consumers: Vec<_> = STREAMS.iter().map(|id| (*id, open(&shared, *id))).collect();
     let waiting: Vec<_> = REQUESTS.iter().map(|id| shared.expect(*id)).collect();
     let mut fault = None;
-    for frame in frames(&wire) {
+    let (mut decoder, mut left) = (Decoder::new(), &wire[..]);
+    // One at a time, as the reader takes them: what is held is what a session holds.
+    while let Some(frame) = next_frame(&mut decoder, &mut left) {
         // While hello is not settled the same frames are only looked at.
         let _hello = hello::message(&frame).map(|message| matches!(message, AgentMessage::Hello(_)));
         if let Err(ended) = reader::take(&shared, frame) {
@@ -52,14 +54,15 @@ fn open(shared: &Shared, id: u32) -> UnboundedReceiver<ExecEvent> {
     receiver
 }
 
-fn frames(mut wire: &[u8]) -> Vec<Frame> {
-    let (mut decoder, mut frames) = (Decoder::new(), Vec::new());
+fn next_frame(decoder: &mut Decoder, wire: &mut &[u8]) -> Option<Frame> {
     while !wire.is_empty() {
         let (taken, frame) = decoder.push(wire);
-        frames.extend(frame);
-        wire = &wire[taken..];
+        *wire = &wire[taken..];
+        if frame.is_some() {
+            return frame;
+        }
     }
-    frames
+    None
 }
 
 /// Nothing was taken out, so all that is there must be within the first window; the exit is the last.
