@@ -17,12 +17,13 @@ use domain::{
     mutant::{self, Mutant},
     vm::{Effect, Exit, Finished, Inspection, Machine, Nic, Observed, Vm},
 };
+use futures_util::poll;
 use host::{
     guest::{GuestSession, ShutdownKind},
     net::{NetError, Network},
     vmm::{DiskPlan, Follower, MachinePlan, NicPlan, VmmError},
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// One try to reach the guest's agent; a guest that boots needs several under emulation.
@@ -241,16 +242,15 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
     loop {
         match shared.vmm.guest(id, machine, GUEST_TRY).await {
             Ok(session) => {
-                // The guest's clock may stand hours back: it was paused, or hearth was away.
-                if let Err(fault) = session.set_clock(ambient::system_time()).await {
-                    tracing::debug!(vm = %id, %fault, "the guest's clock was not set");
-                }
-                // A young guest has little randomness of its own, and none that others could not guess.
-                if let Err(fault) = session.add_entropy(&entropy()).await {
-                    tracing::debug!(vm = %id, %fault, "the guest's generator was not stirred");
-                }
+                let mut settled = pin!(settle(id, &*session));
+                // Asked with the first poll and so before all that others ask of the agent, which answers in order: nobody needs to
+                // wait for the answers.
+                let early = poll!(settled.as_mut());
                 if myself.cast(VmMsg::GuestUp { launch: machine.launch, session: Arc::clone(&session) }).is_err() {
                     return;
+                }
+                if early.is_pending() {
+                    settled.await;
                 }
                 again.reset();
                 let why = keep_fresh(shared, id, &session).await;
@@ -262,6 +262,24 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
         }
         // Nothing announces that a guest opens its port.
         tokio::time::sleep(again.next(jitter())).await;
+    }
+}
+
+/// What a guest that just came up, or back, needs of its host first.
+async fn settle(id: VmId, session: &dyn GuestSession) {
+    let bytes = entropy();
+    let (clock, generator) = tokio::join!(
+        biased;
+        // It may stand hours back: the guest was paused, or hearth was away.
+        session.set_clock(ambient::system_time()),
+        // A young guest has little randomness of its own, and none that others could not guess.
+        session.add_entropy(&bytes)
+    );
+    if let Err(fault) = clock {
+        tracing::debug!(vm = %id, %fault, "the guest's clock was not set");
+    }
+    if let Err(fault) = generator {
+        tracing::debug!(vm = %id, %fault, "the guest's generator was not stirred");
     }
 }
 
