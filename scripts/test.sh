@@ -154,8 +154,8 @@ test_targets() {
 
 unit_tests() {
   local targets file files=()
-  for file in */tests/*.rs */tests/*/main.rs; do
-    case $file in tests/* | guest/* | web-yew/*) ;; *) files+=("$file") ;; esac
+  for file in */tests/*.rs */tests/*/main.rs tests/fake-firecracker/tests/*/main.rs; do
+    case $file in tests/tests/* | guest/* | web-yew/*) ;; *) files+=("$file") ;; esac
   done
   mapfile -t targets < <(test_targets "${files[@]}")
   cargo test --locked --workspace --no-run &&
