@@ -57,8 +57,11 @@ build_console() {
   fi
   say 'fetching its crates'
   (cd web-yew && PATH=$path cargo fetch --locked --target wasm32-unknown-unknown)
+  local crates
+  crates=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -mindepth 1 -maxdepth 1 -type d | head -n 1)/
   # trunk takes wasm-bindgen and wasm-opt from PATH and must not look for newer ones. NO_COLOR=1, as some machines set it, is no value it knows.
-  env -u NO_COLOR PATH="$path" trunk build --release --offline --locked
+  # Paths of panics as short as they can be: they travel to every browser, and tell nobody anything about this machine.
+  env -u NO_COLOR PATH="$path" RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$crates= --remap-path-prefix=$ROOT=" trunk build --release --offline --locked
   [ -s target/console/index.html ] || fail 'build: trunk made no target/console/index.html (see Trunk.toml: dist)'
   embed_console
   printf '%s\n' "$inputs" >target/console.inputs
@@ -70,6 +73,10 @@ embed_console() {
   rm -rf -- "$ROOT/target/embed.new"
   mkdir -p "$new"
   cp -R target/console/. "$new/"
+  # What is vendored lies in folders of its own and is minified already.
+  for file in "$new"/*.js "$new"/*.css; do
+    "$HEARTH_TOOLS/node_modules/.bin/esbuild" --minify --log-level=warning --allow-overwrite --outfile="$file" "$file"
+  done
   while IFS= read -r -d '' file; do
     brotli -q 11 -f -o "$file.br" "$file"
     # -n: no time in the header, the same file gives the same bytes.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the tools that build the web console into $HEARTH_TOOLS: trunk, wasm-bindgen and wasm-opt, each at the version that is known to work;
+# Puts the tools that build the web console into $HEARTH_TOOLS: trunk, wasm-bindgen, wasm-opt and esbuild, each at the version that is known to work;
 # `tools.sh test`: also schemathesis, which the tests ask the API with.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,6 +10,8 @@ TRUNK=0.21.14
 WASM_BINDGEN=0.2.130
 # Debian 12's wasm-opt (108) builds a module that no browser starts; the one from npm is current.
 BINARYEN=132.0.0
+# trunk's own minifier (minify-js) fails on what wasm-bindgen writes.
+ESBUILD=0.28.2
 BIN=$HEARTH_TOOLS/bin
 # The tools work for seconds and compile for minutes: little optimisation, no link-time optimisation, many units.
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
@@ -38,12 +40,12 @@ else
   cargo install --locked trunk --version "$TRUNK" --root "$HEARTH_TOOLS" --force
 fi
 
-step "set-up: wasm-opt (binaryen $BINARYEN)" 'install Node.js 18 or newer with npm; needs the npm registry'
-if [ -x "$HEARTH_TOOLS/node_modules/.bin/wasm-opt" ]; then
+step "set-up: wasm-opt (binaryen $BINARYEN) and esbuild $ESBUILD" 'install Node.js 18 or newer with npm; needs the npm registry'
+if [ -x "$HEARTH_TOOLS/node_modules/.bin/wasm-opt" ] && [ "$("$HEARTH_TOOLS/node_modules/.bin/esbuild" --version 2>/dev/null)" = "$ESBUILD" ]; then
   say 'there'
 else
   command -v npm >/dev/null || install_packages nodejs npm
-  npm install --prefix "$HEARTH_TOOLS" --no-fund --no-audit --loglevel=error "binaryen@$BINARYEN"
+  npm install --prefix "$HEARTH_TOOLS" --no-fund --no-audit --loglevel=error "binaryen@$BINARYEN" "esbuild@$ESBUILD"
 fi
 "$HEARTH_TOOLS/node_modules/.bin/wasm-opt" --version >/dev/null
 
