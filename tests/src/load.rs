@@ -240,7 +240,8 @@ impl User {
     fn choose(&mut self) -> Option<(String, VmState)> {
         let idle: Vec<_> = self.vms.iter().filter_map(|(name, state)| Some((name.clone(), (*state)?))).collect();
         let room = self.vms.len() < self.load.most;
-        (!idle.is_empty() && !(room && self.dice.below(3) == 0)).then(|| self.dice.pick(&idle).clone())
+        let another = idle.is_empty() || (room && self.dice.below(3) == 0);
+        (!another).then(|| self.dice.pick(&idle).clone())
     }
 
     async fn ask(&self, vm: &str, wish: Wish, key: &str) -> Result<Accepted<Vm>, ClientError> {

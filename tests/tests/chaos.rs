@@ -150,10 +150,10 @@ async fn refuses(server: &Server, ledger: &Ledger, codes: &[&str]) -> Result<()>
     without_panic(server)
 }
 
-/// The server said nothing of a bug of its own.
+/// The server said nothing of a bug of its own. sled panics where a disk does the impossible; that is caught, and told as an error.
 fn without_panic(server: &Server) -> Result<()> {
     let log = server.log();
-    let line = log.lines().find(|line| line.contains("panicked at"));
+    let line = log.lines().find(|line| line.contains("panicked at") && !line.contains("/sled-"));
     ensure!(line.is_none(), "{line:?}");
     Ok(())
 }
