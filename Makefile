@@ -1,6 +1,6 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test sim fuzz api-fuzz bench powerloss kernel image-debian clean
+.PHONY: help setup setup-test build run test sim fuzz api-fuzz bench chaos powerloss kernel image-debian clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
@@ -12,6 +12,7 @@ help:
 	  'make setup-test    the same, and what the tests need (a browser, schemathesis)' \
 	  'make build         guest agent, web console and the binary target/release/hearth' \
 	  'make bench         build, then run the benchmarks and print their tables' \
+	  'make chaos         build, then kill -9 hearth ROUNDS (100) times under random load; SEED repeats the wishes of a run (root, minutes)' \
 	  'make powerloss     lose power on purpose, some 60 times, and check that the journal has kept what it promised (root, minutes)' \
 	  'make kernel        a guest kernel of our own (10 to 30 minutes once; VMs boot faster)' \
 	  'make image-debian  a Debian 12 root file system' \
@@ -43,6 +44,9 @@ api-fuzz: setup-test build
 
 bench: build
 	@scripts/bench.sh
+
+chaos: build
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) scripts/chaos.sh
 
 powerloss:
 	@scripts/powerloss.sh

@@ -99,6 +99,9 @@ pub enum VmmError {
     Refused { call: &'static str, detail: String },
     #[error("the VMM's process is gone")]
     Gone,
+    /// Says nothing about the VMM, which may run: ask again later.
+    #[error("hearth is short of what it needs ({detail}): raise its limit of open files (ulimit -n 1024), or give it memory")]
+    Short { detail: String },
     #[error("this driver has no {what}")]
     Unsupported { what: &'static str },
     #[error("the network interface can't be used: {detail}")]

@@ -6,19 +6,22 @@
 pub mod browser;
 pub mod command;
 pub mod console;
+pub mod disk;
 pub mod events;
 pub mod guest;
 pub mod images;
+pub mod load;
 pub mod machine;
 pub mod raw;
 pub mod remains;
 pub mod scenario;
 pub mod server;
+pub mod stage;
 pub mod terminal;
 pub mod wait;
 
 pub use guest::{Guest, small};
 pub use machine::{Machine, Need};
-pub use scenario::scenario;
+pub use scenario::{scenario, scenario_within};
 pub use server::{Options, Server};
 pub use wait::{PATIENCE, until, within};

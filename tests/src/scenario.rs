@@ -17,12 +17,20 @@ pub async fn scenario<F>(name: &str, needs: &[Need], body: F) -> Result<()>
 where
     F: AsyncFnOnce(Machine) -> Result<()>,
 {
+    scenario_within(name, needs, LONGEST, body).await
+}
+
+/// The same for what takes as long as it is told to.
+pub async fn scenario_within<F>(name: &str, needs: &[Need], longest: Duration, body: F) -> Result<()>
+where
+    F: AsyncFnOnce(Machine) -> Result<()>,
+{
     let Some(machine) = Machine::with(name, needs) else { return Ok(()) };
     LOGS.take();
     // A dropped body takes its servers and browsers along.
-    let outcome = match tokio::time::timeout(LONGEST, body(machine)).await {
+    let outcome = match tokio::time::timeout(longest, body(machine)).await {
         Ok(outcome) => outcome,
-        Err(elapsed) => Err(elapsed).with_context(|| format!("{name} hangs: no end after {LONGEST:?}")),
+        Err(elapsed) => Err(elapsed).with_context(|| format!("{name} hangs: no end after {longest:?}")),
     };
     let logs = LOGS.take();
     if outcome.is_err() || std::env::var_os("HEARTH_SHOW_LOG").is_some() {

@@ -38,12 +38,22 @@ pub struct Options {
     pub images: bool,
     /// An existing data directory, to be left alone at the end; absent: a temporary one.
     pub data_dir: Option<PathBuf>,
+    /// A program that starts it, with its arguments: `prlimit --nofile=64`.
+    pub through: Vec<String>,
 }
 
 impl Options {
     /// Real guests with a network.
     pub fn qemu() -> Options {
-        Options { vmm: "qemu", network: true, arguments: vec![], environment: vec![], images: true, data_dir: None }
+        Options {
+            vmm: "qemu",
+            network: true,
+            arguments: vec![],
+            environment: vec![],
+            images: true,
+            data_dir: None,
+            through: vec![],
+        }
     }
 
     /// Real guests, no network: nothing of the machine's is touched but processes.
@@ -113,11 +123,17 @@ impl Server {
         })
     }
 
-    /// `hearth up`, until it says that it is ready. On the same directory and port each time.
-    pub async fn up(&mut self) -> Result<()> {
+    /// `hearth up`, without waiting for anything.
+    pub fn begin(&mut self) -> Result<()> {
         let mut child = self.command().spawn().context("hearth does not start")?;
         self.output.follow(&mut child)?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// `hearth up`, until it says that it is ready. On the same directory and port each time.
+    pub async fn up(&mut self) -> Result<()> {
+        self.begin()?;
         let outcome = wait::until("the server's ready line", READY_WITHIN, || async {
             if self.output.ready_line() {
                 return Ok(Some(true));
@@ -136,7 +152,14 @@ impl Server {
 
     /// The command, without starting it: for tests of starts that must fail.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.machine.hearth);
+        let mut command = match self.options.through.split_first() {
+            None => Command::new(&self.machine.hearth),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.machine.hearth);
+                command
+            }
+        };
         command.args(["up", "--vmm", self.options.vmm, "--listen", &format!("127.0.0.1:{}", self.port), "--data-dir"]);
         command.arg(&self.data_dir);
         if self.options.network {
@@ -152,9 +175,18 @@ impl Server {
         command
     }
 
+    /// How it is started from now on.
+    pub fn start_through(&mut self, through: &[&str]) {
+        self.options.through = through.iter().map(|word| (*word).to_owned()).collect();
+    }
+
     /// The typed client. Panics before the first start.
     pub fn client(&self) -> &Client {
         self.client.as_ref().expect("the server was started")
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     pub fn machine(&self) -> &Machine {

@@ -32,6 +32,8 @@ const GUEST_TRY: Duration = Duration::from_secs(30);
 const GUEST_AGAIN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 /// The host may be slow to answer right after a start; more often than this and the process is taken for lost.
 const INSPECT_TRIES: u32 = 3;
+/// While it is hearth that is short of what it needs to look.
+const INSPECT_AGAIN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Longer than any effect takes on a machine that is well, and than the drivers' own deadlines: what has not answered by then never will.
 /// It may have taken effect all the same, as what follows a failure allows for.
@@ -441,11 +443,19 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
 
 async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
     let launch = machine.launch;
-    let mut detail = String::new();
-    for _ in 0..INSPECT_TRIES {
+    let (mut detail, mut tries, mut again) = (String::new(), 0, INSPECT_AGAIN);
+    while tries < INSPECT_TRIES {
         match shared.vmm.inspect(id, &machine).await {
             Ok(found) => return Outcome::Inspected { launch, found },
-            Err(error) => detail = chain(&error),
+            // Says nothing about the machine, which may well run: until the effect's own deadline it is not taken for lost.
+            Err(VmmError::Short { detail }) => {
+                tracing::warn!(vm = %id, detail, "the VM's process can't be looked at");
+                tokio::time::sleep(again.next(jitter())).await;
+            }
+            Err(error) => {
+                detail = chain(&error);
+                tries += 1;
+            }
         }
     }
     // Cleaning, which follows, ends the process whatever it does.

@@ -9,6 +9,8 @@
 //! QEMU starts with its vCPUs stopped (`-S`) and runs them once its events are logged, so no guest can end before its end is told. A
 //! process that was let go but whose vCPUs never ran counts as held; `release` may be repeated on it.
 
+#[cfg(test)]
+mod alone;
 mod boot;
 mod cgroup;
 mod command;
@@ -52,6 +54,9 @@ use std::{
     time::Duration,
 };
 use tokio::{net::UnixStream, time::Instant};
+
+/// Until it can be told again whether a process is there.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the driver is told at its start.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +138,7 @@ impl Qemu {
         if let Some(run) = runs.get(&vm).filter(|run| run.machine == *machine) {
             return Ok(Some(Arc::clone(run)));
         }
-        let Some(pidfd) = process::find(machine) else { return Ok(None) };
+        let Some(pidfd) = process::find(machine)? else { return Ok(None) };
         if process::executable(machine.pid).as_deref() != Some(machine.executable.as_str()) {
             return Ok(None);
         }
@@ -228,9 +233,18 @@ impl Vmm for Qemu {
     }
 
     async fn exited(&self, vm: VmId, machine: &Machine) -> Exit {
-        match self.run(vm, machine) {
-            Ok(Some(run)) => run.exited().await,
-            _ => leftovers::told_exit(&self.inner, vm, machine).await.unwrap_or(Exit::Unknown),
+        loop {
+            let told = match self.run(vm, machine) {
+                Ok(Some(run)) => return run.exited().await,
+                Ok(None) => leftovers::told_exit(&self.inner, vm, machine).await,
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(exit) => return exit,
+                // Whether it has ended can't be told now.
+                Err(error) => tracing::debug!(%vm, %error, "the VMM can't be watched yet"),
+            }
+            tokio::time::sleep(WATCH_AGAIN).await;
         }
     }
 
@@ -267,7 +281,8 @@ impl Vmm for Qemu {
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
         let run = self.live(vm, machine)?;
         run.replace_session(None);
-        let failed = |error: std::io::Error| VmmError::Refused { call: "agent", detail: error.to_string() };
+        let failed =
+            |error: std::io::Error| layout::short_or(&error, VmmError::Refused { call: "agent", detail: error.to_string() });
         let stream = layout::connect(&self.folder(vm), AGENT_SOCKET).map_err(failed)?;
         run.replace_session(Some(stream.try_clone().map_err(failed)?));
         let stream = UnixStream::from_std(stream).map_err(failed)?;

@@ -10,14 +10,17 @@ use super::{
     input::Submission,
     problem::{Answer, Refusal},
 };
-use actors::idempotency::{Idempotency, Outcome, Record, TABLE};
+use actors::{
+    CommandError,
+    idempotency::{Idempotency, Outcome, Record, TABLE},
+};
 use axum::http::StatusCode;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use storage::{Batch, Journal, envelope};
+use storage::{Batch, CommitError, Journal, ReadError, envelope};
 
 /// The contract's.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -143,6 +146,8 @@ async fn recorded(journal: &Journal, key: &str) -> Answer<Option<Record>> {
     let read = tokio::task::spawn_blocking(move || journal.get(TABLE, &key)).await;
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
+        // As without a key: a full disk is told as that.
+        Ok(Err(ReadError::Poisoned { source })) => return Err(CommandError::from(CommitError::Poisoned { source }).into()),
         Ok(Err(error)) => {
             return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "journal-failed", error.to_string())
                 .hint("look at the disk and the server's log, then restart hearth"));

@@ -53,21 +53,22 @@ pub enum UpError {
     Impatient,
 }
 
-/// The kernel's words, which every error's chain ends with, and what to do about them whatever was tried.
+/// The kernel's words in small letters, which every error's chain ends with, and what to do about them whatever was tried.
 const REMEDIES: [(&str, &str); 4] = [
-    ("No space left", "make room on the disk of the data directory, then start it again"),
+    ("no space left", "make room on the disk of the data directory, then start it again"),
     (
-        "Read-only file system",
+        "read-only file system",
         "the data directory's disk is read-only: look for its error (dmesg), mount it writable, then start it again",
     ),
-    ("Input/output error", "the data directory's disk fails: look for its error (dmesg), repair it, then start it again"),
-    ("Too many open files", "raise the limit of open files (ulimit -n 1024), then start it again"),
+    ("input/output error", "the data directory's disk fails: look for its error (dmesg), repair it, then start it again"),
+    ("too many open files", "raise the limit of open files (ulimit -n 1024), then start it again"),
 ];
 
 impl UpError {
     /// What to do: by what the machine said where that is plain, else by what was tried.
     fn hint(&self) -> &'static str {
-        let told = chain(self);
+        // Ours begin with a small letter, the kernel's with a capital.
+        let told = chain(self).to_lowercase();
         let by_cause = REMEDIES.iter().find(|(word, _)| told.contains(word)).map(|(_, remedy)| *remedy);
         by_cause.unwrap_or_else(|| self.hint_by_step())
     }
@@ -102,5 +103,22 @@ impl UpError {
             UpError::Impatient => ExitCode::from(130),
             _ => ExitCode::FAILURE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::vmm::VmmError;
+
+    #[test]
+    fn a_full_disk_is_named_whoever_met_it() {
+        let by_the_kernel = UpError::DataDir { path: "d".into(), source: io::Error::from_raw_os_error(nix::libc::ENOSPC) };
+        let full = AssembleError::Vmm(VmmError::DiskFull { path: "d".into() });
+        for error in [by_the_kernel, UpError::Assemble { source: full }] {
+            assert!(error.hint().contains("make room"), "{}: {}", chain(&error), error.hint());
+        }
+        let read_only = UpError::DataDir { path: "d".into(), source: io::Error::from_raw_os_error(nix::libc::EROFS) };
+        assert!(read_only.hint().contains("read-only"));
     }
 }

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result};
 use std::{
+    collections::VecDeque,
     io::{BufRead, BufReader, Read},
     process::Child,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
-/// Lines kept: a test's server says some hundreds.
+/// Lines kept, the newest: a test's server says some hundreds, one that is killed a hundred times more.
 const LINES_MAX: usize = 5000;
 const READY: &str = "hearth is ready: ";
 
@@ -24,7 +25,7 @@ pub struct Log(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    lines: Vec<String>,
+    lines: VecDeque<String>,
     ready: bool,
 }
 
@@ -80,8 +81,9 @@ fn read(stream: Box<dyn Read + Send>, log: &Log) {
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let mut kept = log.kept();
         kept.ready |= line.starts_with(READY);
-        if kept.lines.len() < LINES_MAX {
-            kept.lines.push(line);
+        if kept.lines.len() == LINES_MAX {
+            kept.lines.pop_front();
         }
+        kept.lines.push_back(line);
     }
 }

@@ -68,8 +68,14 @@ fn held(mut next: Next, machine: Machine) -> Step {
 /// The process is there, with its vCPUs running or not.
 fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
     match (next.vm.state.clone(), running) {
-        (State::Starting(Starting::Releasing(_) | Starting::Booting(_)), _) => {
+        (State::Starting(Starting::Releasing(_) | Starting::Booting(_)), true) => {
             return finished::boot(next, machine);
+        }
+        // It was let run and runs no more, as when the host's disk was full under it: nobody else lets it go on, and until then its agent
+        // can't answer.
+        (State::Starting(Starting::Releasing(_) | Starting::Booting(_)), false) => {
+            next.vm.state = State::Starting(Starting::Releasing(machine.clone()));
+            next.issue(Effect::Release(machine));
         }
         (State::Running(_), true) | (State::Paused(_), false) => {
             next.follow(&machine);

@@ -3,6 +3,7 @@
 use super::super::VmmError;
 use super::command::Acceleration;
 use super::tsc;
+use nix::libc;
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
@@ -102,6 +103,7 @@ pub async fn self_test(binary: &Path, kernel: Option<&Path>) -> KvmVerdict {
     command.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio", "-kernel"]).arg(kernel);
     command.args(["-append", "console=ttyS0 panic=-1 reboot=t"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    ends_with_us(&mut command);
     let mut child = match command.spawn() {
         Err(error) => return no(format!("the self-test can't be started: {error}")),
         Ok(child) => child,
@@ -127,6 +129,20 @@ pub async fn self_test(binary: &Path, kernel: Option<&Path>) -> KvmVerdict {
     // Ends and reaps it; one that ended by itself is reaped all the same.
     let _ended = child.kill().await;
     verdict
+}
+
+/// A guest that hangs on KVM would go on for ever if hearth were killed in the middle of the test. The signal comes when the thread that
+/// starts it ends: that of a runtime, as here, ends with the process.
+#[allow(unsafe_code)]
+fn ends_with_us(command: &mut Command) {
+    let us = std::process::id();
+    let die_with_parent = move || {
+        // SAFETY: two system calls on integers, which are safe between fork and exec.
+        let gone = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 || libc::getppid() as u32 != us };
+        if gone { Err(std::io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(()) }
+    };
+    // SAFETY: the closure allocates nothing and takes no lock.
+    unsafe { command.pre_exec(die_with_parent) };
 }
 
 async fn wait_for_sign(serial: &mut (impl tokio::io::AsyncRead + Unpin), seen: &mut Vec<u8>) -> bool {

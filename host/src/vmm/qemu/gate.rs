@@ -11,11 +11,12 @@
 //! Forked by hand, not by `std::process`: that one's `spawn` returns only after exec, so every held process would keep a thread.
 
 use super::super::VmmError;
-use super::process;
+use super::{layout::short_or, process};
 use nix::{
     errno::Errno,
     fcntl::OFlag,
     libc,
+    sys::wait::waitpid,
     unistd::{ForkResult, Pid, fork, pipe2, write},
 };
 use std::{
@@ -32,8 +33,10 @@ const REPORT: i32 = 4;
 /// Bound of [`Program::inherited`]; the child may not allocate.
 const MOST_INHERITED: usize = 8;
 const FIXED: usize = FIRST_INHERITED as usize;
-/// Sources are first moved up here, above every target, so that no target overwrites a source.
-const ABOVE_TARGETS: i32 = 64;
+/// Sources are first moved up here, above every target, so that no target overwrites a source. No higher than that: a process may be
+/// allowed 64 descriptors.
+const ABOVE_TARGETS: i32 = (FIXED + MOST_INHERITED) as i32;
+const KEPT: usize = 1 + FIXED + MOST_INHERITED;
 const NO_ONE_RELEASED: i32 = 125;
 const EXEC_FAILED: i32 = 127;
 /// Time from the byte to exec; a page fault or two on a busy machine.
@@ -66,6 +69,8 @@ struct Prepared {
     folder: i32,
     sources: [i32; FIXED + MOST_INHERITED],
     count: usize,
+    /// The folder and the sources, ascending: all that the child keeps of hearth's descriptors.
+    kept: [i32; KEPT],
 }
 
 /// Forks and holds. Blocks for the length of a fork.
@@ -76,14 +81,21 @@ pub fn hold(program: &Program) -> Result<(u32, OwnedFd, Gate), VmmError> {
     let (report, reporting) = pipe2(OFlag::O_CLOEXEC).map_err(|error| spawn("pipe", error))?;
     let prepared = prepare(program, &gate, &reporting)?;
     // SAFETY: the child calls nothing but `run`, which makes system calls on memory prepared above and never returns.
-    let pid: Pid = match unsafe { fork() }.map_err(|error| spawn("fork", error))? {
+    let child: Pid = match unsafe { fork() }.map_err(|error| spawn("fork", error))? {
         ForkResult::Child => unsafe { run(&prepared) },
         ForkResult::Parent { child } => child,
     };
-    let pid = pid.as_raw() as u32;
+    let pid = child.as_raw() as u32;
     // Cannot be another's pid: our child keeps it until it is reaped, and nobody else reaps it.
-    let pidfd = process::open_pidfd(pid).map_err(|error| VmmError::Spawn { detail: format!("pidfd: {error}") })?;
-    Ok((pid, pidfd, Gate { opening, report }))
+    match process::open_pidfd(pid) {
+        Ok(pidfd) => Ok((pid, pidfd, Gate { opening, report })),
+        Err(error) => {
+            // Without its gate it ends at once; nobody but us takes its status.
+            drop(opening);
+            let _status = waitpid(child, None);
+            Err(short_or(&error, VmmError::Spawn { detail: format!("pidfd: {error}") }))
+        }
+    }
 }
 
 fn prepare(program: &Program, gate: &OwnedFd, reporting: &OwnedFd) -> Result<Prepared, VmmError> {
@@ -91,18 +103,23 @@ fn prepare(program: &Program, gate: &OwnedFd, reporting: &OwnedFd) -> Result<Pre
         return Err(VmmError::Spawn { detail: "too many descriptors to inherit".into() });
     }
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+    let count = FIXED + program.inherited.len();
     let mut sources = [-1; FIXED + MOST_INHERITED];
     let fixed = [&program.null, &program.log, &program.log, gate, reporting];
     for (source, fd) in sources.iter_mut().zip(fixed.into_iter().chain(&program.inherited)) {
         *source = fd.as_raw_fd();
     }
+    let mut kept = [program.folder.as_raw_fd(); KEPT];
+    kept[1..=count].copy_from_slice(&sources[..count]);
+    kept.sort_unstable();
     Ok(Prepared {
         argv: pointers(&program.arguments),
         envp: pointers(&program.environment),
         executable: program.executable.as_ptr(),
         folder: program.folder.as_raw_fd(),
         sources,
-        count: FIXED + program.inherited.len(),
+        count,
+        kept,
     })
 }
 
@@ -116,33 +133,51 @@ unsafe fn run(prepared: &Prepared) -> ! {
     unsafe {
         libc::setsid();
         libc::umask(0o077);
-        let mut failed = libc::fchdir(prepared.folder) < 0;
-        let mut raised = [-1; FIXED + MOST_INHERITED];
-        let mut at = 0;
-        while at < prepared.count {
-            raised[at] = libc::fcntl(prepared.sources[at], libc::F_DUPFD_CLOEXEC, ABOVE_TARGETS);
-            failed |= raised[at] < 0;
+        // Nothing of hearth may live on in a guest's VMM: sockets, journals, other gates. It goes first, so that there is room for copies
+        // however much hearth has open.
+        let (mut from, mut at) = (0, 0);
+        let report = prepared.sources[REPORT as usize];
+        while at < KEPT {
+            let keep = prepared.kept[at];
+            if keep > from && libc::syscall(libc::SYS_close_range, from as u32, (keep - 1) as u32, 0) < 0 {
+                give_up(report);
+            }
+            from = keep + 1;
             at += 1;
         }
+        if libc::syscall(libc::SYS_close_range, from as u32, u32::MAX, 0) < 0 || libc::fchdir(prepared.folder) < 0 {
+            give_up(report);
+        }
+        let mut raised = [-1; FIXED + MOST_INHERITED];
+        at = 0;
+        while at < prepared.count {
+            raised[at] = libc::fcntl(prepared.sources[at], libc::F_DUPFD_CLOEXEC, ABOVE_TARGETS);
+            if raised[at] < 0 {
+                give_up(report);
+            }
+            at += 1;
+        }
+        let report = raised[REPORT as usize];
         at = 0;
         while at < prepared.count {
             let target = at as i32;
             // The gate and the report must close at exec: that is the sign that it succeeded.
             let flags = if target == GATE || target == REPORT { libc::O_CLOEXEC } else { 0 };
-            failed |= libc::dup3(raised[at], target, flags) < 0;
+            if libc::dup3(raised[at], target, flags) < 0 {
+                give_up(report);
+            }
             at += 1;
         }
-        // Nothing of hearth may live on in a guest's VMM: sockets, journals, other gates.
-        failed |= libc::syscall(libc::SYS_close_range, prepared.count as u32, u32::MAX, 0) < 0;
-        failed |= libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0;
+        if libc::syscall(libc::SYS_close_range, prepared.count as u32, u32::MAX, 0) < 0
+            || libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+        {
+            give_up(REPORT);
+        }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
         // Rust ignores SIGPIPE, and what is ignored stays so over exec.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        if failed {
-            give_up();
-        }
         let mut byte = 0_u8;
         loop {
             match libc::read(GATE, (&raw mut byte).cast(), 1) {
@@ -154,18 +189,18 @@ unsafe fn run(prepared: &Prepared) -> ! {
             }
         }
         libc::execve(prepared.executable, prepared.argv.as_ptr(), prepared.envp.as_ptr());
-        give_up()
+        give_up(REPORT)
     }
 }
 
 /// # Safety
 /// As [`run`].
 #[allow(unsafe_code)]
-unsafe fn give_up() -> ! {
+unsafe fn give_up(report: i32) -> ! {
     // SAFETY: writes four bytes of its own stack to the report.
     unsafe {
         let errno = *libc::__errno_location();
-        libc::write(REPORT, (&raw const errno).cast(), size_of::<i32>());
+        libc::write(report, (&raw const errno).cast(), size_of::<i32>());
         libc::_exit(EXEC_FAILED)
     }
 }
@@ -186,5 +221,54 @@ impl Gate {
                 Err(_) => Ok(()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::alone::{alone, descriptors};
+    use super::*;
+    use std::{fs::File, path::Path};
+
+    fn program(folder: &Path) -> Program {
+        let null = || OwnedFd::from(File::open("/dev/null").unwrap());
+        Program {
+            executable: CString::new("/bin/true").unwrap(),
+            arguments: vec![CString::new("true").unwrap()],
+            environment: vec![],
+            folder: File::open(folder).unwrap().into(),
+            log: null(),
+            null: null(),
+            inherited: (0..4).map(|_| null()).collect(),
+        }
+    }
+
+    #[test]
+    fn sixty_four_descriptors_are_enough_with_most_of_them_in_use() {
+        if !alone("vmm::qemu::gate::tests::sixty_four_descriptors_are_enough_with_most_of_them_in_use") {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let before = descriptors(64);
+        // Until there is no more, less what a launch takes.
+        let mut held: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        held.truncate(held.len() - 14);
+        runtime.block_on(async {
+            let folder = std::env::temp_dir();
+            let (_, pidfd, gate) = hold(&program(&folder)).unwrap();
+            gate.release().await.unwrap();
+            process::reap_when_gone(&pidfd);
+        });
+        descriptors(before);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_run_says_why() {
+        let mut wrong = program(&std::env::temp_dir());
+        wrong.executable = CString::new("/nowhere/qemu").unwrap();
+        let (_, pidfd, gate) = hold(&wrong).unwrap();
+        let refused = gate.release().await;
+        assert!(matches!(&refused, Err(VmmError::Spawn { detail }) if detail.contains("No such file")), "{refused:?}");
+        process::reap_when_gone(&pidfd);
     }
 }

@@ -7,6 +7,7 @@ use super::super::VmmError;
 use domain::VmId;
 use nix::{
     fcntl::{OFlag, open},
+    libc,
     sys::stat::Mode,
 };
 use std::{
@@ -85,9 +86,20 @@ pub fn make_folder(path: &Path) -> Result<(), VmmError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| storage_error(path, source))
 }
 
+/// Whether it is hearth that has no descriptor or memory left: such an error says nothing about what was looked for.
+pub fn is_short(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
+/// `otherwise`, unless hearth is short of what it needs.
+pub fn short_or(error: &io::Error, otherwise: VmmError) -> VmmError {
+    if is_short(error) { VmmError::Short { detail: error.to_string() } } else { otherwise }
+}
+
 /// "No space" is told apart: it has a remedy of its own.
 pub fn storage_error(path: &Path, source: io::Error) -> VmmError {
     match source.kind() {
+        _ if is_short(&source) => VmmError::Short { detail: source.to_string() },
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => VmmError::DiskFull { path: path.into() },
         _ => VmmError::Folder { path: path.into(), source },
     }

@@ -15,22 +15,28 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 /// After SIGKILL, or after the gate's owner died: the kernel's own work.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
-fn note(folder: &Path) -> Option<Machine> {
-    serde_json::from_slice(&fs::read(folder.join(NOTE)).ok()?).ok()
+/// `None`: there is none, or half of one. Errors: it can't be read, and may name a process that runs.
+fn note(folder: &Path) -> Result<Option<Machine>, VmmError> {
+    let path = folder.join(NOTE);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(layout::storage_error(&path, error)),
+    }
 }
 
 /// How a machine ended that is not there any more, by what it left in its folder.
 pub async fn told_exit(inner: &Inner, vm: VmId, machine: &Machine) -> Result<Exit, VmmError> {
     // A process that an earlier hearth held is ending by itself: wait for it, so that "gone" is true.
-    if let Some(pidfd) = process::find(machine)
+    if let Some(pidfd) = process::find(machine)?
         && !process::gone_within(&pidfd, END_DEADLINE).await?
     {
         return Err(VmmError::Timeout { call: "end", after_ms: END_DEADLINE.as_millis() as u64 });
     }
     let folder = inner.layout.vm(vm);
     // The log of another launch says nothing about this one. Without a word in the log nobody knows: nobody watched.
-    match note(&folder).filter(|noted| noted == machine).map(|_| run::explain(&folder, Ended::Code(0))) {
-        Some(exit) => Ok(exit),
+    match note(&folder)?.filter(|noted| noted == machine).map(|_| run::explain(&folder, Ended::Code(0))) {
+        Some(exit) => exit,
         None => Ok(Exit::Unknown),
     }
 }
@@ -42,7 +48,7 @@ fn failed(what: impl ToString) -> impl FnOnce(io::Error) -> VmmError {
 /// Ends the noted process, if it is there.
 async fn end(machine: &Machine) -> Result<(), VmmError> {
     process::reap_zombie(machine);
-    let Some(pidfd) = process::find(machine) else { return Ok(()) };
+    let Some(pidfd) = process::find(machine)? else { return Ok(()) };
     process::signal(&pidfd, Signal::SIGKILL).map_err(failed(format!("process {}", machine.pid)))?;
     if process::gone_within(&pidfd, END_DEADLINE).await? {
         // Only a child of ours has a status to take; anyone else's is its parent's.
@@ -55,7 +61,7 @@ async fn end(machine: &Machine) -> Result<(), VmmError> {
 /// Processes, cgroup and sockets. The disk and the logs stay.
 pub async fn clean(inner: &Arc<Inner>, vm: VmId) -> Result<(), VmmError> {
     let folder = inner.layout.vm(vm);
-    if let Some(machine) = note(&folder) {
+    if let Some(machine) = note(&folder)? {
         end(&machine).await?;
     }
     inner.cgroups.remove(vm).await.map_err(failed(format!("the cgroup of {vm}")))?;

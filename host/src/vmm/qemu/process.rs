@@ -4,6 +4,7 @@
 //! matches then, the pidfd is that process for good.
 
 use super::super::{Usage, VmmError};
+use super::layout::{is_short, short_or};
 use domain::vm::Machine;
 use nix::{
     errno::Errno,
@@ -55,7 +56,16 @@ pub fn parse_stat(text: &str) -> Option<Stat> {
 }
 
 pub fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    look(pid).ok().flatten()
+}
+
+/// `None`: there is no such process. Errors: hearth is short of descriptors or memory.
+fn look(pid: u32) -> io::Result<Option<Stat>> {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => Ok(parse_stat(&text)),
+        Err(error) if is_short(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The path of the program, also when its file was replaced by an upgrade since.
@@ -81,13 +91,20 @@ pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// The process of that record, if it is still there; a zombie is not.
-pub fn find(machine: &Machine) -> Option<OwnedFd> {
+///
+/// Errors: `Short`. Taken for "gone", it would end a guest that runs, or leave its process to nobody.
+pub fn find(machine: &Machine) -> Result<Option<OwnedFd>, VmmError> {
     if machine.pid == 0 {
-        return None;
+        return Ok(None);
     }
-    let pidfd = open_pidfd(machine.pid).ok()?;
-    let stat = stat(machine.pid)?;
-    (stat.start_ticks == machine.start_ticks && !matches!(stat.state, 'Z' | 'X')).then_some(pidfd)
+    let short = |error: io::Error| VmmError::Short { detail: error.to_string() };
+    let pidfd = match open_pidfd(machine.pid) {
+        Ok(pidfd) => pidfd,
+        Err(error) if is_short(&error) => return Err(short(error)),
+        Err(_) => return Ok(None),
+    };
+    let Some(stat) = look(machine.pid).map_err(short)? else { return Ok(None) };
+    Ok((stat.start_ticks == machine.start_ticks && !matches!(stat.state, 'Z' | 'X')).then_some(pidfd))
 }
 
 /// A process that is gone already is no error.
@@ -117,7 +134,7 @@ pub fn watched(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>, VmmError> {
 
 /// Whether it ended within that time.
 pub async fn gone_within(pidfd: &OwnedFd, after: Duration) -> Result<bool, VmmError> {
-    let copy = pidfd.try_clone().map_err(|error| VmmError::Spawn { detail: error.to_string() })?;
+    let copy = pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }))?;
     let pidfd = watched(copy)?;
     Ok(tokio::time::timeout(after, gone(&pidfd)).await.is_ok())
 }
@@ -161,6 +178,7 @@ pub fn usage(pid: u32) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::alone::{alone, descriptors};
     use super::*;
 
     #[test]
@@ -180,17 +198,34 @@ mod tests {
     #[test]
     fn this_process_is_found_and_another_start_time_is_not() {
         let pid = std::process::id();
-        let mut machine = Machine {
+        let mut machine = this_process(pid);
+        assert!(find(&machine).unwrap().is_some());
+        machine.start_ticks += 1;
+        assert!(find(&machine).unwrap().is_none());
+        assert!(usage(pid).unwrap().rss_bytes > 0);
+    }
+
+    #[test]
+    fn without_a_descriptor_nobody_is_gone() {
+        if !alone("vmm::qemu::process::tests::without_a_descriptor_nobody_is_gone") {
+            return;
+        }
+        let machine = this_process(std::process::id());
+        let before = descriptors(0);
+        let found = find(&machine);
+        descriptors(before);
+        assert!(matches!(found, Err(VmmError::Short { .. })), "{found:?}");
+        assert!(find(&machine).unwrap().is_some());
+    }
+
+    fn this_process(pid: u32) -> Machine {
+        Machine {
             launch: domain::Attempt(1),
             driver: domain::vm::Driver::Qemu,
             pid,
             start_ticks: stat(pid).unwrap().start_ticks,
             executable: executable(pid).unwrap(),
             version: String::new(),
-        };
-        assert!(find(&machine).is_some());
-        machine.start_ticks += 1;
-        assert!(find(&machine).is_none());
-        assert!(usage(pid).unwrap().rss_bytes > 0);
+        }
     }
 }

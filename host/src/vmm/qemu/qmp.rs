@@ -27,10 +27,11 @@ pub struct Qmp {
 
 impl Qmp {
     /// Connects and settles capabilities. The socket listens from before QEMU's start, so this waits for QEMU itself, not by retrying.
-    /// `Gone` when nobody listens or the connection ends.
+    /// `Gone` when nobody listens or the connection ends, `Short` when hearth can't connect to anybody.
     pub async fn open(folder: &Path, socket: &'static str, deadline: Instant) -> Result<Self, VmmError> {
-        let stream = layout::connect(folder, socket).map_err(|_| VmmError::Gone)?;
-        let (reader, writer) = UnixStream::from_std(stream).map_err(|_| VmmError::Gone)?.into_split();
+        let gone = |error: std::io::Error| layout::short_or(&error, VmmError::Gone);
+        let stream = layout::connect(folder, socket).map_err(gone)?;
+        let (reader, writer) = UnixStream::from_std(stream).map_err(gone)?.into_split();
         let mut qmp = Self { reader: BufReader::new(reader), writer, next: 1 };
         qmp.until(deadline, "greeting", |line| line.get("QMP").map(|_| Ok(()))).await?;
         qmp.call("qmp_capabilities", Value::Null, deadline).await?;

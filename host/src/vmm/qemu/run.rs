@@ -4,7 +4,7 @@
 use super::super::VmmError;
 use super::console::ConsoleLog;
 use super::gate::Gate;
-use super::layout::{EVENTS_LOG, VMM_LOG, tail_text};
+use super::layout::{EVENTS_LOG, VMM_LOG, is_short, short_or, storage_error, tail_text};
 use super::process::{self, Ended};
 use super::qmp::{self, Farewell};
 use domain::vm::{Exit, Machine};
@@ -25,6 +25,8 @@ const POLITE_WAIT: Duration = Duration::from_secs(3);
 const FORCED_WAIT: Duration = Duration::from_secs(10);
 /// How often the sizes of a VM's logs are looked at: at the serial port's fastest (about 2 MiB/s emulated) 10 MiB come in between.
 const LOG_CHECK: Duration = Duration::from_secs(5);
+/// Until there is a descriptor to read QEMU's last words with.
+const READ_AGAIN: Duration = Duration::from_millis(200);
 
 pub struct Run {
     pub machine: Machine,
@@ -55,7 +57,7 @@ impl Run {
         folder: PathBuf,
         console: Arc<ConsoleLog>,
     ) -> Result<Arc<Self>, VmmError> {
-        let copy = pidfd.try_clone().map_err(|error| VmmError::Spawn { detail: error.to_string() })?;
+        let copy = pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }))?;
         let watched = process::watched(copy)?;
         let (told, exit) = watch::channel(None);
         let watcher = tokio::spawn(watch_process(watched, folder, console, told)).abort_handle();
@@ -131,16 +133,29 @@ async fn watch_process(pidfd: AsyncFd<OwnedFd>, folder: PathBuf, console: Arc<Co
             }
         }
     }
-    let exit = explain(&folder, process::reap(pidfd.get_ref()));
+    let ended = process::reap(pidfd.get_ref());
+    let exit = loop {
+        match explain(&folder, ended) {
+            Ok(exit) => break exit,
+            Err(error) => tracing::debug!(folder = %folder.display(), %error, "how a VMM ended can't be read yet"),
+        }
+        tokio::time::sleep(READ_AGAIN).await;
+    };
     tracing::debug!(folder = %folder.display(), ?exit, "a VMM ended");
     told.send_replace(Some(exit));
 }
 
 /// Why it ended: QEMU's own events first, then the status. A process that is not our child gives no status; it ran and left no event, and
 /// QEMU leaves one on every way out but a deadly signal, so it is taken as killed by SIGKILL.
-pub fn explain(folder: &Path, ended: Ended) -> Exit {
-    let events = std::fs::read(folder.join(EVENTS_LOG)).unwrap_or_default();
-    match (qmp::farewell(&String::from_utf8_lossy(&events)), ended) {
+///
+/// Errors: `Short`.
+pub fn explain(folder: &Path, ended: Ended) -> Result<Exit, VmmError> {
+    let path = folder.join(EVENTS_LOG);
+    let events = match std::fs::read(&path) {
+        Err(error) if is_short(&error) => return Err(storage_error(&path, error)),
+        read => read.unwrap_or_default(),
+    };
+    Ok(match (qmp::farewell(&String::from_utf8_lossy(&events)), ended) {
         (Some(Farewell::Panic), _) => Exit::GuestPanic,
         (Some(Farewell::Shutdown), _) => Exit::GuestShutdown,
         (Some(Farewell::Reset), _) => Exit::GuestReboot,
@@ -149,7 +164,7 @@ pub fn explain(folder: &Path, ended: Ended) -> Exit {
         (None, Ended::Code(0)) => Exit::Unknown,
         (None, Ended::Code(code)) => Exit::Failed { code, detail: last_words(folder) },
         (None, Ended::Untold) => Exit::Killed { signal: Signal::SIGKILL as i32 },
-    }
+    })
 }
 
 /// QEMU's own last lines, or a hint where there are none.

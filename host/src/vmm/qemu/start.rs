@@ -33,11 +33,12 @@ const OOM_SCORE_ADJ: &str = "200";
 pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machine, OwnedFd, Gate), VmmError> {
     let folder = inner.layout.vm(plan.vm);
     layout::make_folder(&folder)?;
-    let (program, sockets) = program(inner, plan, &folder)?;
+    let unbind = || SOCKETS.iter().for_each(|name| drop(layout::remove_file(&folder.join(name))));
+    // One that was bound stays when the next can't be.
+    let program = program(inner, plan, &folder).inspect_err(|_| unbind())?;
     let held = gate::hold(&program);
     // From here on only the new process listens: were a copy left here, connecting would succeed after its end.
     drop(program);
-    let unbind = || sockets.iter().for_each(|name| drop(layout::remove_file(&folder.join(name))));
     let (pid, pidfd, gate) = held.inspect_err(|_| unbind())?;
     match record(inner, plan, launch, pid).and_then(|machine| settle(inner, plan, &folder, &machine).map(|()| machine)) {
         Ok(machine) => Ok((machine, pidfd, gate)),
@@ -71,7 +72,7 @@ fn settle(inner: &Inner, plan: &MachinePlan, folder: &Path, machine: &Machine) -
     Ok(())
 }
 
-fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<(Program, [&'static str; 4]), VmmError> {
+fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
     if !inner.binary.is_file() {
         // It was there when hearth started; exec would only say "no such file", and only after the VM's state has moved on.
@@ -89,7 +90,7 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<(Program,
     let null = File::open("/dev/null").map_err(failed)?;
     let opened = layout::open_folder(folder).map_err(failed)?;
     let listeners = SOCKETS.iter().map(|name| layout::listen(&opened, name).map(OwnedFd::from)).collect::<io::Result<Vec<_>>>();
-    let program = Program {
+    Ok(Program {
         executable: text(inner.binary.as_os_str().as_bytes())?,
         arguments: words.iter().map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?,
         environment: vec![text(b"PATH=/usr/bin:/bin")?, text(b"LANG=C")?],
@@ -97,8 +98,7 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<(Program,
         log: log.into(),
         null: null.into(),
         inherited: listeners.map_err(failed)?,
-    };
-    Ok((program, SOCKETS))
+    })
 }
 
 /// Lets the process run until its vCPUs do. May be repeated.
