@@ -100,7 +100,10 @@ pub(super) struct Opened {
 pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let path = options.path;
     let (mut directory, found) = Directory::claim(&path)?;
-    let damaged = |source| OpenError::Damaged { path: path.clone(), source };
+    let damaged = |source: StoreFault| match source.is_refusal() {
+        true => OpenError::Unwritable { path: path.clone(), source },
+        false => OpenError::Damaged { path: path.clone(), source },
+    };
     if found == Found::Ready {
         if !directory::has_data(&path) {
             return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
