@@ -98,7 +98,7 @@ async fn started(at: At) -> (Lab, Arc<Gate>, Node) {
     let lab = Lab::new();
     let gate = Gate::shut_at(at, lab.driver());
     let node = moving("the node starts", lab.start_with(gate.clone())).await;
-    moving("images are there", async { drop(lab.add_images(&node).await) }).await;
+    moving("images are there", lab.add_images(&node)).await;
     (lab, gate, node)
 }
 
