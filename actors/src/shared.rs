@@ -2,9 +2,19 @@
 //! which are indexes over the records and are rebuilt from them.
 
 pub use crate::ambient::{new_id, now};
-use crate::{error::chain, view::View, webhook::WebhookPorts};
+use crate::{
+    error::chain,
+    operation::{KEEP_ENDED, KeepEnded},
+    view::View,
+    webhook::WebhookPorts,
+};
 use async_trait::async_trait;
-use domain::{HostId, ImageId, VmId, capacity::Ledger, host::Facts};
+use domain::{
+    HostId, ImageId, VmId,
+    capacity::Ledger,
+    host::Facts,
+    mutant::{self, Mutant},
+};
 use host::{image::ImageStore, net::Network, vmm::Vmm};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -37,6 +47,7 @@ pub struct Shared {
     /// Taken by what nobody waits for, before it commits: half of the journal's queue (8,192), so that a node whose VMs all move at once
     /// stands in line instead of being told "busy", and commands still find room.
     pub unasked: Semaphore,
+    pub keep_ended: KeepEnded,
     /// Actors that must not start, by what they are called: what follows is tested with it.
     #[cfg(any(test, feature = "faults"))]
     pub unstartable: Mutex<HashSet<String>>,
@@ -124,6 +135,7 @@ impl Shared {
             webhooks: ports.webhooks,
             host,
             unasked: Semaphore::new(UNASKED_MAX),
+            keep_ended: KEEP_ENDED,
             #[cfg(any(test, feature = "faults"))]
             unstartable: Mutex::default(),
             ledger: Mutex::new(Ledger::default()),
@@ -168,7 +180,9 @@ impl Shared {
         key: String,
         shown: Option<Arc<T>>,
     ) -> Option<Arc<T>> {
-        self.settled().await;
+        if !mutant::on(Mutant::LoadsTooEarly) {
+            self.settled().await;
+        }
         let (journal, read) = (self.journal.clone(), key.clone());
         let found = crate::ambient::blocking(move || journal.get(table, &read)).await;
         let failed = |error: String| {

@@ -202,6 +202,7 @@ fn look_for_stalls(state: &State) {
 
 async fn failed(state: &mut State, myself: &Address<VmsMsg>, id: VmId, error: &str) {
     match state.children.failed(id, error, jitter()) {
+        Verdict::RestartAfter(_) if mutant::on(Mutant::LeavesTheFallen) => {}
         Verdict::RestartAfter(wait) => {
             tracing::error!(vm = %id, error, wait_ms = wait.as_millis(), "the VM's actor failed; it is loaded again");
             myself.send_after(wait, move || VmsMsg::Respawn { id });

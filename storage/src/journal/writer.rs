@@ -15,6 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use domain::mutant::{self, Mutant};
 use tokio::sync::{oneshot, watch};
 
 use super::{
@@ -253,7 +254,7 @@ impl Writer {
 
     fn above(&self, head: Head) -> u64 {
         match self.shared.holds.load(Ordering::Acquire) {
-            0 => head.kept().saturating_sub(self.keep),
+            0 => head.kept().saturating_sub(self.keep - u64::from(mutant::on(Mutant::PrunesWhatIsKept))),
             _ => 0,
         }
     }
