@@ -14,6 +14,7 @@ use ractor::Message;
 use std::sync::{Arc, PoisonError, RwLock};
 use storage::{envelope, schema};
 pub(crate) use supervisor::{Args as OperationsArgs, Operations, OperationsMsg};
+pub use supervisor::{KEEP_ENDED, KeepEnded};
 
 /// Where an actor is now; it may have been replaced since one last looked.
 pub(crate) struct Slot<M>(Arc<RwLock<Option<Address<M>>>>);

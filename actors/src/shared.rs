@@ -2,15 +2,28 @@
 //! which are indexes over the records and are rebuilt from them.
 
 pub use crate::ambient::{new_id, now};
-use crate::{view::View, webhook::WebhookPorts};
+use crate::{
+    error::chain,
+    operation::{KEEP_ENDED, KeepEnded},
+    view::View,
+    webhook::WebhookPorts,
+};
 use async_trait::async_trait;
-use domain::{HostId, ImageId, VmId, capacity::Ledger, host::Facts};
+use domain::{
+    HostId, ImageId, VmId,
+    capacity::Ledger,
+    host::Facts,
+    mutant::{self, Mutant},
+};
 use host::{image::ImageStore, net::Network, vmm::Vmm};
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use storage::Journal;
+use storage::{
+    Journal,
+    envelope::{self, Stored},
+};
 use tokio::sync::Semaphore;
 
 /// Looks at the machine. Behind a trait, so that tests and simulations decide what it is like.
@@ -34,6 +47,7 @@ pub struct Shared {
     /// Taken by what nobody waits for, before it commits: half of the journal's queue (8,192), so that a node whose VMs all move at once
     /// stands in line instead of being told "busy", and commands still find room.
     pub unasked: Semaphore,
+    pub keep_ended: KeepEnded,
     /// Actors that must not start, by what they are called: what follows is tested with it.
     #[cfg(any(test, feature = "faults"))]
     pub unstartable: Mutex<HashSet<String>>,
@@ -121,6 +135,7 @@ impl Shared {
             webhooks: ports.webhooks,
             host,
             unasked: Semaphore::new(UNASKED_MAX),
+            keep_ended: KEEP_ENDED,
             #[cfg(any(test, feature = "faults"))]
             unstartable: Mutex::default(),
             ledger: Mutex::new(Ledger::default()),
@@ -155,6 +170,34 @@ impl Shared {
     /// that may yet be written; whoever reads after it must read this first. A journal that takes no more writes nothing late either.
     pub async fn settled(&self) {
         let _ = self.journal.commit(storage::Batch::default()).await;
+    }
+
+    /// The record as it is durable, once the journal has settled; who showed it last may have been killed before it could show the newest.
+    /// A record or journal that can't be read leaves what was `shown`.
+    pub async fn stored<T: Stored + Send + Sync + 'static>(
+        &self,
+        table: &'static str,
+        key: String,
+        shown: Option<Arc<T>>,
+    ) -> Option<Arc<T>> {
+        if !mutant::on(Mutant::LoadsTooEarly) {
+            self.settled().await;
+        }
+        let (journal, read) = (self.journal.clone(), key.clone());
+        let found = crate::ambient::blocking(move || journal.get(table, &read)).await;
+        let failed = |error: String| {
+            tracing::warn!(table, key, error, "a record can't be read again; its actor goes on with what it knew");
+            shown.clone()
+        };
+        match found {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(bytes))) => match envelope::decode::<T>(&bytes) {
+                Ok(record) => Some(Arc::new(record)),
+                Err(error) => failed(chain(&error)),
+            },
+            Ok(Err(error)) => failed(chain(&error)),
+            Err(error) => failed(error.to_string()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod deed;
 mod durable;
 mod found;
+mod kept;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod tests;
 pub use deed::Deed;
 pub use durable::Durable;
 pub use found::{Found, Phase, Process, apart, on_one_machine, settled};
+pub use kept::{Keep, Kept};
 pub use story::{Story, Told};
 
 /// One broken promise, in a sentence with what was seen.
@@ -38,6 +40,10 @@ pub enum Broken {
     Unowned { what: String },
     #[error("{vm} is recorded as {recorded}, and is {found}")]
     NotMet { vm: String, recorded: String, found: String },
+    #[error("the operation {operation} was cancelled, and {target} is {told}")]
+    NotUndone { operation: String, target: String, told: String },
+    #[error("{there} {what} are kept, {wanted} are to be")]
+    Kept { what: &'static str, there: u64, wanted: u64 },
     #[error("event {cursor}: {detail}")]
     Event { cursor: u64, detail: String },
     #[error("the events tell of {what} that it is {told}, its record says {recorded}")]

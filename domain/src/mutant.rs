@@ -30,10 +30,20 @@ pub enum Mutant {
     RecoversWithoutLooking,
     /// What a key was answered with is not written down.
     ForgetsTheKey,
+    /// An operation ends as cancelled, and what it began goes on.
+    CancelsWithoutUndoing,
+    /// One event more is pruned than may be.
+    PrunesWhatIsKept,
+    /// Ended operations are forgotten before there are enough newer ones.
+    ForgetsTooMany,
+    /// An actor that failed is not started again.
+    LeavesTheFallen,
+    /// An actor that is loaded again does not wait for what the one before it handed to the journal.
+    LoadsTooEarly,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 17] = [
         Mutant::AnswersBeforeTheDisk,
         Mutant::PerformsBeforeTheCommit,
         Mutant::TakesOldAnswers,
@@ -46,6 +56,11 @@ impl Mutant {
         Mutant::MissesTheEnd,
         Mutant::RecoversWithoutLooking,
         Mutant::ForgetsTheKey,
+        Mutant::CancelsWithoutUndoing,
+        Mutant::PrunesWhatIsKept,
+        Mutant::ForgetsTooMany,
+        Mutant::LeavesTheFallen,
+        Mutant::LoadsTooEarly,
     ];
 }
 

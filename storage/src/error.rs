@@ -2,16 +2,17 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-/// Why a journal could not be opened. What was in the directory is as it was, to the byte, but for `Prepare` and `WriteMarker`.
+/// Why a journal could not be opened. What was in the directory is as it was, to the byte, but for `Prepare` and `WriteMarker`, and
+/// `Unwritable`, after which every record and event is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("cannot create the journal's directory {path}")]
+    #[error("cannot create the journal's directory {path}{}", remedy(Some(source)))]
     Create {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot take the lock {path}")]
+    #[error("cannot take the lock {path}{}", remedy(Some(source)))]
     Lock {
         path: PathBuf,
         #[source]
@@ -25,20 +26,27 @@ pub enum OpenError {
     Nothing { path: PathBuf },
     #[error("{path} was written in the format {found:?}, this hearth knows {known:?}, start the version that wrote it")]
     Format { path: PathBuf, found: String, known: &'static str },
-    #[error("cannot read the format marker {path}")]
+    #[error("cannot read the format marker {path}{}", remedy(Some(source)))]
     ReadMarker {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot write the format marker {path}")]
+    #[error("cannot write the format marker {path}{}", remedy(Some(source)))]
     WriteMarker {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot prepare the new journal {path}")]
+    #[error("cannot prepare the new journal {path}{}", remedy(source.io()))]
     Prepare {
+        path: PathBuf,
+        #[source]
+        source: StoreFault,
+    },
+    /// It is no damage that keeps the journal from being opened: the disk takes nothing.
+    #[error("the journal {path} can't be written, nothing of it is lost{}", remedy(source.io()))]
+    Unwritable {
         path: PathBuf,
         #[source]
         source: StoreFault,
@@ -58,6 +66,19 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+}
+
+/// What to do about it, where that is known.
+fn remedy(source: Option<&io::Error>) -> &'static str {
+    match source.map(io::Error::kind) {
+        Some(io::ErrorKind::StorageFull) => ": the disk is full, make room and start hearth again",
+        Some(io::ErrorKind::QuotaExceeded) => ": the disk quota is used up, raise it or make room, and start hearth again",
+        Some(io::ErrorKind::ReadOnlyFilesystem) => {
+            ": the file system is read-only, mount it for writing (or repair it, if it became so by itself) or choose another directory"
+        }
+        Some(io::ErrorKind::PermissionDenied) => ": give hearth's user the right to write there, or choose another directory",
+        _ => "",
+    }
 }
 
 fn holder(pid: Option<u32>) -> String {
@@ -150,4 +171,21 @@ pub enum StoreFault {
     Panicked { step: &'static str, message: String },
     #[error("the store is inconsistent: {detail}")]
     Inconsistent { detail: String },
+}
+
+impl StoreFault {
+    /// The system's own error behind it, if it is one.
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            StoreFault::Engine { source: sled::Error::Io(source), .. } | StoreFault::File { source, .. } => Some(source),
+            StoreFault::Engine { .. } | StoreFault::Panicked { .. } | StoreFault::Inconsistent { .. } => None,
+        }
+    }
+
+    /// The disk takes nothing, which says nothing of what lies on it.
+    pub(crate) fn is_refusal(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        self.io()
+            .is_some_and(|source| matches!(source.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull))
+    }
 }

@@ -67,7 +67,12 @@ impl Actor for HostActor {
     async fn pre_start(&self, myself: ActorRef<HostMsg>, args: Args) -> Result<State, ActorProcessingErr> {
         args.shared.may_start(&args.shared.host)?;
         let myself = Address::new(myself, Arc::clone(&args.progress));
-        let record = args.shared.view.host(args.shared.host);
+        // Not as it is shown: an actor before this one may have been killed between the disk and the view.
+        let (shared, id) = (Arc::clone(&args.shared), args.shared.host);
+        let record = shared.stored(schema::HOSTS, id.to_string(), shared.view.host(id)).await;
+        if let Some(record) = &record {
+            shared.view.put_host(Arc::clone(record));
+        }
         let facts = args.facts.clone();
         let mut state = State { args, record, tasks: JoinSet::new() };
         match &state.record {

@@ -1,6 +1,6 @@
 //! One image's actor.
 
-use super::supervisor::ImagesMsg;
+use super::supervisor::{self, ImagesMsg};
 use crate::{
     commit::{Asked, Commit, Subject},
     error::{CommandError, chain},
@@ -84,11 +84,22 @@ pub(super) struct Args {
     pub operations: OperationsRef,
     pub parent: Address<ImagesMsg>,
     pub progress: Arc<Progress>,
-    pub record: Option<Arc<Image>>,
+    pub from: From,
+}
+
+/// Where an image's actor begins.
+pub(super) enum From {
+    /// The image is new, and `Create` comes first.
+    Nothing,
+    /// The record as the journal has it.
+    Record(Arc<Image>),
+    /// An earlier actor of this image failed, or was killed while it committed: what the journal has is the truth.
+    Journal,
 }
 
 pub(super) struct State {
     args: Args,
+    record: Option<Arc<Image>>,
     tasks: JoinSet<()>,
     /// The import under way. Aborted it gives up, and leaves nothing.
     import: Option<AbortHandle>,
@@ -101,12 +112,23 @@ impl Actor for ImageActor {
 
     async fn pre_start(&self, _: ActorRef<ImageMsg>, args: Args) -> Result<State, ActorProcessingErr> {
         args.shared.may_start(&args.id)?;
-        Ok(State { args, tasks: JoinSet::new(), import: None })
+        let record = match &args.from {
+            From::Record(record) => Some(Arc::clone(record)),
+            From::Nothing | From::Journal => None,
+        };
+        Ok(State { args, record, tasks: JoinSet::new(), import: None })
     }
 
     async fn post_start(&self, myself: ActorRef<ImageMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         let _busy = state.args.progress.begin("recovered");
         let myself = Address::new(myself, Arc::clone(&state.args.progress));
+        if matches!(state.args.from, From::Journal) {
+            reload(state).await;
+            if state.record.is_none() {
+                let _ = state.args.parent.cast(ImagesMsg::Gone { id: state.args.id });
+                myself.stop();
+            }
+        }
         drive(state, &myself, Input::Recovered).await
     }
 
@@ -128,6 +150,10 @@ impl Actor for ImageActor {
             }
             ImageMsg::Command { command, who, reply_to } => {
                 let deletes = matches!(command, Command::Delete { .. });
+                let command = match command {
+                    Command::Delete { .. } => Command::Delete { users: state.args.shared.image_use().close(state.args.id) },
+                    other => other,
+                };
                 let answer = self::command(state, &myself, command, &who).await;
                 if deletes && answer.is_err() {
                     // It stays, so VMs may boot from it again.
@@ -145,7 +171,7 @@ impl Actor for ImageActor {
                 state.args.progress.performed();
                 while state.tasks.try_join_next().is_some() {}
                 drive(state, &myself, Input::Finished { attempt, result }).await?;
-                if state.args.record.is_none() {
+                if state.record.is_none() {
                     myself.stop();
                 }
             }
@@ -154,13 +180,27 @@ impl Actor for ImageActor {
     }
 }
 
+/// The record as the journal has it, into the view with its operation.
+async fn reload(state: &mut State) {
+    let (shared, id) = (Arc::clone(&state.args.shared), state.args.id);
+    let shown = shared.view.image(id);
+    let stored = {
+        let _waits = Arc::clone(&state.args.progress).waits_for("the journal to settle");
+        shared.stored(schema::IMAGES, id.to_string(), shown.clone()).await
+    };
+    supervisor::show(&shared, &state.args.operations, shown.as_ref(), stored.as_ref());
+    // Names that were held for a decision that was never made are free.
+    let _ = state.args.parent.cast(ImagesMsg::NameSettled { id });
+    state.record = stored;
+}
+
 async fn command(
     state: &mut State,
     myself: &Address<ImageMsg>,
     command: Command,
     who: &Who,
 ) -> Result<Accepted<Arc<Image>>, CommandError> {
-    let record = state.args.record.clone().ok_or(CommandError::Restarting)?;
+    let record = state.record.clone().ok_or(CommandError::Restarting)?;
     if let Command::Cancel { operation } = command {
         if let Some(shown) = state.args.shared.view.operation(operation) {
             who.check(shown.generation)?;
@@ -189,24 +229,24 @@ async fn accept(
     step: Step,
     asked: Asked<'_>,
 ) -> Result<Accepted<Arc<Image>>, CommandError> {
-    let (before, operation) = (state.args.record.clone(), asked.operation);
+    let (before, operation) = (state.record.clone(), asked.operation);
     let effects = commit(state, step, Some(asked)).await?;
-    let resource = state.args.record.clone().or(before).ok_or(CommandError::Restarting)?;
+    let resource = state.record.clone().or(before).ok_or(CommandError::Restarting)?;
     perform(state, myself, &resource, effects);
     Ok(Accepted { resource, operation })
 }
 
 async fn drive(state: &mut State, myself: &Address<ImageMsg>, input: Input) -> Result<(), ActorProcessingErr> {
-    let Some(record) = state.args.record.clone() else { return Ok(()) };
+    let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = image::step(&record, input, now()) else { return Ok(()) };
     let effects = commit(state, step, None).await.map_err(|error| ActorProcessingErr::from(chain(&error)))?;
-    let shown = state.args.record.clone().unwrap_or(record);
+    let shown = state.record.clone().unwrap_or(record);
     perform(state, myself, &shown, effects);
     Ok(())
 }
 
 async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Result<Vec<Effect>, CommandError> {
-    let before = state.args.record.clone();
+    let before = state.record.clone();
     let next = step.next.map(Arc::new);
     let changed = before != next;
     if !changed && step.events.is_empty() && step.operations.is_empty() && asked.is_none() {
@@ -247,7 +287,7 @@ async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Resu
                 let _ = state.args.parent.cast(ImagesMsg::Gone { id });
             }
         }
-        state.args.record = next.clone();
+        state.record = next.clone();
     };
     let _waits = Arc::clone(&state.args.progress).waits_for("the journal");
     commit.write_with(&shared, &operations, show).await?;

@@ -1,6 +1,6 @@
 //! The supervisor of all images' actors: names, restarts, and the count of users before a deletion.
 
-use super::actor::{Args, ImageActor, ImageMsg};
+use super::actor::{Args, From, ImageActor, ImageMsg};
 use crate::{
     commit::{Commit, Subject},
     error::{CommandError, chain},
@@ -8,6 +8,7 @@ use crate::{
     operation::OperationsRef,
     shared::{Shared, new_id, now},
     supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
+    view::Page,
 };
 use domain::{
     ImageId, Name,
@@ -16,7 +17,10 @@ use domain::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use storage::schema;
 
 pub(crate) struct Images;
@@ -109,10 +113,9 @@ impl Actor for Images {
             actors: HashMap::new(),
             names: HashMap::new(),
         };
+        adopt(&mut state, &args.records);
         for record in args.records {
-            state.names.insert((record.project.clone(), record.name.clone()), record.id);
-            state.shared.view.put_image(Arc::clone(&record));
-            start(&mut state, &myself, record.id, record).await;
+            start(&mut state, &myself, record.id, From::Record(record)).await;
         }
         myself.send_interval(STALL_CHECK, || ImagesMsg::LookForStalls);
         Ok(state)
@@ -145,11 +148,7 @@ impl Actor for Images {
             }
             ImagesMsg::Gone { id } => gone(state, id),
             ImagesMsg::Respawn { id } if state.actors.contains_key(&id) => {}
-            ImagesMsg::Respawn { id } => {
-                if let Some(record) = state.shared.view.image(id) {
-                    start(state, &myself, id, record).await;
-                }
-            }
+            ImagesMsg::Respawn { id } => start(state, &myself, id, From::Journal).await,
             ImagesMsg::Restart { id } => restart(state, &myself, id).await,
             ImagesMsg::LookForStalls => look_for_stalls(state),
             #[cfg(any(test, feature = "faults"))]
@@ -171,13 +170,46 @@ impl Actor for Images {
         let Some(exit) = exit_of(event) else { return Ok(()) };
         let Some(id) = state.children.ended(exit.actor) else { return Ok(()) };
         state.actors.remove(&id);
-        if state.shared.view.image(id).is_none() {
+        // An image that is no more ends its actor in order. One that fails before it is shown may be durable all the same.
+        if exit.in_order && state.shared.view.image(id).is_none() {
             gone(state, id);
             return Ok(());
         }
         let myself = Address::new(myself, Arc::clone(&state.progress));
         failed(state, &myself, id, &exit.error).await;
         Ok(())
+    }
+}
+
+/// The records are what exists: all else that is shown or held is left from actors that were killed in the middle of something.
+fn adopt(state: &mut State, records: &[Arc<Image>]) {
+    let shared = Arc::clone(&state.shared);
+    let known: HashSet<ImageId> = records.iter().map(|record| record.id).collect();
+    for shown in shared.view.images(&Page::first(usize::MAX - 1)).0.iter().filter(|shown| !known.contains(&shown.id)) {
+        show(&shared, &state.operations, Some(shown), None);
+        shared.image_use().open(shown.id);
+    }
+    for record in records {
+        state.names.insert((record.project.clone(), record.name.clone()), record.id);
+        show(&shared, &state.operations, shared.view.image(record.id).as_ref(), Some(record));
+    }
+}
+
+/// Into the view, as it is durable, with the operations that it names and named. Of an image without a living actor: a deletion that was on
+/// its way and did not become durable keeps no VM from booting.
+pub(super) fn show(shared: &Shared, operations: &OperationsRef, shown: Option<&Arc<Image>>, stored: Option<&Arc<Image>>) {
+    for id in [shown, stored].into_iter().flatten().filter_map(|image| image.operation) {
+        operations.refresh(shared, id);
+    }
+    match (shown, stored) {
+        (_, Some(stored)) => {
+            shared.view.put_image(Arc::clone(stored));
+            if !matches!(stored.state, image::State::Deleting | image::State::Cancelling) {
+                shared.image_use().open(stored.id);
+            }
+        }
+        (Some(shown), None) => shared.view.drop_image(shown.id),
+        (None, None) => {}
     }
 }
 
@@ -207,7 +239,13 @@ async fn failed(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId, err
 /// The budget is spent: what was under way has failed, and nothing is done with the image until someone asks.
 async fn quarantine(state: &mut State, id: ImageId, error: &str) {
     tracing::error!(image = %id, error, "the image's actor keeps failing and is set aside");
-    let Some(record) = state.shared.view.image(id) else { return };
+    let shown = state.shared.view.image(id);
+    let record = {
+        let _waits = state.progress.waits_for("the journal to settle");
+        state.shared.stored(schema::IMAGES, id.to_string(), shown.clone()).await
+    };
+    show(&state.shared, &state.operations, shown.as_ref(), record.as_ref());
+    let Some(record) = record else { return gone(state, id) };
     let step = image::quarantine(&record, error, now());
     let Some(next) = step.next.filter(|next| *next != *record).map(Arc::new) else { return };
     let subject =
@@ -227,26 +265,19 @@ async fn quarantine(state: &mut State, id: ImageId, error: &str) {
 }
 
 async fn restart(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId) {
-    if state.children.pardon(id, "started again on request") == Some(false)
-        && let Some(record) = state.shared.view.image(id)
-    {
-        start(state, myself, id, record).await;
+    if state.children.pardon(id, "started again on request") == Some(false) {
+        start(state, myself, id, From::Journal).await;
     }
 }
 
 /// One that can't be started is no end of its supervisor.
-async fn start(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId, record: Arc<Image>) {
-    if let Err(error) = spawn(state, myself, id, Some(record)).await {
+async fn start(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId, from: From) {
+    if let Err(error) = spawn(state, myself, id, from).await {
         failed(state, myself, id, &error).await;
     }
 }
 
-async fn spawn(
-    state: &mut State,
-    myself: &Address<ImagesMsg>,
-    id: ImageId,
-    record: Option<Arc<Image>>,
-) -> Result<Address<ImageMsg>, String> {
+async fn spawn(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId, from: From) -> Result<Address<ImageMsg>, String> {
     let progress: Arc<Progress> = Arc::default();
     let args = Args {
         id,
@@ -254,7 +285,7 @@ async fn spawn(
         operations: state.operations.clone(),
         parent: myself.clone(),
         progress: Arc::clone(&progress),
-        record,
+        from,
     };
     let (actor, _) = Actor::spawn_linked(None, ImageActor, args, myself.cell()).await.map_err(|error| error.to_string())?;
     let actor = Address::new(actor, Arc::clone(&progress));
@@ -277,7 +308,7 @@ async fn create(state: &mut State, myself: &Address<ImagesMsg>, new: NewImage, w
     }
     let id = ImageId::from_bits(new_id());
     state.names.insert(key, id);
-    let actor = match spawn(state, myself, id, None).await {
+    let actor = match spawn(state, myself, id, From::Nothing).await {
         Ok(actor) => actor,
         Err(error) => {
             tracing::error!(image = %id, error, "the actor of a new image can't be started");
@@ -307,7 +338,8 @@ fn command(
     };
     let command = match command {
         ImageCommand::Cancel { operation } => Command::Cancel { operation },
-        ImageCommand::Delete => Command::Delete { users: state.shared.image_use().close(id) },
+        // The actor counts, as it decides.
+        ImageCommand::Delete => Command::Delete { users: 0 },
         ImageCommand::Update { name, labels, default, description } => {
             if let Some(name) = &name {
                 let key = (record.project.clone(), name.clone());

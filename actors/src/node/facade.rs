@@ -59,6 +59,12 @@ impl Node {
         Node::begin(parts, |shared| shared.gate = Some(gate)).await
     }
 
+    /// As `start`, with other bounds on what is kept of ended operations.
+    #[cfg(any(test, feature = "faults"))]
+    pub async fn start_keeping(parts: Parts, ended: crate::operation::KeepEnded) -> Result<Node, StartError> {
+        Node::begin(parts, |shared| shared.keep_ended = ended).await
+    }
+
     async fn begin(parts: Parts, change: impl FnOnce(&mut Shared)) -> Result<Node, StartError> {
         let host_name: Name =
             parts.host_name.to_ascii_lowercase().parse().map_err(|_| StartError::HostName(parts.host_name.clone()))?;
@@ -113,10 +119,11 @@ impl Node {
     /// Resolves, with the reason, when the node can't go on by itself.
     pub async fn failed(&self) -> String {
         let mut fatal = self.fatal.clone();
-        match fatal.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+        let reason = fatal.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
             // The root is gone without a word: it was stopped, which is no failure.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -124,6 +124,31 @@ impl Node {
             .or_else(|| one(name, "webhooks", &rosters.webhooks))
     }
 
+    /// Kills an actor at whatever await it is; it is no one's wish and counts as a failure. Answers whether there was one. The children of a
+    /// supervisor go first, in order: ractor would end them in that of a hash map, which no simulation could repeat.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn kill_actor(&self, name: &str) -> bool {
+        fn killed<K: Copy + Ord + FromStr>(name: &str, roster: &Roster<K>) -> bool {
+            name.parse().is_ok_and(|key| roster.kill(key))
+        }
+        let rosters = &self.slots.rosters;
+        let Some(supervisor) = Supervisor::ALL.into_iter().find(|supervisor| supervisor.name() == name) else {
+            return killed(name, &rosters.operations)
+                || killed(name, &rosters.hosts)
+                || killed(name, &rosters.images)
+                || killed(name, &rosters.vms)
+                || killed(name, &rosters.webhooks);
+        };
+        match supervisor {
+            Supervisor::Operations => rosters.operations.kill_all(),
+            Supervisor::Hosts => rosters.hosts.kill_all(),
+            Supervisor::Images => rosters.images.kill_all(),
+            Supervisor::Vms => rosters.vms.kill_all(),
+            Supervisor::Webhooks => rosters.webhooks.kill_all(),
+        }
+        rosters.supervisors.kill(supervisor)
+    }
+
     /// Starts an actor again on someone's wish: one that was set aside, waits for its turn, or lives. It has its whole budget of restarts.
     pub async fn restart_actor(&self, name: &str) -> Result<ActorInfo, CommandError> {
         let unknown = || CommandError::NoActor { name: name.to_owned() };

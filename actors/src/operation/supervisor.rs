@@ -7,7 +7,11 @@ use crate::{
     supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     view::Page,
 };
-use domain::{OperationId, operation::Operation};
+use domain::{
+    OperationId,
+    mutant::{self, Mutant},
+    operation::Operation,
+};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{
@@ -16,10 +20,17 @@ use std::{
 };
 use storage::{Batch, schema};
 
-/// Ended operations that are kept, the newest. At 2,000 creates a second that is still some seconds; events are kept far longer.
-pub const KEEP_ENDED: usize = 10_000;
-/// Forgotten in groups, so that not every end costs a commit of its own.
-const FORGET_AT_ONCE: usize = 256;
+/// How many ended operations are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepEnded {
+    /// The newest; never fewer.
+    pub newest: usize,
+    /// Forgotten in groups, so that not every end costs a commit of its own: as many more may be there meanwhile.
+    pub at_once: usize,
+}
+
+/// At 2,000 creates a second 10,000 are still some seconds; events are kept far longer.
+pub const KEEP_ENDED: KeepEnded = KeepEnded { newest: 10_000, at_once: 256 };
 
 pub(crate) struct Operations;
 
@@ -180,14 +191,16 @@ async fn child(state: &mut State, myself: &ActorRef<OperationsMsg>, id: Operatio
 
 /// Old ends are forgotten: from the view at once, from the journal in groups.
 async fn forget(state: &mut State) {
-    while state.ended.len() >= KEEP_ENDED + FORGET_AT_ONCE {
-        forget_some(state).await;
+    let KeepEnded { newest, at_once } = state.shared.keep_ended;
+    let too_many = if mutant::on(Mutant::ForgetsTooMany) { newest } else { newest + at_once };
+    while state.ended.len() >= too_many {
+        forget_some(state, at_once).await;
     }
 }
 
-async fn forget_some(state: &mut State) {
+async fn forget_some(state: &mut State, count: usize) {
     let mut batch = Batch::default();
-    for id in state.ended.drain(..FORGET_AT_ONCE) {
+    for id in state.ended.drain(..count) {
         state.shared.view.drop_operation(id);
         batch = batch.delete(schema::OPERATIONS, id.to_string());
     }

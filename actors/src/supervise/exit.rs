@@ -11,6 +11,9 @@ pub struct Exit {
     pub in_order: bool,
 }
 
+/// ractor's reason for an actor that was killed. It then gives its state all the same, unless it was still starting.
+const KILLED: &str = "killed";
+
 /// `None`: nobody has ended.
 pub fn exit_of(event: SupervisionEvent) -> Option<Exit> {
     match event {
@@ -18,7 +21,8 @@ pub fn exit_of(event: SupervisionEvent) -> Option<Exit> {
             Some(Exit { actor: cell.get_id(), error: error.to_string(), in_order: false })
         }
         SupervisionEvent::ActorTerminated(cell, left, reason) => {
-            Some(Exit { actor: cell.get_id(), error: reason.unwrap_or_default(), in_order: left.is_some() })
+            let in_order = left.is_some() && reason.as_deref() != Some(KILLED);
+            Some(Exit { actor: cell.get_id(), error: reason.unwrap_or_default(), in_order })
         }
         SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) | SupervisionEvent::PidLifecycleEvent(_) => {
             None

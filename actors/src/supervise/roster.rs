@@ -164,6 +164,19 @@ impl<K: Copy + Ord> Roster<K> {
         Some(lives)
     }
 
+    /// Kills the child's actor, at whatever await it is; it comes back like one that failed. Answers whether it lived.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn kill(&self, key: K) -> bool {
+        let cell = self.read().by_key.get(&key).and_then(|child| child.cell.clone());
+        cell.as_ref().map(ActorCell::kill).is_some()
+    }
+
+    /// The same for all, in the order of their keys.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn kill_all(&self) {
+        self.read().by_key.values().filter_map(|child| child.cell.as_ref()).for_each(ActorCell::kill);
+    }
+
     /// Kills those whose handler has been running for too long, and tells them and whose effect is overdue.
     pub fn look(&self) -> Vec<Trouble<K>> {
         let mut children = self.write();

@@ -26,7 +26,7 @@ use domain::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{sync::Arc, time::Duration};
-use storage::{envelope, schema};
+use storage::schema;
 
 pub(super) struct VmActor;
 
@@ -106,8 +106,9 @@ async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorPr
     let myself = Address::new(myself, Arc::clone(&state.progress));
     if std::mem::take(&mut state.reload) {
         reload(state).await;
+        let told = if state.record.is_some() { VmsMsg::Loaded { id: state.id } } else { VmsMsg::Gone { id: state.id } };
+        let _ = state.parent.cast(told);
         if state.record.is_none() {
-            let _ = state.parent.cast(VmsMsg::Gone { id: state.id });
             myself.stop();
         }
     }
@@ -178,20 +179,13 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
     Ok(())
 }
 
-/// The record as the journal has it, into the view with its operations. A journal that can't be read leaves what was answered for.
+/// The record as the journal has it, into the view with its operations.
 async fn reload(state: &mut State) {
     let shared = Arc::clone(&state.shared);
-    {
-        let _waits = state.progress.waits_for("the journal to settle");
-        shared.settled().await;
-    }
     let shown = shared.view.vm(state.id).map(|row| row.record);
-    let stored = match shared.journal.get(schema::VMS, &state.id.to_string()) {
-        Ok(stored) => stored.and_then(|bytes| envelope::decode::<Vm>(&bytes).ok()).map(Arc::new),
-        Err(error) => {
-            tracing::warn!(vm = %state.id, error = %chain(&error), "the VM can't be read again; its actor goes on with what it knew");
-            shown.clone()
-        }
+    let stored = {
+        let _waits = state.progress.waits_for("the journal to settle");
+        shared.stored(schema::VMS, state.id.to_string(), shown.clone()).await
     };
     let operation = |vm: &Option<Arc<Vm>>| vm.as_ref().and_then(|vm| vm.operation).map(|in_flight| in_flight.id);
     for id in [operation(&shown), operation(&stored)].into_iter().flatten() {

@@ -116,6 +116,10 @@ pub enum VmsMsg {
         id: VmId,
         name: Name,
     },
+    /// The VM was loaded again and is in the view as it is durable: names that were held for what its actor before was told are held no longer.
+    Loaded {
+        id: VmId,
+    },
     /// The VM is no more, or never came to be.
     Gone {
         id: VmId,
@@ -146,6 +150,7 @@ impl VmsMsg {
             VmsMsg::Create { .. } => "create",
             VmsMsg::Rename { .. } => "rename",
             VmsMsg::NameSettled { .. } => "name settled",
+            VmsMsg::Loaded { .. } => "loaded",
             VmsMsg::Gone { .. } => "gone",
             VmsMsg::Respawn { .. } => "respawn",
             VmsMsg::Restart { .. } => "restart",

@@ -80,6 +80,8 @@ pub(crate) struct State {
     names: HashMap<Key, VmId>,
     /// The same by VM, so that one that goes is not searched for.
     holding: HashMap<VmId, Vec<Key>>,
+    /// Held for what an actor was told that is no more. It may be durable or become so: they stay held until the VM is loaded again.
+    doubtful: HashMap<VmId, Vec<Key>>,
     pool: Pool,
     /// What a VM that is going gives back.
     given: HashMap<VmId, Given>,
@@ -115,6 +117,7 @@ impl Actor for Vms {
             _tasks: tasks,
             names: HashMap::new(),
             holding: HashMap::new(),
+            doubtful: HashMap::new(),
             pool: Pool::new(args.subnet),
             given: HashMap::new(),
         };
@@ -143,12 +146,12 @@ impl Actor for Vms {
                 }
             },
             VmsMsg::NameSettled { id, name } => settled(state, id, &name),
+            VmsMsg::Loaded { id } => settled_all(state, id),
             VmsMsg::Gone { id } => gone(state, id),
             // Someone was quicker.
             VmsMsg::Respawn { id } if state.directory.get(id).is_some() => {}
             VmsMsg::Respawn { id } => {
-                // What the actor before was told and did not do is lost, and with it what names were held for.
-                let_go(state, id);
+                doubt(state, id);
                 start(state, &myself, id, From::Journal).await;
             }
             VmsMsg::Restart { id, reply_to } => {
@@ -199,6 +202,7 @@ fn look_for_stalls(state: &State) {
 
 async fn failed(state: &mut State, myself: &Address<VmsMsg>, id: VmId, error: &str) {
     match state.children.failed(id, error, jitter()) {
+        Verdict::RestartAfter(_) if mutant::on(Mutant::LeavesTheFallen) => {}
         Verdict::RestartAfter(wait) => {
             tracing::error!(vm = %id, error, wait_ms = wait.as_millis(), "the VM's actor failed; it is loaded again");
             myself.send_after(wait, move || VmsMsg::Respawn { id });
@@ -214,6 +218,7 @@ async fn restart(state: &mut State, myself: &Address<VmsMsg>, id: VmId) -> Resul
         Some(true) => return Ok(()),
         Some(false) => {}
     }
+    doubt(state, id);
     match spawn(state, myself, id, From::Journal).await {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -287,8 +292,23 @@ fn gone(state: &mut State, id: VmId) {
 }
 
 fn let_go(state: &mut State, id: VmId) {
-    for key in state.holding.remove(&id).unwrap_or_default() {
-        state.names.remove(&key);
+    doubt(state, id);
+    settled_all(state, id);
+}
+
+/// Its actor is no more; what it was told may have been done.
+fn doubt(state: &mut State, id: VmId) {
+    if let Some(held) = state.holding.remove(&id) {
+        state.doubtful.entry(id).or_default().extend(held);
+    }
+}
+
+/// What was done is in the view, and nobody does the rest any more.
+fn settled_all(state: &mut State, id: VmId) {
+    for key in state.doubtful.remove(&id).unwrap_or_default() {
+        if !state.holding.get(&id).is_some_and(|held| held.contains(&key)) {
+            state.names.remove(&key);
+        }
     }
 }
 
@@ -430,9 +450,21 @@ fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<VmRef, CommandEr
 async fn quarantine(state: &mut State, id: VmId) {
     let error = state.children.quarantined(id).unwrap_or_default();
     state.shared.ledger().release(id);
-    let Some(row) = state.shared.view.vm(id) else { return };
+    let shown = state.shared.view.vm(id).map(|row| row.record);
+    let record = {
+        let _waits = state.progress.waits_for("the journal to settle");
+        state.shared.stored(schema::VMS, id.to_string(), shown.clone()).await
+    };
+    for known in [&shown, &record].into_iter().flatten() {
+        refresh_operation(state, known);
+    }
+    let Some(record) = record else {
+        state.shared.view.drop_vm(id);
+        gone(state, id);
+        return;
+    };
     tracing::error!(vm = %id, error, "the VM's actor keeps failing; the VM is set aside as failed");
-    let step = vm::quarantine(&row.record, &error, now());
+    let step = vm::quarantine(&record, &error, now());
     let Some(next) = step.next.map(Arc::new) else { return };
     let subject =
         Subject { kind: Kind::Vm, id: id.to_string(), name: &next.name, project: &next.project, generation: next.generation };
@@ -448,7 +480,9 @@ async fn quarantine(state: &mut State, id: VmId) {
     };
     if let Err(error) = written.await {
         tracing::error!(vm = %id, error = %chain(&error), "the failed VM could not be recorded");
+        return;
     }
+    let_go(state, id);
 }
 
 /// Names a specification that can't be met, with the field.

@@ -18,7 +18,14 @@ use harness::Bench;
 use judge::Goal;
 use procedure::{Place, Procedure};
 use script::{COMMIT, Fault, Script, Step};
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 /// Of a case: the procedure, the effect that goes wrong, and how.
 type Case<'a> = (&'a Procedure, &'a Step, Fault);
@@ -97,30 +104,57 @@ fn faults(step: &Step) -> impl Iterator<Item = Fault> {
     Fault::ALL.into_iter().filter(move |fault| !(commits && *fault == Fault::Doubled))
 }
 
+/// A case mostly waits, in real time, for whether something still moves: as many run at once for each test.
+const AT_ONCE: usize = 4;
+
+/// What came of some procedures.
+#[derive(Default)]
+struct Sum {
+    tried: u32,
+    cases: u32,
+    failures: Vec<String>,
+}
+
 /// All cases of these procedures. Says what was tried, and every case that failed.
 fn survive(procedures: Vec<Procedure>) {
-    let only = std::env::var("HEARTH_STEP").ok();
-    let (mut tried, mut cases, mut failures) = (0, 0, Vec::new());
-    for procedure in &procedures {
-        let Some((steps, goal)) = on_a_standing_clock(record(procedure)) else { continue };
-        tried += 1;
-        for step in &steps {
-            for fault in faults(step) {
-                let called = format!("{procedure} | {step} | {fault:?}");
-                if only.as_ref().is_some_and(|only| *only != called) {
-                    continue;
-                }
-                cases += 1;
-                if let Err(what) = on_a_standing_clock(try_out((procedure, step, fault), &goal)) {
-                    failures.push(format!("{called}\n    {what}"));
-                }
-            }
+    let (next, sum) = (AtomicUsize::new(0), Mutex::new(Sum::default()));
+    let work = || {
+        while let Some(procedure) = procedures.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let one = all_of(procedure);
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.tried += one.tried;
+            sum.cases += one.cases;
+            sum.failures.extend(one.failures);
         }
-    }
+    };
+    // A panic in one is one of the test's.
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    let Sum { tried, cases, failures } = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("{tried} procedures, {cases} cases");
     assert!(tried > 0, "no procedure was tried");
     let told = failures.join("\n");
     assert!(failures.is_empty(), "{} of {cases} cases (HEARTH_STEP='…' runs one alone):\n{told}", failures.len());
+}
+
+/// All cases of one; none where the place does not admit it.
+fn all_of(procedure: &Procedure) -> Sum {
+    let only = std::env::var("HEARTH_STEP").ok();
+    let mut sum = Sum::default();
+    let Some((steps, goal)) = on_a_standing_clock(record(procedure)) else { return sum };
+    sum.tried = 1;
+    for step in &steps {
+        for fault in faults(step) {
+            let called = format!("{procedure} | {step} | {fault:?}");
+            if only.as_ref().is_some_and(|only| *only != called) {
+                continue;
+            }
+            sum.cases += 1;
+            if let Err(what) = on_a_standing_clock(try_out((procedure, step, fault), &goal)) {
+                sum.failures.push(format!("{called}\n    {what}"));
+            }
+        }
+    }
+    sum
 }
 
 #[test]

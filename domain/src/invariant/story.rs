@@ -17,6 +17,8 @@ pub struct Told {
     pub kind: Kind,
     pub name: String,
     pub generation: Generation,
+    /// The event that told it.
+    pub event: String,
     pub state: Option<String>,
     pub gone: bool,
 }
@@ -24,6 +26,7 @@ pub struct Told {
 #[derive(Debug, Clone, Default)]
 pub struct Story {
     last: u64,
+    ended_operations: u64,
     told: BTreeMap<String, Told>,
 }
 
@@ -31,6 +34,11 @@ impl Story {
     /// The cursor of the last event that was heard.
     pub fn last(&self) -> u64 {
         self.last
+    }
+
+    /// How many operations have ended, ever.
+    pub fn ended_operations(&self) -> u64 {
+        self.ended_operations
     }
 
     pub fn of(&self, id: &str) -> Option<&Told> {
@@ -57,8 +65,44 @@ impl Story {
             }
         }
         let gone = matches!(event.event.as_str(), "vm-deleted" | "image-deleted");
-        let told = Told { kind: event.kind, name: event.name.clone(), generation: event.generation, state, gone };
+        if event.kind == Kind::Operation && has_ended(state.as_deref()) {
+            self.ended_operations += 1;
+        }
+        if event.event == "operation-cancelled" {
+            self.is_undone(event, broken);
+        }
+        let told = Told {
+            kind: event.kind,
+            name: event.name.clone(),
+            generation: event.generation,
+            event: event.event.clone(),
+            state,
+            gone,
+        };
         self.told.insert(event.id.clone(), told);
+    }
+
+    /// What a cancelled operation did is undone by the time that it is told to be cancelled, unless something stronger took over.
+    fn is_undone(&self, event: &Event, broken: &mut Vec<Broken>) {
+        let data = |wanted: &str| match event.data.iter().find(|(key, _)| key == wanted) {
+            Some((_, Datum::Text(text))) => text.as_str(),
+            _ => "",
+        };
+        let Some(target) = self.told.get(data("target")) else { return };
+        let state = target.state.as_deref();
+        let taken_over = matches!(target.event.as_str(), "vm-deleting" | "vm-stopping");
+        let undone = match data("operation_kind") {
+            "vm-create" | "image-create" => target.gone,
+            "vm-start" => state == Some("stopped") || taken_over,
+            "vm-pause" | "vm-stop" | "vm-reboot" => state == Some("running") || taken_over,
+            "vm-resume" => state == Some("paused") || taken_over,
+            // Nothing else can be cancelled.
+            _ => false,
+        };
+        if !undone {
+            let told = format!("{} ({})", state.unwrap_or_default(), target.event);
+            broken.push(Broken::NotUndone { operation: event.id.clone(), target: data("target").to_owned(), told });
+        }
     }
 
     /// Replayed so far, the events give what the records say.
@@ -81,8 +125,12 @@ impl Story {
             let there = match told.kind {
                 Kind::Vm => id.parse().is_ok_and(|id| durable.vms.contains_key(&id)),
                 Kind::Image => id.parse().is_ok_and(|id| durable.images.contains_key(&id)),
-                // Hosts stay; old operations are forgotten without a word.
-                Kind::Host | Kind::Operation | Kind::Webhook => true,
+                // Old operations are forgotten without a word, once they have ended.
+                Kind::Operation => {
+                    has_ended(told.state.as_deref()) || id.parse().is_ok_and(|id| durable.operations.contains_key(&id))
+                }
+                // Hosts stay.
+                Kind::Host | Kind::Webhook => true,
             };
             if !there {
                 let told = told.state.clone().unwrap_or_default();
@@ -114,4 +162,9 @@ impl Story {
             differs(told.state.clone().unwrap_or_default(), state.to_owned());
         }
     }
+}
+
+/// Whether an operation of that status has.
+fn has_ended(status: Option<&str>) -> bool {
+    matches!(status, Some("succeeded" | "failed" | "cancelled"))
 }

@@ -1,9 +1,10 @@
 //! Each check seen to speak up, and to be quiet about what is whole.
 
-use super::{Broken, Deed, Durable, Found, Phase, Process, Story, apart, on_one_machine, settled};
+use super::{Broken, Deed, Durable, Found, Keep, Kept, Phase, Process, Story, apart, on_one_machine, settled};
 use crate::{
-    Attempt, Generation, HostId, ImageId, Labels, Name, Timestamp, VmId,
+    Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     event::{Datum, Event, Kind},
+    operation::{self, Operation, OperationKind, Status, Target},
     vm::{BootImages, Driver, Machine, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
 };
 use std::net::Ipv4Addr;
@@ -175,4 +176,87 @@ fn events_are_gapless_and_tell_where_things_rest() {
     assert_eq!(hear(&[(1, event("running", 3))]).len(), 1, "another state");
     assert_eq!(hear(&[(1, event("stopped", 4))]).len(), 1, "a generation that is not there yet");
     assert_eq!(hear(&[]).len(), 1, "nothing was told");
+}
+
+fn told(id: &str, kind: Kind, event: &str, data: &[(&str, &str)]) -> Event {
+    Event {
+        time: Timestamp(1),
+        kind,
+        id: id.to_owned(),
+        name: "a".into(),
+        project: name("default"),
+        generation: Generation(3),
+        event: event.into(),
+        actor: "system".into(),
+        operation: None,
+        data: data.iter().map(|(key, value)| ((*key).to_owned(), Datum::Text((*value).to_owned()))).collect(),
+    }
+}
+
+/// An operation of that kind is told to be cancelled when its VM was told last so.
+fn cancelled_when(kind: &str, event: &str, state: &str) -> Vec<String> {
+    let vm = told("vm_1", Kind::Vm, event, &[("state", state)]);
+    let data = [("status", "cancelled"), ("operation_kind", kind), ("target", "vm_1")];
+    let end = told("op_1", Kind::Operation, "operation-cancelled", &data);
+    spoken(|broken| {
+        let mut story = Story::default();
+        story.hear(1, &vm, broken);
+        story.hear(2, &end, broken);
+        assert_eq!(story.ended_operations(), 1);
+    })
+}
+
+#[test]
+fn what_was_cancelled_is_undone() {
+    for (kind, undone) in [
+        ("vm-create", ("vm-deleted", "deleting")),
+        ("vm-start", ("vm-stopped", "stopped")),
+        ("vm-start", ("vm-deleting", "stopping")),
+        ("vm-pause", ("vm-resumed", "running")),
+        ("vm-resume", ("vm-paused", "paused")),
+        ("vm-stop", ("vm-stop-cancelled", "running")),
+    ] {
+        assert_eq!(cancelled_when(kind, undone.0, undone.1), Vec::<String>::new(), "{kind}");
+        assert_eq!(cancelled_when(kind, "vm-starting", "starting").len(), 1, "{kind} goes on");
+    }
+    assert_eq!(cancelled_when("vm-create", "vm-stopped", "stopped").len(), 1, "a VM that was not to be is there");
+}
+
+fn operation(bits: u128, status: Status) -> Operation {
+    let target = Target { kind: Kind::Vm, id: "vm_1".into(), name: name("a") };
+    let id = OperationId::from_bits(bits);
+    let begun = operation::begin(id, OperationKind::VmStart, target, name("default"), "user:x".into(), Timestamp(1));
+    Operation { status, ..begun }
+}
+
+#[test]
+fn nothing_is_gone_that_is_to_be_kept() {
+    let keep = Keep { events: 3, ended_operations: 2, at_once: 1 };
+    let mut story = Story::default();
+    let mut durable = Durable::default();
+    for bits in 1..=4 {
+        let id = OperationId::from_bits(bits).to_string();
+        let end = told(&id, Kind::Operation, "operation-succeeded", &[("status", "succeeded")]);
+        story.hear(bits as u64, &end, &mut Vec::new());
+        durable.operations.insert(OperationId::from_bits(bits), operation(bits, Status::Succeeded));
+    }
+    let spoken_of = |durable: &Durable, kept: Kept| spoken(|broken| keep.check(durable, &story, kept, broken));
+    let fine = Kept { oldest: 2, latest: 4, count: 3 };
+    assert_eq!(spoken_of(&durable, fine), Vec::<String>::new());
+    assert_eq!(spoken(|broken| keep.settled(fine, broken)), Vec::<String>::new());
+    assert_eq!(spoken(|broken| keep.settled(Kept { oldest: 1, latest: 4, count: 4 }, broken)).len(), 1, "one too many");
+    assert_eq!(spoken_of(&durable, Kept { oldest: 3, latest: 4, count: 2 }).len(), 1, "one too few");
+    assert_eq!(spoken_of(&durable, Kept { oldest: 1, latest: 4, count: 3 }).len(), 1, "a gap");
+    assert_eq!(spoken(|broken| keep.forgotten(&durable, broken)).len(), 1, "four of at most three");
+    for bits in 1..=2 {
+        durable.operations.remove(&OperationId::from_bits(bits));
+    }
+    assert_eq!(spoken_of(&durable, fine), Vec::<String>::new());
+    assert_eq!(spoken(|broken| keep.forgotten(&durable, broken)), Vec::<String>::new());
+    durable.operations.remove(&OperationId::from_bits(3));
+    assert_eq!(spoken_of(&durable, fine).len(), 1, "one of two newest");
+    let running = told("op_9", Kind::Operation, "operation-started", &[("status", "running")]);
+    story.hear(5, &running, &mut Vec::new());
+    let gone = spoken(|broken| story.check(&Durable::default(), broken));
+    assert!(gone.iter().any(|text| text.contains("op_9")), "one that runs is not forgotten: {gone:?}");
 }

@@ -65,6 +65,9 @@ pub struct MemoryDisk(Arc<Mutex<Content>>);
 #[derive(Debug, Default)]
 struct Content {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Every event that ever was on it, also those that were pruned; and the numbers that were given to two.
+    told: BTreeMap<u64, Vec<u8>>,
+    told_twice: Vec<u64>,
     /// Of the next batch.
     failure: Option<(bool, bool)>,
 }
@@ -105,13 +108,40 @@ impl MemoryDisk {
         entries.into_iter().map(|(key, value)| (String::from_utf8_lossy(&key[prefix.len()..]).into_owned(), value)).collect()
     }
 
-    /// The events behind a cursor, with their own numbers as they lie there: gaps show.
-    pub fn events_after(&self, cursor: u64) -> Vec<(u64, Vec<u8>)> {
-        let Ok(store) = Store::on(Box::new(self.clone())) else { return Vec::new() };
-        let keys = layout::event_key(cursor + 1)..=layout::event_key(u64::MAX);
-        let entries = self.range("read events", keys).unwrap_or_default();
-        let value = |key: &[u8]| store.get(key).ok().flatten().unwrap_or_default();
-        entries.iter().filter_map(|(key, _)| Some((layout::event_cursor(key)?, value(key)))).collect()
+    /// Every event behind a cursor that ever was on it, with its own number as it was written: gaps show. What was pruned since is among
+    /// them: whoever watches need not be there in time.
+    pub fn told_after(&self, cursor: u64) -> Vec<(u64, Vec<u8>)> {
+        self.content().told.range(cursor + 1..).map(|(cursor, event)| (*cursor, event.clone())).collect()
+    }
+
+    pub fn told(&self, cursor: u64) -> Option<Vec<u8>> {
+        self.content().told.get(&cursor).cloned()
+    }
+
+    /// Numbers that were given to two events.
+    pub fn told_twice(&self) -> Vec<u64> {
+        self.content().told_twice.clone()
+    }
+
+    /// How many events are on it now.
+    pub fn events_kept(&self) -> u64 {
+        let keys = layout::event_key(0)..=layout::event_key(u64::MAX);
+        self.content().entries.range(keys).count() as u64
+    }
+}
+
+impl Content {
+    /// Remembers an event that was just put on the disk, whole: its chunks are there as well.
+    fn tell(&mut self, key: &[u8]) {
+        let Some(cursor) = layout::event_cursor(key) else { return };
+        let Some(first) = self.entries.get(key).and_then(|entry| layout::First::of(entry)) else { return };
+        let mut event = first.bytes.to_vec();
+        for number in 1..=first.chunks {
+            event.extend(self.entries.get(&layout::chunk_key(key, number)).into_iter().flatten());
+        }
+        if self.told.insert(cursor, event).is_some() {
+            self.told_twice.push(cursor);
+        }
     }
 }
 
@@ -145,11 +175,18 @@ impl Engine for MemoryDisk {
         let mut content = self.content();
         let failure = content.failure.take();
         if failure.is_none_or(|(_, written)| written) {
+            let mut events = Vec::new();
             for (key, value) in batch.0 {
                 match value {
-                    Some(value) => content.entries.insert(key, value),
+                    Some(value) => {
+                        events.extend(layout::event_cursor(&key).map(|_| key.clone()));
+                        content.entries.insert(key, value)
+                    }
                     None => content.entries.remove(&key),
                 };
+            }
+            for key in events {
+                content.tell(&key);
             }
         }
         match failure {

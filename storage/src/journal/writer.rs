@@ -15,6 +15,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use domain::mutant::{self, Mutant};
 use tokio::sync::{oneshot, watch};
 
 use super::{
@@ -100,7 +101,10 @@ pub(super) struct Opened {
 pub(super) fn open(options: Options) -> Result<Opened, OpenError> {
     let path = options.path;
     let (mut directory, found) = Directory::claim(&path)?;
-    let damaged = |source| OpenError::Damaged { path: path.clone(), source };
+    let damaged = |source: StoreFault| match source.is_refusal() {
+        true => OpenError::Unwritable { path: path.clone(), source },
+        false => OpenError::Damaged { path: path.clone(), source },
+    };
     if found == Found::Ready {
         if !directory::has_data(&path) {
             return Err(damaged(StoreFault::Inconsistent { detail: "its data file is missing".into() }));
@@ -250,7 +254,7 @@ impl Writer {
 
     fn above(&self, head: Head) -> u64 {
         match self.shared.holds.load(Ordering::Acquire) {
-            0 => head.kept().saturating_sub(self.keep),
+            0 => head.kept().saturating_sub(self.keep - u64::from(mutant::on(Mutant::PrunesWhatIsKept))),
             _ => 0,
         }
     }

@@ -8,14 +8,17 @@
 //!   life (one seed) ── nodes ── each: a runtime of its own, with a clock that stands unless told   [dropped at a crash]
 //!        │                            its disk (journal) and its machine: VMMs, interfaces, images [kept]
 //!        ├── users: requests with keys, repeated until answered
+//!        ├── subscribers: events from where each has heard last
 //!        └── watch: domain::invariant after every step, and once all is quiet
 //! ```
 
 pub mod chance;
+pub mod falls;
 pub mod life;
 pub mod machine;
 pub mod node;
 pub mod ports;
+pub mod subscribers;
 pub mod sweep;
 pub mod trace;
 pub mod users;

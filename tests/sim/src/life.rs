@@ -2,13 +2,18 @@
 
 use crate::{
     chance::{Chance, Faults},
+    falls,
     machine::Machine,
     node::{Ran, SimNode},
+    subscribers::Subscribers,
     trace::Trace,
     users::Users,
     watch::{Watch, watched},
 };
-use domain::mutant::{self, Mutant};
+use domain::{
+    invariant::Keep,
+    mutant::{self, Mutant},
+};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -44,6 +49,14 @@ pub struct Outcome {
     pub faults: u64,
     pub commands: u64,
     pub crashes: u64,
+    /// Of single actors.
+    pub falls: u64,
+    /// Cancellations that were accepted.
+    pub cancelled: u64,
+    pub pruned: u64,
+    /// Events that subscribers heard, and how often they came too late.
+    pub heard: u64,
+    pub refused: u64,
     pub polls: u64,
     pub simulated_ms: u64,
 }
@@ -60,13 +73,15 @@ enum Doom {
 /// More polls than this without time passing are no work, but a circle.
 const POLLS_MOST: u64 = 300_000;
 /// Peace lasts at most so long: five tries and back-offs of everything fit many times.
-const PEACE_MS: u64 = 4 * 3_600_000;
+const PEACE_MS: u64 = 4 * HOUR_MS;
+const HOUR_MS: u64 = 3_600_000;
 
 pub struct Life {
     pub now: u64,
     pub nodes: Vec<SimNode>,
     pub watches: Vec<Watch>,
     pub users: Users,
+    pub subscribers: Subscribers,
     pub trace: Trace,
     pub faults: Faults,
     pub broken: Vec<String>,
@@ -76,6 +91,7 @@ pub struct Life {
     starts: Vec<Option<u64>>,
     stopping: Vec<Option<Arc<AtomicBool>>>,
     crashes: u64,
+    falls: u64,
     phase: Phase,
     trouble: u64,
     trouble_until: u64,
@@ -98,6 +114,14 @@ pub fn run(wanted: &Wanted) -> Outcome {
     life.outcome()
 }
 
+/// How much a node keeps: as much as a real one, or so little that it forgets all the time.
+fn keep(chance: &mut Chance) -> Keep {
+    let events = *chance.one_of(&[1_000_000, 1_000_000, 200, 40, 7, 1]).unwrap_or(&1);
+    let ended_operations = *chance.one_of(&[10_000, 10_000, 20, 5, 1]).unwrap_or(&1);
+    let at_once = chance.between(1, 8);
+    Keep { events, ended_operations, at_once }
+}
+
 impl Life {
     pub fn new(wanted: &Wanted) -> Life {
         mutant::choose(wanted.mutant);
@@ -111,12 +135,12 @@ impl Life {
         let mut nodes = Vec::new();
         for index in 0..count {
             let machine = Machine::new(&format!("node{index}"), seed, trouble, faults.clone(), trace.clone());
-            // A few keep hardly any events, so that pruning goes on all the time.
-            nodes.push(SimNode::new(machine, seed, trouble, 1_000_000));
+            nodes.push(SimNode::new(machine, seed, trouble, keep(&mut chance)));
         }
-        let watches = nodes.iter().map(|node| Watch::new(node.machine.clone())).collect();
+        let watches = nodes.iter().map(|node| Watch::new(node.machine.clone(), node.keep)).collect();
         let most = wanted.commands.unwrap_or(u64::MAX).min(commands);
         let users = Users::new(seed, most, trouble, nodes.len(), faults.clone(), trace.clone());
+        let subscribers = Subscribers::new(seed, nodes.len());
         let length = nodes.len();
         for node in &mut nodes {
             node.start();
@@ -126,6 +150,7 @@ impl Life {
             nodes,
             watches,
             users,
+            subscribers,
             trace,
             faults,
             broken: Vec::new(),
@@ -133,6 +158,7 @@ impl Life {
             starts: vec![None; length],
             stopping: vec![None; length],
             crashes: 0,
+            falls: 0,
             phase: Phase::Trouble,
             trouble,
             trouble_until: chance.between(30_000, 900_000),
@@ -154,6 +180,11 @@ impl Life {
             faults: self.faults.injected(),
             commands: self.users.asked,
             crashes: self.crashes,
+            falls: self.falls,
+            cancelled: self.users.cancelled,
+            pruned: self.nodes.iter().map(|node| node.machine.disk.events().0.saturating_sub(1)).sum(),
+            heard: self.subscribers.heard,
+            refused: self.subscribers.refused,
             polls: self.nodes.iter().map(|node| node.polls).sum(),
             simulated_ms: self.now,
         }
@@ -171,11 +202,14 @@ impl Life {
             Phase::Peace | Phase::Again => 5_000,
             Phase::Over => return false,
         };
+        let slice = slice.max(self.hour());
         if self.phase == Phase::Trouble {
             self.trouble();
         }
         self.users.turn(&self.nodes, self.now);
         self.broken.append(&mut self.users.broken);
+        self.subscribers.turn(&self.nodes, self.now);
+        self.broken.append(&mut self.subscribers.broken);
         let until = self.now + slice;
         let first = (self.chance.draw() % self.nodes.len() as u64) as usize;
         watched(|| {
@@ -194,6 +228,18 @@ impl Life {
         }
         self.next_phase();
         self.phase != Phase::Over
+    }
+
+    /// A node that is away for an hour is, at times, really waited for: time passes until it comes back, with all that goes on meanwhile.
+    fn hour(&mut self) -> u64 {
+        let now = self.now;
+        let back = self.starts.iter().flatten().map(|at| at.saturating_sub(now)).max().unwrap_or(0);
+        if self.phase != Phase::Trouble || back < HOUR_MS / 2 || !self.chance.hits(100) {
+            return 0;
+        }
+        self.trace.line(now, "life", format_args!("{back} ms pass"));
+        self.trouble_until += back;
+        back + 1
     }
 
     fn look(&mut self, index: usize) {
@@ -267,7 +313,11 @@ impl Life {
         let stopped = self.stopping[index].as_ref().is_some_and(|stopped| stopped.load(Ordering::Relaxed));
         // Whoever looks after the node starts it again when its journal takes nothing more, at some time.
         let tired = self.phase == Phase::Trouble && self.nodes[index].is_stuck() && self.chance.hits(20);
-        stopped || tired || self.nodes[index].failure.is_some()
+        let gave_up = self.nodes[index].gave_up();
+        if let Some(why) = gave_up.as_ref().filter(|_| self.phase != Phase::Trouble) {
+            self.broken.push(format!("{} can't go on: {why}", self.nodes[index].name()));
+        }
+        stopped || tired || gave_up.is_some() || self.nodes[index].failure.is_some()
     }
 
     fn die(&mut self, index: usize) {
@@ -279,8 +329,7 @@ impl Life {
         let away = match self.chance.draw() % 12 {
             0..6 => self.chance.between(0, 20),
             6..11 => self.chance.between(20, 20_000),
-            // An hour.
-            _ => 3_600_000,
+            _ => HOUR_MS,
         };
         self.starts[index] = Some(self.nodes[index].machine.state().now + away);
     }
@@ -296,6 +345,9 @@ impl Life {
                 } else if self.stopping[index].is_none() && self.faults.inject(&mut self.chance, self.trouble / 4) {
                     self.stop(index);
                 }
+            }
+            if self.faults.inject(&mut self.chance, self.trouble / 5) {
+                self.falls += u64::from(falls::one(&mut self.chance, &self.nodes[index]));
             }
             let machine = self.nodes[index].machine.clone();
             if self.faults.inject(&mut self.chance, self.trouble / 3)
@@ -379,7 +431,9 @@ impl Life {
             self.dooms[index] = None;
             self.nodes[index].machine.heal();
             self.nodes[index].machine.changed.notify_waiters();
-            if self.nodes[index].is_stuck() || self.nodes[index].failure.is_some() || self.stopping[index].is_some() {
+            let node = &self.nodes[index];
+            let over = node.is_stuck() || node.failure.is_some() || node.gave_up().is_some();
+            if over || self.stopping[index].is_some() {
                 self.nodes[index].crash();
                 self.stopping[index] = None;
             }

@@ -95,11 +95,17 @@ fn run(seeds: u64, from: Option<u64>, seconds: Option<u64>, mutant: Option<Mutan
     let begun = Instant::now();
     let sum = sweep::seeds(from..from.saturating_add(seeds), mutant, seconds.map(Duration::from_secs), 5);
     say(&format!(
-        "{} seeds from {from}: {} commands, {} faults, {} crashes, {} polls, {:.1} simulated hours in {:.1} s; {} failed",
+        "{} seeds from {from}: {} commands, {} cancellations, {} faults, {} crashes of nodes, {} of actors, {} events pruned, \
+         {} heard by subscribers, who came too late {} times, {} polls, {:.1} simulated hours in {:.1} s; {} failed",
         sum.seeds,
         sum.commands,
+        sum.cancelled,
         sum.faults,
         sum.crashes,
+        sum.falls,
+        sum.pruned,
+        sum.heard,
+        sum.refused,
         sum.polls,
         sum.simulated_ms as f64 / 3_600_000.0,
         begun.elapsed().as_secs_f64(),
@@ -145,12 +151,13 @@ fn replay(wanted: &Wanted, step: bool, until: Option<u64>, quiet: bool) -> anyho
     }
     let outcome = life.outcome();
     say(&format!(
-        "{slices} slices, {} lines, hash {:016x}, {} commands, {} faults, {} crashes, {} s simulated",
+        "{slices} slices, {} lines, hash {:016x}, {} commands, {} faults, {} crashes of nodes, {} of actors, {} s simulated",
         outcome.lines,
         outcome.hash,
         outcome.commands,
         outcome.faults,
         outcome.crashes,
+        outcome.falls,
         outcome.simulated_ms / 1000
     ))?;
     for line in &outcome.broken {

@@ -11,8 +11,9 @@ use crate::{
 use actors::{
     Node, Parts, Ports,
     ambient::simulated::{Ambient, Entered, enter},
+    operation::KeepEnded,
 };
-use domain::{Timestamp, ipam::Subnet};
+use domain::{Timestamp, invariant::Keep, ipam::Subnet};
 use std::{
     pin::Pin,
     sync::{
@@ -112,6 +113,8 @@ struct Process {
     began: (Instant, u64),
     started: Arc<Mutex<Option<Result<Node, String>>>>,
     node: Option<Node>,
+    /// Why it can't go on by itself: a supervisor of its own keeps failing.
+    gave_up: Arc<Mutex<Option<String>>>,
     stuck: Arc<AtomicBool>,
 }
 
@@ -129,7 +132,7 @@ pub struct SimNode {
     pub skew_ms: Arc<AtomicI64>,
     seed: u64,
     trouble: u64,
-    keep_events: u64,
+    pub keep: Keep,
     starts: u64,
     /// Polls in all its lives.
     pub polls: u64,
@@ -140,11 +143,11 @@ pub struct SimNode {
 }
 
 impl SimNode {
-    pub fn new(machine: Machine, seed: u64, trouble: u64, keep_events: u64) -> SimNode {
+    pub fn new(machine: Machine, seed: u64, trouble: u64, keep: Keep) -> SimNode {
         let skew_ms = Arc::new(AtomicI64::new(0));
         let chance = Mutex::new(Chance::new(seed, &format!("ids {}", machine.name)));
         let ambient = Arc::new(Own { machine: machine.clone(), skew_ms: Arc::clone(&skew_ms), chance, trouble });
-        SimNode { machine, skew_ms, seed, trouble, keep_events, starts: 0, polls: 0, failure: None, process: None, ambient }
+        SimNode { machine, skew_ms, seed, trouble, keep, starts: 0, polls: 0, failure: None, process: None, ambient }
     }
 
     pub fn name(&self) -> &str {
@@ -163,6 +166,11 @@ impl SimNode {
     /// Only a restart helps: the journal takes nothing more.
     pub fn is_stuck(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.stuck.load(Ordering::Relaxed))
+    }
+
+    /// It said that it can't go on: whoever looks after it starts it again.
+    pub fn gave_up(&self) -> Option<String> {
+        self.process.as_ref().and_then(|process| process.gave_up.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// The node, once its start is done.
@@ -199,7 +207,9 @@ impl SimNode {
             trouble: self.trouble,
             stuck: Arc::clone(&stuck),
         };
-        let (machine, keep, slot) = (self.machine.clone(), self.keep_events, Arc::clone(&started));
+        let (machine, keep, slot) = (self.machine.clone(), self.keep, Arc::clone(&started));
+        let gave_up: Arc<Mutex<Option<String>>> = Arc::default();
+        let told = Arc::clone(&gave_up);
         let _entered = self.enter();
         let began = {
             let _runtime = runtime.enter();
@@ -207,11 +217,16 @@ impl SimNode {
         };
         runtime.spawn(async move {
             let result = begin(machine, writes, keep).await;
+            let node = result.as_ref().ok().cloned();
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            if let Some(node) = node {
+                let why = node.failed().await;
+                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            }
         });
         let began = (began, self.machine.state().now);
         self.machine.tell(format_args!("start {}", self.starts));
-        self.process = Some(Process { runtime, signals, began, started, node: None, stuck });
+        self.process = Some(Process { runtime, signals, began, started, node: None, gave_up, stuck });
     }
 
     /// The process dies where it is; with it all that was not on the disk.
@@ -275,8 +290,8 @@ impl SimNode {
     }
 }
 
-async fn begin(machine: Machine, writes: Writes, keep_events: u64) -> Result<Node, String> {
-    let journal = Journal::simulated(machine.disk.clone(), writes, keep_events).map_err(|error| actors::error::chain(&error))?;
+async fn begin(machine: Machine, writes: Writes, keep: Keep) -> Result<Node, String> {
+    let journal = Journal::simulated(machine.disk.clone(), writes, keep.events).map_err(|error| actors::error::chain(&error))?;
     let ports = Ports {
         vmm: Arc::new(Driver(machine.clone())),
         network: Some(Arc::new(Network(machine.clone()))),
@@ -288,7 +303,8 @@ async fn begin(machine: Machine, writes: Writes, keep_events: u64) -> Result<Nod
     };
     let subnet = Subnet::parse("10.77.0.0/28").map_err(|error| error.to_string())?;
     let parts = Parts { journal, ports, host_name: machine.name.to_string(), subnet };
-    Node::start(parts).await.map_err(|error| actors::error::chain(&error))
+    let ended = KeepEnded { newest: keep.ended_operations as usize, at_once: keep.at_once as usize };
+    Node::start_keeping(parts, ended).await.map_err(|error| actors::error::chain(&error))
 }
 
 /// Stands at the end of the queue: twice in a row its turn means that nobody else waits for one.

@@ -19,6 +19,11 @@ pub struct Sum {
     pub faults: u64,
     pub commands: u64,
     pub crashes: u64,
+    pub falls: u64,
+    pub cancelled: u64,
+    pub pruned: u64,
+    pub heard: u64,
+    pub refused: u64,
     pub polls: u64,
     pub simulated_ms: u64,
     /// Seeds that broke a promise, with what they broke, in the order of seeds.
@@ -31,6 +36,11 @@ impl Sum {
         self.faults += outcome.faults;
         self.commands += outcome.commands;
         self.crashes += outcome.crashes;
+        self.falls += outcome.falls;
+        self.cancelled += outcome.cancelled;
+        self.pruned += outcome.pruned;
+        self.heard += outcome.heard;
+        self.refused += outcome.refused;
         self.polls += outcome.polls;
         self.simulated_ms += outcome.simulated_ms;
         if !outcome.broken.is_empty() {

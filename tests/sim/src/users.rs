@@ -18,6 +18,7 @@ use domain::{
     Generation, ImageId, Labels, Name, OperationId, VmId,
     event::Kind,
     image::{ImageKind, ImageSpec},
+    operation::Operation,
     vm::{Change, Command, RestartPolicy, StopMode, Vm, VmSpec},
 };
 use std::{
@@ -31,9 +32,11 @@ use storage::envelope;
 pub enum Wish {
     Image { name: &'static str, kind: ImageKind },
     DeleteImage(ImageId),
+    LabelImage(ImageId),
     Vm(Box<NewVm>),
     Command { vm: VmId, command: Command, if_match: Option<Generation> },
     Cordon(bool),
+    Cancel { operation: OperationId, if_match: Option<Generation> },
 }
 
 /// What a node said.
@@ -84,6 +87,10 @@ pub struct Users {
     trouble: u64,
     left: u64,
     pub asked: u64,
+    /// Cancellations that were accepted.
+    pub cancelled: u64,
+    /// Operations that somebody wants back as soon as they were accepted.
+    regretted: Vec<(usize, OperationId)>,
     next_ask_at: u64,
     open: Vec<Request>,
     turns: BTreeMap<usize, (u64, Arc<Turns>)>,
@@ -105,6 +112,8 @@ impl Users {
             trouble,
             left: commands,
             asked: 0,
+            cancelled: 0,
+            regretted: Vec::new(),
             next_ask_at: 2_000,
             open: Vec::new(),
             turns: BTreeMap::new(),
@@ -153,6 +162,9 @@ impl Users {
             }
         }
         self.hear(now);
+        for (node, operation) in std::mem::take(&mut self.regretted) {
+            self.ask(node, Wish::Cancel { operation, if_match: None }, now);
+        }
         for index in 0..self.open.len() {
             if self.open[index].next_try_at <= now {
                 self.send(index, nodes, now);
@@ -186,6 +198,7 @@ impl Users {
 
     fn note(&mut self, node: usize, key: &str, answer: &Answer) {
         let Answer::Accepted { kind, id, operation, generation, vm } = answer else { return };
+        self.cancelled += u64::from(*kind == Kind::Operation);
         let acks = self.acks.entry(node).or_default();
         if let Some(earlier) = acks.iter().find(|ack| ack.key == key)
             && (earlier.id != *id || earlier.operation != *operation)
@@ -194,6 +207,9 @@ impl Users {
             self.broken.push(format!("{key} had two outcomes: {one} {:?} and {other} {operation:?}", earlier.operation));
         }
         let (kind, id, operation, generation) = (*kind, id.clone(), *operation, *generation);
+        if let Some(begun) = operation.filter(|_| self.left > 0 && kind == Kind::Vm && self.chance.hits(180)) {
+            self.regretted.push((node, begun));
+        }
         acks.push(Ack { key: key.to_owned(), kind, id, operation, generation, vm: vm.clone() });
     }
 
@@ -233,25 +249,32 @@ impl Users {
         let vms: Vec<Arc<Vm>> =
             node.map_or_else(Vec::new, |node| node.view().vms(&Page::first(100)).0.into_iter().map(|row| row.record).collect());
         let chance = &mut self.chance;
+        if chance.hits(220)
+            && let Some(node) = node
+            && let Some(wish) = cancel(chance, node)
+        {
+            return Some(wish);
+        }
         let kind = chance.draw() % 100;
-        if kind < 25 || vms.is_empty() {
+        if kind < 22 || (vms.is_empty() && !(22..32).contains(&kind)) {
             return Some(Wish::Vm(Box::new(new_vm(chance, self.asked))));
         }
-        if kind < 27 {
+        if kind < 30 {
             let images = node.map_or_else(Vec::new, |node| node.view().images(&Page::first(100)).0);
             // The kernel stays; a root file system is made again under another name by nobody, so it goes only where none is used.
             let image = images.iter().find(|image| image.name.as_str().starts_with("extra"));
             return Some(match image {
+                Some(image) if kind < 26 => Wish::LabelImage(image.id),
                 Some(image) => Wish::DeleteImage(image.id),
                 None => Wish::Image { name: "extra", kind: ImageKind::Rootfs },
             });
         }
-        if kind < 29 {
-            return Some(Wish::Cordon(kind == 27));
+        if kind < 32 {
+            return Some(Wish::Cordon(kind == 30));
         }
         let vm = chance.one_of(&vms)?.clone();
         let command = match kind {
-            29..45 => Command::Start,
+            32..45 => Command::Start,
             45..52 => Command::Stop(StopMode::Graceful { deadline_ms: chance.between(1, 60) * 1_000 }),
             52..57 => Command::Stop(StopMode::Force),
             57..64 => Command::Pause,
@@ -274,6 +297,21 @@ impl Users {
         let if_match = chance.hits(150).then_some(vm.generation);
         Some(Wish::Command { vm: vm.id, command, if_match })
     }
+}
+
+/// Mostly one that is under way; now and then one that has ended. The kernel and the root file system are left to come: without them a run
+/// has no VMs.
+fn cancel(chance: &mut Chance, node: &Node) -> Option<Wish> {
+    let (all, _) = node.view().operations(&Page::first(10_000));
+    let ended = chance.hits(80);
+    let wanted = |operation: &&Arc<Operation>| {
+        let spared = operation.target.kind == Kind::Image && !operation.target.name.as_str().starts_with("extra");
+        operation.status.is_final() == ended && !spared
+    };
+    let all: Vec<&Arc<Operation>> = all.iter().filter(wanted).collect();
+    let operation = *chance.one_of(&all)?;
+    let if_match = chance.hits(100).then_some(operation.generation);
+    Some(Wish::Cancel { operation: operation.id, if_match })
 }
 
 fn shown(answer: &Answer) -> String {
@@ -348,7 +386,13 @@ async fn once(node: &Node, turns: &Turns, key: &str, wish: Wish) -> Answer {
             let new = NewImage { name, project: project(), labels: Labels::new(), spec };
             node.create_image(new, who(None)).await.map(of_image)
         }
+        Wish::LabelImage(id) => {
+            let labels = Labels::from([("labelled".to_owned(), key.to_owned())]);
+            let update = ImageCommand::Update { name: None, labels: Some(labels), default: None, description: None };
+            node.command_image(id, update, who(None)).await.map(of_image)
+        }
         Wish::DeleteImage(id) => node.command_image(id, ImageCommand::Delete, who(None)).await.map(of_image),
+        Wish::Cancel { operation, if_match } => node.cancel(operation, who(if_match)).await.map(of_operation),
         Wish::Cordon(on) => {
             let command = if on { domain::host::Command::Cordon } else { domain::host::Command::Uncordon };
             let told = node.command_host(node.host(), command, who(None)).await;
@@ -382,4 +426,10 @@ fn of_image(accepted: Accepted<Arc<domain::image::Image>>) -> Answer {
     let image = accepted.resource;
     let (id, generation) = (image.id.to_string(), Some(image.generation));
     Answer::Accepted { kind: Kind::Image, id, operation: accepted.operation, generation, vm: None }
+}
+
+fn of_operation(accepted: Accepted<Arc<Operation>>) -> Answer {
+    let id = accepted.resource.id.to_string();
+    // No generation: the operation goes on, and its target answers for what came of it.
+    Answer::Accepted { kind: Kind::Operation, id, operation: accepted.operation, generation: None, vm: None }
 }

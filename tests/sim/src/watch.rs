@@ -8,8 +8,8 @@ use domain::{
     OperationId,
     event::Kind,
     host::Host,
-    invariant::{Broken, Durable, Found, Story, apart, on_one_machine, settled},
-    operation::Operation,
+    invariant::{Broken, Durable, Found, Keep, Kept, Story, apart, on_one_machine, settled},
+    operation::{Operation, Status},
     vm::{State, Vm},
 };
 use std::{
@@ -34,6 +34,10 @@ pub fn catch_panics() {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if RUNS.get() {
+                // The panics that a run makes on purpose.
+                if info.payload().downcast_ref::<&str>() == Some(&"told to") {
+                    return;
+                }
                 PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
             } else {
                 usual(info);
@@ -53,6 +57,7 @@ pub(crate) fn watched<T>(run: impl FnOnce() -> T) -> T {
 /// What is known of one node.
 pub struct Watch {
     machine: Machine,
+    keep: Keep,
     batches: u64,
     durable: Durable,
     found: Found,
@@ -73,9 +78,9 @@ fn table<T: Stored>(machine: &Machine, table: &str, broken: &mut Vec<String>) ->
 }
 
 impl Watch {
-    pub fn new(machine: Machine) -> Watch {
+    pub fn new(machine: Machine, keep: Keep) -> Watch {
         let (durable, found, story) = (Durable::default(), Found::default(), Story::default());
-        Watch { machine, batches: 0, durable, found, story, by_key: BTreeMap::new() }
+        Watch { machine, keep, batches: 0, durable, found, story, by_key: BTreeMap::new() }
     }
 
     pub fn durable(&self) -> &Durable {
@@ -91,14 +96,16 @@ impl Watch {
         if self.machine.disk.batches() != self.batches {
             self.batches = self.machine.disk.batches();
             self.read(broken);
-            for (cursor, bytes) in self.machine.disk.events_after(self.story.last()) {
+            for (cursor, bytes) in self.machine.disk.told_after(self.story.last()) {
                 match decode_event(&bytes) {
                     Ok(event) => self.story.hear(cursor, &event, &mut found),
                     Err(error) => broken.push(format!("event {cursor} can't be read: {error}")),
                 }
             }
+            broken.extend(self.machine.disk.told_twice().iter().map(|cursor| format!("two events have the number {cursor}")));
             self.durable.check(&mut found);
             self.story.check(&self.durable, &mut found);
+            self.keep.check(&self.durable, &self.story, self.kept_events(), &mut found);
             self.one_effect_a_key(broken);
         }
         on_one_machine(&self.durable, &self.found, &mut found);
@@ -106,6 +113,11 @@ impl Watch {
             self.kept(ack, broken);
         }
         broken.extend(found.iter().map(Broken::to_string));
+    }
+
+    fn kept_events(&self) -> Kept {
+        let (oldest, latest) = self.machine.disk.events();
+        Kept { oldest, latest, count: self.machine.disk.events_kept() }
     }
 
     fn read(&mut self, broken: &mut Vec<String>) {
@@ -143,7 +155,11 @@ impl Watch {
         let generation = match ack.kind {
             Kind::Vm => ack.id.parse().ok().and_then(|id| self.durable.vms.get(&id)).map(|vm| vm.generation),
             Kind::Image => ack.id.parse().ok().and_then(|id| self.durable.images.get(&id)).map(|image| image.generation),
-            Kind::Host | Kind::Operation | Kind::Webhook => return,
+            Kind::Operation => {
+                self.kept_operation(ack, broken);
+                return;
+            }
+            Kind::Host | Kind::Webhook => return,
         };
         match (generation, ack.generation) {
             (None, _) if !gone => broken.push(format!("{} was acknowledged ({}) and is lost", ack.id, ack.key)),
@@ -158,10 +174,21 @@ impl Watch {
             }
             _ => {}
         }
-        if let Some(operation) = ack.operation
-            && !self.durable.operations.contains_key(&operation)
-        {
-            broken.push(format!("{operation} was acknowledged ({}) and is lost", ack.key));
+        self.kept_operation(ack, broken);
+    }
+
+    /// It is known to have begun; one that was cancelled did not go on to its end.
+    fn kept_operation(&self, ack: &Ack, broken: &mut Vec<String>) {
+        let Some(id) = ack.operation else { return };
+        match self.durable.operations.get(&id) {
+            // Forgotten after its end, perhaps; that it had ended is the story's to say.
+            None if self.story.of(&id.to_string()).is_none() => {
+                broken.push(format!("{id} was acknowledged ({}) and is lost", ack.key));
+            }
+            Some(operation) if ack.kind == Kind::Operation && operation.status == Status::Succeeded => {
+                broken.push(format!("{id} was cancelled ({}) and succeeded", ack.key));
+            }
+            _ => {}
         }
     }
 
@@ -178,6 +205,8 @@ impl Watch {
     pub fn settled(&self, node: &SimNode, broken: &mut Vec<String>) {
         let mut found = Vec::new();
         settled(&self.durable, &self.machine.found(), &mut found);
+        self.keep.settled(self.kept_events(), &mut found);
+        self.keep.forgotten(&self.durable, &mut found);
         broken.extend(found.iter().map(Broken::to_string));
         let Some(node) = node.node() else {
             broken.push("the node is not up".to_owned());

@@ -2,6 +2,7 @@
 
 use super::{build::Next, effect_of};
 use crate::{
+    mutant::{self, Mutant},
     operation::OperationKind,
     vm::{
         effect::{Effect, Step},
@@ -69,6 +70,10 @@ fn ask_guest(next: &mut Next, machine: Machine, deadline_ms: u64, (kind, then): 
 /// Turns back. What the operation in flight made is undone; it ends as cancelled when that is done.
 fn cancel(mut next: Next, ticket: Ticket) -> Step {
     let Some(in_flight) = next.vm.operation else { return next.unchanged() };
+    if mutant::on(Mutant::CancelsWithoutUndoing) {
+        next.cancelled();
+        return next.done();
+    }
     match (in_flight.kind, next.vm.state.clone()) {
         (
             OperationKind::VmStop | OperationKind::VmReboot,
