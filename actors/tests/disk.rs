@@ -9,13 +9,15 @@
 #[path = "support/lab.rs"]
 mod lab;
 
-use actors::{CommandError, Node};
+use actors::{CommandError, NewWebhook, Node};
 use domain::{
-    Labels, VmId,
+    Generation, Labels, VmId, WebhookId,
     vm::{Change, Command, StopMode},
+    webhook::{self, Filter, WebhookSpec},
 };
+use host::secret::{FileSecrets, Secret};
 use lab::{Lab, ask, made, row, state, vm, who};
-use std::process::Command as Process;
+use std::{process::Command as Process, sync::Arc};
 
 const DIR: &str = "HEARTH_ACTORS_DISK_TEST_DIR";
 /// Updates until the limit is reached; each writes some hundred bytes, and the limit leaves room for a megabyte.
@@ -30,13 +32,41 @@ fn round(node: &Node, id: VmId) -> u32 {
     row(node, id).record.labels.get("round").map_or(0, |text| text.parse().unwrap())
 }
 
+const OLD: &[u8] = b"the secret it was made with";
+const NEW: &[u8] = b"the secret of an update that failed";
+
+fn with_secrets(mut lab: Lab) -> Lab {
+    lab.webhooks.secrets = Arc::new(FileSecrets::new(lab.dir.path().join("secrets")));
+    lab
+}
+
+async fn made_webhook(node: &Node) -> WebhookId {
+    let spec = WebhookSpec { url: "http://127.0.0.1:1/".into(), filter: Filter::default(), timeout_s: 1, retry_for_s: 1 };
+    let new = NewWebhook {
+        name: lab::name("w"),
+        project: lab::name("default"),
+        labels: Labels::new(),
+        enabled: false,
+        spec,
+        secret: Secret::new(OLD.to_vec()),
+        after: None,
+    };
+    node.create_webhook(new, who()).await.unwrap().resource.id
+}
+
+async fn secret(node: &Node, id: WebhookId) -> (Generation, Vec<u8>) {
+    let record = node.view().webhook(id).unwrap();
+    (record.generation, node.secret_of(&record).await.unwrap().unwrap().reveal().to_vec())
+}
+
 /// Not a test of its own: does nothing when run with the others.
 #[tokio::test]
 async fn child() {
     let Ok(dir) = std::env::var(DIR) else { return };
-    let lab = Lab { dir: tempfile::TempDir::with_prefix_in("child", &dir).unwrap(), ..Lab::new() };
+    let lab = with_secrets(Lab { dir: tempfile::TempDir::with_prefix_in("child", &dir).unwrap(), ..Lab::new() });
     let node = lab.start_with_images().await;
     let id = made(&node, "a", true).await;
+    let hook = made_webhook(&node).await;
     let size = lab.dir.path().join("journal").read_dir().unwrap().map(|file| file.unwrap().metadata().unwrap().len()).max();
     let limit = size.unwrap() + (1 << 20);
     let limited = Process::new("prlimit").arg(format!("--pid={}", std::process::id())).arg(format!("--fsize={limit}")).status();
@@ -59,10 +89,16 @@ async fn child() {
     assert_eq!((row(&node, id).record, state(&node, id), node.held()), (before, "running", (1, 128)));
     assert!(node.guest(id).await.is_ok(), "the guest goes on");
     assert!(node.view().find_vm(&lab::name("default"), &lab::name("b")).is_none());
+    // A file of its own has room yet: it is there, but no record names it.
+    let mend = webhook::Command::Update(webhook::Change::default());
+    let mended = node.command_webhook(hook, mend, Some(Secret::new(NEW.to_vec())), who()).await;
+    assert!(matches!(mended, Err(CommandError::Storage { .. })), "{mended:?}");
+    assert_eq!(secret(&node, hook).await, (Generation(1), OLD.to_vec()), "signed with a secret that nobody was told to take");
+    assert_eq!(lab.dir.path().join("secrets").read_dir().unwrap().count(), 2);
     node.stop().await;
     drop(node);
     let path = lab.dir.keep();
-    std::fs::write(std::path::Path::new(&dir).join("outcome"), format!("{answered} {id} {}", path.display())).unwrap();
+    std::fs::write(std::path::Path::new(&dir).join("outcome"), format!("{answered} {id} {hook} {}", path.display())).unwrap();
 }
 
 #[tokio::test]
@@ -81,10 +117,11 @@ async fn a_full_disk_answers_storage_and_a_new_start_has_all_that_was_answered()
     let mut words = outcome.split_whitespace();
     let answered: u32 = words.next().unwrap().parse().unwrap();
     let id: VmId = words.next().unwrap().parse().unwrap();
+    let hook: WebhookId = words.next().unwrap().parse().unwrap();
     assert!(answered > 10, "only {answered} updates before the limit");
 
     // Where the child was; the folder above is removed with all that is in it.
-    let lab = Lab { dir: tempfile::tempdir().unwrap(), ..Lab::new() };
+    let lab = with_secrets(Lab { dir: tempfile::tempdir().unwrap(), ..Lab::new() });
     let left = std::path::PathBuf::from(words.next().unwrap());
     copy(&left, lab.dir.path());
     let node = lab.start().await;
@@ -92,6 +129,11 @@ async fn a_full_disk_answers_storage_and_a_new_start_has_all_that_was_answered()
     // The one that failed may be there, whole, or not at all.
     assert!(found == answered || found == answered + 1, "{answered} were answered, {found} is there");
     assert_eq!((state(&node, id), node.view().vm_count()), ("running", 1));
+    // Whichever record there is has the secret that came with it, and the other is gone.
+    let expected = [(Generation(1), OLD.to_vec()), (Generation(2), NEW.to_vec())];
+    let found = secret(&node, hook).await;
+    assert!(expected.contains(&found), "{found:?}");
+    assert_eq!(lab.dir.path().join("secrets").read_dir().unwrap().count(), 1, "what no record names is swept");
     lab::carry_out(&node, id, lab::graceful()).await;
     node.stop().await;
 }

@@ -6,7 +6,7 @@
 //!                 Failed |   | Elapsed
 //!                        v   |
 //!                       waiting --budget spent--> dead letter, following
-//!  any --disabled by a person, or by the receiver's 410--> disabled --enabled--> following
+//!  any --disabled by a person, by the receiver's 410, for want of its secret--> disabled --enabled--> following
 //! ```
 //! What is being sent is recorded before it is sent, with a number: after a crash the same delivery goes out again under the same number.
 //! Progress makes no events: what webhooks do by themselves must not give them more to do ([`Filter::wants`]).

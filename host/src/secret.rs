@@ -57,8 +57,9 @@ pub trait SecretStore: Send + Sync + 'static {
     async fn get(&self, owner: &str) -> Result<Secret, SecretError>;
     /// Removing what is not there is no error.
     async fn remove(&self, owner: &str) -> Result<(), SecretError>;
-    /// Removes those of owners that are not known; answers whose they were.
-    async fn sweep(&self, known: &[String]) -> Result<Vec<String>, SecretError>;
+    /// Removes those that no record names (`named`), but none whose owner's record can't be read (`unread`: theirs are called the owner, or
+    /// the owner, `_` and more); answers which.
+    async fn sweep(&self, named: &[String], unread: &[String]) -> Result<Vec<String>, SecretError>;
 }
 
 /// Files in a folder that only its owner may enter.
@@ -71,7 +72,21 @@ impl FileSecrets {
         FileSecrets { folder: folder.into() }
     }
 
-    /// An id of ours as a file's name; nothing else becomes one.
+    /// The same as `put`, for a folder that no server uses. Blocks.
+    ///
+    /// # Errors
+    /// The name is none of ours, or the disk refuses.
+    pub fn restore(&self, owner: &str, secret: &Secret) -> Result<(), SecretError> {
+        let path = self.path(owner)?;
+        write(&path, secret.reveal()).map_err(|source| SecretError::File { path, source })
+    }
+
+    /// Whether there is one. Blocks.
+    pub fn has(&self, owner: &str) -> bool {
+        self.path(owner).is_ok_and(|path| path.is_file())
+    }
+
+    /// An id of ours as a file's name, with what tells its secrets apart; nothing else becomes one.
     fn path(&self, owner: &str) -> Result<PathBuf, SecretError> {
         let fits =
             !owner.is_empty() && owner.len() <= 64 && owner.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -123,6 +138,12 @@ fn names(folder: &Path) -> std::io::Result<Vec<String>> {
     }
 }
 
+/// Whether a secret of this name is one that `sweep` removes.
+pub fn is_swept(name: &str, named: &[String], unread: &[String]) -> bool {
+    let of = |owner: &String| name.strip_prefix(owner.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    !named.iter().any(|known| known == name) && !unread.iter().any(of)
+}
+
 #[async_trait]
 impl SecretStore for FileSecrets {
     async fn put(&self, owner: &str, secret: Secret) -> Result<(), SecretError> {
@@ -144,10 +165,10 @@ impl SecretStore for FileSecrets {
         blocking(self.path(owner)?, remove).await
     }
 
-    async fn sweep(&self, known: &[String]) -> Result<Vec<String>, SecretError> {
-        let known = known.to_vec();
+    async fn sweep(&self, named: &[String], unread: &[String]) -> Result<Vec<String>, SecretError> {
+        let (named, unread) = (named.to_vec(), unread.to_vec());
         blocking(self.folder.clone(), move |folder| {
-            let unknown: Vec<String> = names(folder)?.into_iter().filter(|name| !known.contains(name)).collect();
+            let unknown: Vec<String> = names(folder)?.into_iter().filter(|name| is_swept(name, &named, &unread)).collect();
             unknown.iter().try_for_each(|name| remove(&folder.join(name)))?;
             Ok(unknown)
         })
@@ -171,8 +192,13 @@ mod tests {
         }
         let mode = |path: &str| std::fs::metadata(dir.path().join(path)).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode("secrets"), mode("secrets/wh_1")), (0o700, 0o600));
-        store.put("wh_2", Secret::new(vec![1])).await.expect("kept");
-        assert_eq!(store.sweep(&["wh_1".to_owned()]).await.expect("swept"), ["wh_2"]);
+        for name in ["wh_1_05", "wh_2", "wh_2_07", "wh_22", "wh_3"] {
+            store.put(name, Secret::new(vec![1])).await.expect("kept");
+        }
+        let owners = |names: [&str; 2]| names.map(str::to_owned);
+        let mut swept = store.sweep(&owners(["wh_1", "wh_3"]), &owners(["wh_2", "wh_9"])).await.expect("swept");
+        swept.sort();
+        assert_eq!(swept, ["wh_1_05", "wh_22"], "what no record names, but for an owner's whose record can't be read");
         store.remove("wh_1").await.expect("removed");
         store.remove("wh_1").await.expect("twice is no error");
         assert!(matches!(store.get("wh_1").await, Err(SecretError::Missing { .. })));

@@ -26,8 +26,8 @@ use std::{
 };
 use storage::{Journal, schema};
 
-/// Below the data directory; one file a webhook.
-const SECRETS: &str = "secrets";
+/// Below the data directory; a file for each secret that a webhook's record names.
+pub const SECRETS: &str = "secrets";
 
 /// Which VMM to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

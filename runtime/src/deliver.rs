@@ -127,12 +127,12 @@ fn unsent(error: &Error) -> Outcome {
     let failed = |code, detail: String| Outcome::Failed { code, detail, status: None, retry_after_s: None };
     let mut cause = error.source();
     while let Some(found) = cause {
-        if let Some(tls) = found.downcast_ref::<rustls::Error>() {
-            return failed("tls", format!("no secure connection: {tls}"));
+        if let Some(error) = found.downcast_ref::<rustls::Error>() {
+            return failed("tls", tls::told(error));
         }
         if let Some(io) = found.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = tls_in(io) {
-                return failed("tls", format!("no secure connection: {tls}"));
+            if let Some(error) = tls_in(io) {
+                return failed("tls", tls::told(error));
             }
             if error.is_connect() {
                 return failed("connect", format!("the receiver can't be reached: {}", io.kind()));

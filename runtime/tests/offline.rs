@@ -9,17 +9,20 @@ use domain::{
     image::{Files, Image, ImageKind, ImageSpec},
     vm::{BootImages, Driver, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
 };
+use process::{Server, accept, heard, run, until};
+use runtime::deliver::{parse_secret, signature};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpListener},
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
 };
 use storage::{Batch, Journal, Options, envelope::encode, schema};
+
+#[path = "support/process.rs"]
+mod process;
 
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -126,31 +129,6 @@ fn data_dir(dir: &Path, vms: u8, more: impl FnOnce(Batch) -> Batch) {
     journal.commit_blocking(more(batch)).unwrap();
 }
 
-fn hearth(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
-    command
-        .args(arguments)
-        .env_remove("HEARTH_URL")
-        .env_remove("HEARTH_TOKEN")
-        .env_remove("HEARTH_DATA_DIR")
-        .env("NO_COLOR", "1");
-    command.stdin(Stdio::null());
-    command
-}
-
-#[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn run(arguments: &[&str]) -> Ran {
-    let output = hearth(arguments).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-}
-
 fn codes(report: &str) -> Vec<String> {
     let report: Value = serde_json::from_str(report).unwrap();
     report["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
@@ -166,36 +144,6 @@ fn picture(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     files
-}
-
-/// A server on a free port; killed when dropped.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(dir: &Path) -> Server {
-        let dir = dir.to_str().unwrap();
-        let arguments = ["up", "--vmm", "simulated", "--no-network", "--listen", "127.0.0.1:0", "--data-dir", dir];
-        let mut child = hearth(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // The end of its output, should it fail to start, ends this; the run of all tests has a deadline.
-        let ready = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("hearth is ready: ").map(str::to_owned));
-        let Some(url) = ready else {
-            let mut text = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-            panic!("hearth up failed: {text}");
-        };
-        Server { child, url }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -214,10 +162,14 @@ fn a_backup_of_a_running_server_comes_back_in_a_new_directory() {
     assert!(unsigned.code == Some(1) && fs::read_dir(folder.path()).unwrap().count() == 2, "{unsigned:?}");
     let busy = run(&["fsck", old_text]);
     assert!(busy.code == Some(1) && busy.err.contains("another hearth uses"), "{busy:?}");
+    assert!(busy.err.contains("hint: end that server first"), "{busy:?}");
     drop(server);
 
     let into_old = run(&["restore", file_text, "--data-dir", old_text]);
     assert!(into_old.code == Some(1) && into_old.err.contains("it is not empty"), "{into_old:?}");
+    assert!(into_old.err.contains("hint: name another directory"), "{into_old:?}");
+    let nothing = run(&["restore", "nothing", "--data-dir", new_text]);
+    assert!(nothing.code == Some(1) && nothing.err.contains("hint: name a file that `hearth backup FILE` made"), "{nothing:?}");
     let restored = run(&["restore", file_text, "--data-dir", new_text]);
     assert_eq!(restored.code, Some(0), "{restored:?}");
     assert!(restored.err.contains("the disks of 3 VMs"), "{restored:?}");
@@ -230,6 +182,85 @@ fn a_backup_of_a_running_server_comes_back_in_a_new_directory() {
         fs::read(new.join("admin.token")).unwrap(),
         "the token is not in a backup"
     );
+}
+
+/// Of the test that `hearth webhook test` sends: whether it was signed with this secret.
+fn signed_with(listener: &TcpListener, secret: &str, server: &Server, dir: &str) -> bool {
+    let tested = std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| heard(&mut accept(listener)).unwrap());
+        let ran = run(&["webhook", "test", "ci", "--url", &server.url, "--data-dir", dir]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        receiver.join().unwrap()
+    });
+    let (head, body) = tested;
+    let header = |name: &str| {
+        let line = head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)));
+        line.unwrap_or_else(|| panic!("no {name}: {head}")).1.to_owned()
+    };
+    let at: u64 = header("webhook-timestamp").parse().unwrap();
+    signature(&parse_secret(secret).unwrap(), &header("webhook-id"), at, &body) == header("webhook-signature")
+}
+
+#[test]
+fn a_restored_webhook_signs_as_before_or_says_that_it_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, listener) = (folder.path().join("old"), TcpListener::bind("127.0.0.1:0").unwrap());
+    let to = format!("http://{}/", listener.local_addr().unwrap());
+    let (old_text, told) = (old.to_str().unwrap(), "its new secret, shown this once: ");
+    let server = Server::start(&old);
+    let ask = |server: &Server, dir: &str, words: &[&str]| {
+        let ran = run(&[&["webhook"], words, &["--url", &server.url, "--data-dir", dir]].concat());
+        assert_eq!(ran.code, Some(0), "{words:?}: {ran:?}");
+        ran.out
+    };
+    // Nothing is sent but what is asked for here.
+    ask(&server, old_text, &["create", "ci", "--to", &to, "--id", "vm_none"]);
+    let updated = ask(&server, old_text, &["update", "ci", "--new-secret"]);
+    let secret = updated.lines().find_map(|line| line.strip_prefix(told)).unwrap().to_owned();
+    assert!(signed_with(&listener, &secret, &server, old_text), "with the new one at once");
+    let (with, without) = (folder.path().join("with"), folder.path().join("without"));
+    for (file, more) in [(&with, None), (&without, Some("--without-secrets"))] {
+        let words = [&["backup", file.to_str().unwrap(), "--url", &server.url, "--data-dir", old_text], more.as_slice()].concat();
+        let ran = run(&words);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let (bytes, key) = (fs::read(file).unwrap(), parse_secret(&secret).unwrap());
+        let holds = bytes.windows(key.reveal().len()).any(|window| window == key.reveal());
+        assert_eq!(holds, more.is_none(), "{}", file.display());
+    }
+    drop(server);
+
+    let restore = |file: &Path, to: &str| {
+        let dir = folder.path().join(to);
+        let ran = run(&["restore", file.to_str().unwrap(), "--data-dir", dir.to_str().unwrap()]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        (dir.to_str().unwrap().to_owned(), ran.err)
+    };
+    let (dir, err) = restore(&with, "new");
+    assert!(!err.contains("webhook"), "{err}");
+    let secrets: Vec<_> = fs::read_dir(Path::new(&dir).join("secrets")).unwrap().map(Result::unwrap).collect();
+    let modes: Vec<u32> = secrets.iter().map(|file| file.metadata().unwrap().permissions().mode() & 0o777).collect();
+    assert_eq!(modes, [0o600]);
+    assert_eq!(run(&["fsck", &dir]).code, Some(0));
+    let server = Server::start(Path::new(&dir));
+    assert!(signed_with(&listener, &secret, &server, &dir), "as before");
+    assert!(ask(&server, &dir, &["get", "ci"]).contains("active"));
+    drop(server);
+
+    let (dir, err) = restore(&without, "bare");
+    assert!(err.contains("a new one") && err.trim_end().ends_with(": ci"), "{err}");
+    let checked = run(&["fsck", &dir, "-o", "json"]);
+    assert!(checked.code == Some(1) && codes(&checked.out) == ["missing-secret"], "{checked:?}");
+    let server = Server::start(Path::new(&dir));
+    let state = |server: &Server| -> (String, String) {
+        let seen: Value = serde_json::from_str(&ask(server, &dir, &["get", "ci", "-o", "json"])).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&seen["status"]["state"]), text(&seen["status"]["reason"]["code"]))
+    };
+    until("it is shown so", || state(&server) == ("disabled".to_owned(), "secret-missing".to_owned()));
+    let updated = ask(&server, &dir, &["update", "ci", "--new-secret"]);
+    let secret = updated.lines().find_map(|line| line.strip_prefix(told)).unwrap();
+    assert_eq!(state(&server).0, "active", "what it lacked it has");
+    assert!(signed_with(&listener, secret, &server, &dir));
 }
 
 #[test]
@@ -300,6 +331,7 @@ fn fsck_finds_what_does_not_fit_and_writes_nothing() {
     );
     let nothing = run(&["fsck", folder.path().to_str().unwrap()]);
     assert!(nothing.code == Some(1) && nothing.err.contains("there is no journal"), "{nothing:?}");
+    assert!(nothing.err.contains("hint: name a data directory"), "{nothing:?}");
 }
 
 #[test]

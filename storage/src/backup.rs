@@ -1,21 +1,28 @@
 //! A backup: all records as of one batch and the events up to it, as one file that tells whether it is whole.
 //!
 //! ```text
-//! "hearth backup 1\n"   then frames: kind (1 byte), length (u32, little-endian), content
+//! "hearth backup 2\n"   then frames: kind (1 byte), length (u32, little-endian), content
 //!   H  batch, oldest and newest event, number of records (u64 each), when (milliseconds since 1970), hearth's version (text)
 //!   R  table and key (u16 length before each), value: as it lies in the journal, envelope included
+//!   S  name (u16 length before it) and bytes of a secret that a record names; a caller may leave all of them out
 //!   E  cursor (u64), event
 //!   Z  SHA-256 of all bytes before this frame; nothing follows
 //! ```
-//! Owns the format. What a backup is taken from is `Journal::export`; where it goes is the caller's. Disks, images and the admin's token
-//! are not in it.
+//! A file of format 1 is the same without S. Owns the format. What a backup is taken from is `Journal::export`, secrets are brought by the
+//! caller; where it goes is the caller's. Disks, images and the admin's token are not in it.
 
 use crate::{Export, Journal, READ_LIMIT, ReadError, Rescued};
 use sha2::{Digest, Sha256};
-use std::io::{self, Read};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, Read},
+};
 
 /// What a file begins with: the number is that of the format.
-const MAGIC: &[u8] = b"hearth backup 1\n";
+const MAGIC: &[u8] = b"hearth backup 2\n";
+/// Without secrets, else the same.
+const MAGIC_1: &[u8] = b"hearth backup 1\n";
 const MAGIC_NAME: &[u8] = b"hearth backup ";
 /// A piece of the stream: small enough for many to be on their way, large enough to cost nothing each.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -32,6 +39,21 @@ pub struct About {
     pub records: u64,
     pub made_at_ms: u64,
     pub version: String,
+}
+
+/// A backup that was read to its end.
+pub struct Backup {
+    pub about: About,
+    pub content: Rescued,
+    /// By the names that records have for them.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+}
+
+/// Nobody sees a secret by accident.
+impl fmt::Debug for Backup {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Backup").field("about", &self.about).field("secrets", &self.secrets.len()).finish_non_exhaustive()
+    }
 }
 
 /// Why a file is not restored.
@@ -57,6 +79,7 @@ pub struct Pieces {
     journal: Journal,
     export: Export,
     about: About,
+    secrets: Vec<(String, Vec<u8>)>,
     digest: Sha256,
     stage: Stage,
 }
@@ -64,6 +87,7 @@ pub struct Pieces {
 enum Stage {
     Begin,
     Records(usize),
+    Secrets,
     Events(u64),
     Done,
 }
@@ -83,7 +107,17 @@ impl Pieces {
             made_at_ms,
             version: version.to_owned(),
         };
-        Ok(Pieces { journal: journal.clone(), export, about, digest: Sha256::new(), stage: Stage::Begin })
+        Ok(Pieces { journal: journal.clone(), export, about, secrets: Vec::new(), digest: Sha256::new(), stage: Stage::Begin })
+    }
+
+    /// The records of a table, as they go into the file: what they name beside the journal is to be of the same moment.
+    pub fn records_of(&self, table: &str) -> impl Iterator<Item = &[u8]> {
+        self.export.records.iter().filter(move |(of, _, _)| of == table).map(|(_, _, value)| value.as_slice())
+    }
+
+    /// Puts these into the file: names and bytes, each as short as a record's.
+    pub fn with_secrets(self, secrets: Vec<(String, Vec<u8>)>) -> Pieces {
+        Pieces { secrets, ..self }
     }
 
     fn begin(&mut self) -> Vec<u8> {
@@ -114,8 +148,18 @@ impl Pieces {
         }
         self.stage = match at < self.export.records.len() {
             true => Stage::Records(at),
-            false => Stage::Events(self.about.oldest.saturating_sub(1)),
+            false => Stage::Secrets,
         };
+        piece
+    }
+
+    /// All at once: there are few.
+    fn sealed(&mut self) -> Vec<u8> {
+        let mut piece = Vec::new();
+        for (name, bytes) in &self.secrets {
+            frame(&mut piece, b'S', &[&(name.len() as u16).to_le_bytes()[..], name.as_bytes(), bytes].concat());
+        }
+        self.stage = Stage::Events(self.about.oldest.saturating_sub(1));
         piece
     }
 
@@ -138,6 +182,7 @@ impl Iterator for Pieces {
         let piece = match self.stage {
             Stage::Begin => self.begin(),
             Stage::Records(from) => self.records(from),
+            Stage::Secrets => self.sealed(),
             Stage::Events(after) if after < self.about.latest => match self.events(after) {
                 Ok(piece) => piece,
                 Err(error) => {
@@ -168,11 +213,11 @@ fn frame(piece: &mut Vec<u8>, kind: u8, content: &[u8]) {
 ///
 /// # Errors
 /// See [`BackupError`].
-pub fn read(from: impl Read) -> Result<(About, Rescued), BackupError> {
+pub fn read(from: impl Read) -> Result<Backup, BackupError> {
     let mut source = Source { from, digest: Sha256::new() };
     magic(&mut source)?;
     let mut about: Option<About> = None;
-    let mut content = Rescued::default();
+    let (mut content, mut secrets) = (Rescued::default(), BTreeMap::new());
     loop {
         let before = source.digest.clone();
         let (kind, bytes) = source.frame()?;
@@ -186,12 +231,17 @@ pub fn read(from: impl Read) -> Result<(About, Rescued), BackupError> {
                 let (cursor, event) = bytes.split_first_chunk::<8>().ok_or_else(|| damaged("an event does not decode"))?;
                 content.events.insert(u64::from_le_bytes(*cursor), event.to_vec());
             }
+            (b'S', Some(_)) => {
+                let (name, secret) = parse_name(&bytes).ok_or_else(|| damaged("a secret does not decode"))?;
+                secrets.insert(name, secret.to_vec());
+            }
             (b'Z', Some(about)) => {
                 if bytes != before.finalize().as_slice() || bytes.len() != DIGEST_BYTES {
                     return Err(damaged("its sum does not fit its bytes"));
                 }
                 source.end()?;
-                return finish(about.clone(), content);
+                let (about, content) = finish(about.clone(), content)?;
+                return Ok(Backup { about, content, secrets });
             }
             _ => return Err(damaged(format!("it has something unknown ({kind:#04x})"))),
         }
@@ -204,7 +254,8 @@ fn damaged(detail: impl Into<String>) -> BackupError {
 
 /// The sum fits, so this is a writer's bug if anything.
 fn finish(about: About, mut content: Rescued) -> Result<(About, Rescued), BackupError> {
-    let events = about.latest.checked_sub(about.oldest).map_or(0, |between| if about.latest == 0 { 0 } else { between + 1 });
+    let events =
+        about.latest.checked_sub(about.oldest).map_or(0, |between| if about.latest == 0 { 0 } else { between.saturating_add(1) });
     let bounds = content.events.keys().next().copied().unwrap_or(0)..=content.events.keys().next_back().copied().unwrap_or(0);
     if content.records.len() as u64 != about.records
         || content.events.len() as u64 != events
@@ -231,14 +282,15 @@ fn parse_about(bytes: &[u8]) -> Option<About> {
 }
 
 fn parse_record(bytes: &[u8]) -> Option<(String, String, Vec<u8>)> {
-    let name = |bytes: &[u8]| -> Option<(String, Vec<u8>)> {
-        let (length, rest) = bytes.split_first_chunk::<2>()?;
-        let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        Some((String::from_utf8(name.to_vec()).ok()?, rest.to_vec()))
-    };
-    let (table, rest) = name(bytes)?;
-    let (key, value) = name(&rest)?;
-    Some((table, key, value))
+    let (table, rest) = parse_name(bytes)?;
+    let (key, value) = parse_name(rest)?;
+    Some((table, key, value.to_vec()))
+}
+
+fn parse_name(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    Some((String::from_utf8(name.to_vec()).ok()?, rest))
 }
 
 struct Source<R> {
@@ -284,10 +336,22 @@ fn magic<R: Read>(source: &mut Source<R>) -> Result<(), BackupError> {
         other => other,
     })?;
     match found.strip_prefix(MAGIC_NAME) {
-        _ if found == MAGIC => Ok(()),
+        _ if found == MAGIC || found == MAGIC_1 => Ok(()),
         Some(number) if number[0].is_ascii_digit() => {
             Err(BackupError::Newer { found: String::from_utf8_lossy(&found).trim_end().to_owned() })
         }
         _ => Err(BackupError::Foreign),
+    }
+}
+
+/// What must hold for the frames of any file whose sum fits: read whole or refused, and what is read holds what its head says.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(frames: &[u8]) {
+    let mut file = [MAGIC, frames].concat();
+    let sum = Sha256::digest(&file);
+    frame(&mut file, b'Z', &sum);
+    if let Ok(backup) = read(file.as_slice()) {
+        assert_eq!(backup.content.records.len() as u64, backup.about.records);
+        assert!(backup.content.events.keys().all(|cursor| (backup.about.oldest..=backup.about.latest).contains(cursor)));
     }
 }

@@ -5,13 +5,20 @@ use crate::{
     envelope::{Stored, decode, encode},
     journal::SetAside,
 };
-use domain::{event::Event, host::Host, image::Image, operation::Operation, vm::Vm};
+use domain::{
+    event::Event,
+    host::Host,
+    image::Image,
+    operation::Operation,
+    vm::Vm,
+    webhook::{DeadLetter, Webhook},
+};
 use std::fmt::Debug;
 
 /// The first byte says what the rest is said to be.
 pub fn stored(input: &[u8]) {
     let Some((which, bytes)) = input.split_first() else { return };
-    match which % 9 {
+    match which % 12 {
         0 => again::<Vm>(bytes),
         1 => again::<Image>(bytes),
         2 => again::<Host>(bytes),
@@ -20,7 +27,10 @@ pub fn stored(input: &[u8]) {
         5 => again::<SetAside>(bytes),
         6 => crate::journal::fuzz(bytes),
         7 => crate::raw::fuzz(bytes),
-        _ => set_aside(bytes),
+        8 => set_aside(bytes),
+        9 => again::<Webhook>(bytes),
+        10 => again::<DeadLetter>(bytes),
+        _ => crate::backup::fuzz(bytes),
     }
 }
 

@@ -50,8 +50,15 @@ impl Stored for Operation {
 }
 
 impl Stored for Webhook {
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
     const NAME: &'static str = "webhook";
+
+    fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
+        match schema {
+            1 => Ok(exact::<older::Webhook1>(Self::NAME, schema, payload)?.into()),
+            _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
+        }
+    }
 }
 
 impl Stored for DeadLetter {

@@ -1,6 +1,7 @@
 //! A backup that is made while the journal goes on is one moment of it, and a file that is not whole is refused.
 #![allow(clippy::unwrap_used, reason = "the helpers are tests too")]
 
+use sha2::Digest;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -92,7 +93,7 @@ fn a_backup_under_load_is_one_moment_and_comes_back() {
         let stopping = Stopping(&stop);
         let mut last = Rescued::default();
         while last.number < 1500 {
-            let (about, content) = backup::read(take(&journal).as_slice()).unwrap();
+            let backup::Backup { about, content, .. } = backup::read(take(&journal).as_slice()).unwrap();
             is_one_moment(&content);
             assert!(about.number >= last.number && about.version == "0.1.0");
             last = content;
@@ -103,7 +104,7 @@ fn a_backup_under_load_is_one_moment_and_comes_back() {
     let restored = dir.path().join("restored");
     offline::write(&restored, &last).unwrap();
     let again = open(&restored);
-    let (_, content) = backup::read(take(&again).as_slice()).unwrap();
+    let content = backup::read(take(&again).as_slice()).unwrap().content;
     assert!(content == last, "what was restored is something else");
     assert_eq!(again.commit_blocking(batch(9, 1)).unwrap().number, last.number + 1);
     // Nothing holds back retention once no backup is under way.
@@ -117,14 +118,39 @@ fn a_backup_under_load_is_one_moment_and_comes_back() {
         journal.commit_blocking(batch(9, step)).unwrap();
     }
     assert_eq!(journal.oldest(), oldest, "pruned under a backup's feet");
-    is_one_moment(&backup::read(kept.flat_map(Result::unwrap).collect::<Vec<u8>>().as_slice()).unwrap().1);
+    is_one_moment(&backup::read(kept.flat_map(Result::unwrap).collect::<Vec<u8>>().as_slice()).unwrap().content);
 }
 
 #[test]
 fn an_empty_journal_has_a_backup_too() {
     let dir = tempfile::tempdir().unwrap();
-    let (about, content) = backup::read(take(&open(dir.path())).as_slice()).unwrap();
-    assert_eq!((about.number, about.latest, content.records.len()), (0, 0, 0));
+    let backup::Backup { about, content, secrets } = backup::read(take(&open(dir.path())).as_slice()).unwrap();
+    assert_eq!((about.number, about.latest, content.records.len(), secrets.len()), (0, 0, 0, 0));
+}
+
+#[test]
+fn secrets_that_are_brought_come_back_and_a_file_of_the_first_format_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    journal.commit_blocking(batch(0, 1)).unwrap();
+    let secrets = vec![("wh_1".to_owned(), b"sesame".to_vec()), ("wh_2_05".to_owned(), vec![])];
+    let pieces = Pieces::of(&journal, "0.1.0", 5).unwrap();
+    assert_eq!(pieces.records_of("parts").count() as u64, PARTS);
+    let file: Vec<u8> = pieces.with_secrets(secrets.clone()).flat_map(Result::unwrap).collect();
+    let read = backup::read(file.as_slice()).unwrap();
+    assert_eq!(read.secrets.clone().into_iter().collect::<Vec<_>>(), secrets);
+    assert!(!format!("{read:?}").contains("115, 101"), "{read:?}");
+    is_one_moment(&read.content);
+
+    // As hearth wrote it before there were any: another number, and the sum over it.
+    let mut first = take(&journal);
+    first.truncate(first.len() - 37);
+    first[14] = b'1';
+    let sum = sha2::Sha256::digest(&first);
+    first.extend_from_slice(&[b'Z', 32, 0, 0, 0]);
+    first.extend_from_slice(&sum);
+    let old = backup::read(first.as_slice()).unwrap();
+    assert!(old.content == read.content && old.secrets.is_empty());
 }
 
 #[test]
@@ -150,7 +176,7 @@ fn what_is_not_whole_is_refused() {
     longer.push(0);
     assert!(matches!(backup::read(longer.as_slice()), Err(BackupError::Damaged { .. })));
     let mut newer = good;
-    newer[14] = b'2';
-    assert!(matches!(backup::read(newer.as_slice()), Err(BackupError::Newer { found }) if found == "hearth backup 2"));
+    newer[14] = b'3';
+    assert!(matches!(backup::read(newer.as_slice()), Err(BackupError::Newer { found }) if found == "hearth backup 3"));
     assert!(matches!(backup::read(&b"some other file altogether"[..]), Err(BackupError::Foreign)));
 }

@@ -323,12 +323,22 @@ fn webhooks() -> Vec<Webhook> {
             code: "http-status".into(),
             detail: "the receiver answered 500".into(),
         }),
+        secret: 0,
     };
     let mut all: Vec<Webhook> = states.into_iter().map(webhook).collect();
     let mut bare = webhook(WebhookState::Following);
     (bare.dead, bare.redeliver, bare.last_success, bare.last_failure) = (vec![], vec![], None, None);
     bare.spec.filter = Filter::default();
     all.push(bare);
+    all
+}
+
+/// Since schema 2 the record names its secret, and can be without.
+fn webhooks_with_secrets() -> Vec<Webhook> {
+    let mut all = webhooks();
+    let first = all[0].clone();
+    all.push(Webhook { secret: u64::MAX - 5, ..first.clone() });
+    all.push(Webhook { redeliver: vec![], state: WebhookState::Disabled(BecauseOf::Secret), ..first });
     all
 }
 
@@ -505,7 +515,12 @@ fn set_aside_1() {
 
 #[test]
 fn webhook_1() {
-    agree(&webhooks());
+    read_back(1, &webhooks());
+}
+
+#[test]
+fn webhook_2() {
+    agree(&webhooks_with_secrets());
 }
 
 #[test]

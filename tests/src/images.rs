@@ -7,7 +7,7 @@ use api::{
     v1::{CreateImage, ImageKind, ImageSpec, Labels},
 };
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A copy on a slow disk; here it takes less than a second.
 const IMPORT_WAIT_S: u32 = 120;
@@ -63,6 +63,23 @@ pub fn create(machine: &Machine, entry: &Entry) -> CreateImage {
     }
 }
 
+/// The smallest file that passes for a root file system.
+fn rootfs(folder: &Path) -> Result<PathBuf> {
+    let path = folder.join("rootfs");
+    let mut ext4 = vec![0; 8192];
+    // The magic of the superblock, which begins at 1024.
+    ext4[1080..1082].copy_from_slice(&0xEF53_u16.to_le_bytes());
+    std::fs::write(&path, ext4)?;
+    Ok(path)
+}
+
+/// One whose import takes longer than any test, and next to no room: a hole of a terabyte.
+pub fn endless(folder: &Path) -> Result<PathBuf> {
+    let path = rootfs(folder)?;
+    std::fs::File::options().write(true).open(&path)?.set_len(1 << 40)?;
+    Ok(path)
+}
+
 /// Images for the simulated driver, which boots nothing: the smallest files that pass for a kernel and a root file system.
 pub async fn pretend(server: &Server) -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -70,11 +87,7 @@ pub async fn pretend(server: &Server) -> Result<()> {
     let mut elf = vec![0; 4096];
     elf[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\0");
     std::fs::write(&kernel, elf)?;
-    let rootfs = folder.path().join("rootfs");
-    let mut ext4 = vec![0; 8192];
-    // The magic of the superblock, which begins at 1024.
-    ext4[1080..1082].copy_from_slice(&0xEF53_u16.to_le_bytes());
-    std::fs::write(&rootfs, ext4)?;
+    let rootfs = rootfs(folder.path())?;
     for (name, kind, path) in [("kernel", ImageKind::Kernel, &kernel), (ROOTFS, ImageKind::Rootfs, &rootfs)] {
         let path = path.to_string_lossy().into_owned();
         let spec = ImageSpec { kind, path, initrd: None, default: kind == ImageKind::Kernel, description: None };

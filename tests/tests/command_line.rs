@@ -5,7 +5,7 @@ use hearth_tests::{
     Need, Options, PATIENCE, Server,
     command::{hearth, ok, run, run_with},
     guest::nothing_left,
-    scenario, until, within,
+    images, scenario, until, within,
 };
 use serde_json::Value;
 use std::{
@@ -13,10 +13,14 @@ use std::{
     io::{Read, Write},
     os::fd::OwnedFd,
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicUsize, Ordering},
+    },
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
     process::Command,
 };
 
@@ -133,6 +137,119 @@ async fn exit_codes_and_json_are_for_scripts() -> Result<()> {
         server.terminate().await?;
         let ran = run(&server, &["vm", "ls"]).await?;
         ensure!(ran.code == Some(1) && ran.stderr.contains("hearth up"), "{ran:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Answers every POST with one status, and counts.
+struct Receiver {
+    url: String,
+    status: Arc<AtomicU16>,
+    heard: Arc<AtomicUsize>,
+}
+
+impl Receiver {
+    async fn start(status: u16) -> Result<Receiver> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/", listener.local_addr()?);
+        let (status, heard) = (Arc::new(AtomicU16::new(status)), Arc::new(AtomicUsize::new(0)));
+        let receiver = Receiver { url, status: Arc::clone(&status), heard: Arc::clone(&heard) };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = format!("HTTP/1.1 {} x\r\nconnection: close\r\n\r\n", status.load(Ordering::SeqCst));
+                let mut stream = BufReader::new(stream);
+                let (mut line, mut length) = (String::new(), 0);
+                while stream.read_line(&mut line).await.is_ok_and(|count| count > 2) {
+                    if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+                        length = text.trim().parse().unwrap_or(0);
+                    }
+                    line.clear();
+                }
+                // Unread bytes would reset the connection under the answer.
+                let _ = stream.read_exact(&mut vec![0; length]).await;
+                heard.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+/// A webhook's life, an import that is cancelled, and the tree of actors: none of it needs a guest.
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_a_cancellation_and_the_tree_of_actors_by_command() -> Result<()> {
+    scenario("webhooks_a_cancellation_and_the_tree_of_actors_by_command", &[], async |machine| {
+        let server = Server::start(&machine, Options { images: false, ..Options::simulated() }).await?;
+        let json = async |arguments: &[&str]| -> Result<Value> {
+            Ok(serde_json::from_str(&ok(&server, &[arguments, &["-o", "json"]].concat()).await?)?)
+        };
+        let receiver = Receiver::start(500).await?;
+        let create = ["webhook", "create", "ci", "--to", &receiver.url, "--kind", "image", "--retry-for", "0"];
+        let made = ok(&server, &create).await?;
+        ensure!(made.contains("webhook ci created") && made.contains("shown this once: whsec_"), "{made}");
+        ensure!(run(&server, &create).await?.stderr.contains("hint: "), "a second of that name");
+        images::pretend(&server).await?;
+        let letters = until("dead letters", PATIENCE, || async {
+            let letters = json(&["webhook", "dead-letters", "ci"]).await?;
+            Ok(letters.as_array().filter(|letters| !letters.is_empty()).cloned())
+        })
+        .await?;
+        ensure!(letters[0]["code"] == "http-status" && letters[0]["events"][0]["kind"] == "image", "{letters:?}");
+        let listed = ok(&server, &["webhook", "dead-letters", "ci"]).await?;
+        ensure!(listed.contains("the receiver answered 500"), "{listed}");
+        let tested = run(&server, &["webhook", "test", "ci"]).await?;
+        ensure!(tested.code == Some(1) && tested.stderr.contains("the receiver answered 500"), "{tested:?}");
+
+        receiver.status.store(204, Ordering::SeqCst);
+        ok(&server, &["webhook", "redeliver", "ci"]).await?;
+        until("them to be taken", PATIENCE, || async {
+            let status = json(&["webhook", "get", "ci"]).await?["status"].clone();
+            Ok((status["dead_letters"] == 0 && status["delivered"].as_u64() > Some(0)).then_some(()))
+        })
+        .await?;
+        ensure!(ok(&server, &["webhook", "test", "ci"]).await?.contains("the receiver answered 204"));
+        ok(&server, &["webhook", "update", "ci", "--rename", "told", "--disable", "-l", "team=a"]).await?;
+        let shown = ok(&server, &["webhook", "get", "told"]).await?;
+        ensure!(shown.contains("disabled") && shown.contains(&receiver.url) && shown.contains("team=a"), "{shown}");
+        ensure!(run(&server, &["webhook", "update", "told"]).await?.code == Some(2), "nothing to change");
+        let renewed = ok(&server, &["webhook", "update", "told", "--new-secret", "--enable"]).await?;
+        ensure!(renewed.contains("shown this once: whsec_"), "{renewed}");
+        let row = ok(&server, &["webhook", "ls"]).await?;
+        ensure!(row.lines().any(|line| line.starts_with("told") && line.contains("active")), "{row}");
+
+        let id = json(&["webhook", "get", "told"]).await?["id"].as_str().context("an id")?.to_owned();
+        let tree = ok(&server, &["node", "tree", "--all"]).await?;
+        for name in ["vms", "images", "hosts", "operations", "webhooks", &id] {
+            ensure!(tree.contains(name), "{name} is not in {tree}");
+        }
+        let of = json(&["node", "tree", "--all", "--kind", "webhooks"]).await?;
+        let actor = of["actors"].as_array().into_iter().flatten().find(|actor| actor["name"] == id.as_str()).cloned();
+        ensure!(actor.is_some_and(|actor| actor["parent"] == "webhooks" && actor["state"] == "running"), "{of}");
+        ensure!(run(&server, &["node", "tree", "--kind", "cows"]).await?.stderr.contains("must be one of"));
+        let heard = receiver.heard.load(Ordering::SeqCst);
+        ok(&server, &["node", "restart", &id]).await?;
+        // What reaches it before it is back is refused, and may be asked again.
+        let gone = until("it to be back, and gone", PATIENCE, || async {
+            run(&server, &["webhook", "rm", "told"]).await?;
+            let seen = run(&server, &["webhook", "get", "told"]).await?;
+            Ok((seen.code == Some(1)).then_some(seen))
+        })
+        .await?;
+        ensure!(gone.stderr.contains("hint: ") && heard >= 3, "{gone:?} after {heard}");
+
+        let folder = tempfile::tempdir()?;
+        let path = images::endless(folder.path())?;
+        let path = path.to_str().context("a path")?;
+        ok(&server, &["image", "import", "large", "--kind", "rootfs", "--path", path, "--no-wait"]).await?;
+        let running = json(&["operation", "ls", "--state", "running"]).await?;
+        let operation = running[0]["id"].as_str().with_context(|| running.to_string())?;
+        let cancelled = ok(&server, &["operation", "cancel", operation]).await?;
+        ensure!(cancelled == format!("operation {operation} cancelled\n"), "{cancelled}");
+        ensure!(json(&["operation", "get", operation]).await?["status"] == "cancelled");
+        ensure!(!ok(&server, &["image", "ls"]).await?.contains("large"), "what was imported is left");
+        let again = run(&server, &["operation", "cancel", operation]).await?;
+        ensure!(again.code == Some(1) && again.stderr.contains("has ended"), "{again:?}");
         Ok(())
     })
     .await

@@ -1,7 +1,7 @@
 //! The web console in a real browser, on real guests: what a person does there, without one reload.
 
 use anyhow::{Context, Result, ensure};
-use api::v1::{VmSpec, VmState};
+use api::v1::{CreateImage, ImageKind, ImageSpec, Labels, OperationStatus, VmSpec, VmState};
 use hearth_tests::{
     Guest, Need, Options, Server,
     browser::{Browser, Look},
@@ -115,12 +115,84 @@ async fn pages_fit_a_phone() -> Result<()> {
         Guest::boot(&server, "a-name-that-is-rather-long-for-a-phone", small()).await?;
         let browser = signed_in(&server).await?;
         browser.look(Look { width: 360, ..PHONE }).await?;
-        for page in ["/", "/vms", "/vms/new", "/images", "/images/import", "/hosts", "/operations", "/events"] {
+        for page in [
+            "/",
+            "/vms",
+            "/vms/new",
+            "/images",
+            "/images/import",
+            "/hosts",
+            "/operations",
+            "/webhooks",
+            "/webhooks/new",
+            "/events",
+            "/node",
+        ] {
             browser.go(&format!("{}{page}", server.url())).await?;
             drawn(&browser).await?;
             let wide = browser.script("return document.documentElement.scrollWidth - window.innerWidth").await?;
             ensure!(wide.as_i64().is_some_and(|wide| wide <= 0), "{page} is {wide} pixels wider than a phone");
         }
+        Ok(())
+    })
+    .await
+}
+
+/// A webhook is made and its secret shown once, the server's actors are there as they live, and an import is cancelled with one click.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_the_actors_and_a_cancellation_in_the_browser() -> Result<()> {
+    scenario("a_webhook_the_actors_and_a_cancellation_in_the_browser", &[Need::Browser], async |machine| {
+        let server = Server::start(&machine, Options { images: false, ..Options::simulated() }).await?;
+        let browser = signed_in(&server).await?;
+        browser.click("nav-webhooks").await?;
+        browser.click("webhook-create-open").await?;
+        browser.type_in("webhook-create-name", "hook").await?;
+        browser.type_in("webhook-create-url", "ftp://nowhere/").await?;
+        browser.click("webhook-create-submit").await?;
+        let refused = "return /must begin with http/i.test(document.querySelector('form').innerText)";
+        browser.until_script("why the address is refused", refused).await?;
+        let emptied = "const e = document.querySelector(\"[data-testid='webhook-create-url']\"); e.value = ''; e.dispatchEvent(new Event('input', {bubbles: true}))";
+        browser.script(emptied).await?;
+        // Port 9 of the loopback takes nothing: the webhook says so.
+        browser.type_in("webhook-create-url", "http://127.0.0.1:9/").await?;
+        browser.click("webhook-create-submit").await?;
+        browser.text("webhook-secret", "is the secret", |text| text.contains("whsec_")).await?;
+        browser.click("webhook-create-done").await?;
+        browser.shown("webhook-row-hook").await?;
+        let hook = server.client().webhooks().get("hook").await?;
+        ensure!(hook.spec.url == "http://127.0.0.1:9/" && hook.secret.is_none(), "{hook:?}");
+        let whole = browser.script("return document.documentElement.innerHTML.includes('whsec_')").await?;
+        ensure!(whole == false, "the secret is still on the page");
+
+        browser.click("nav-node").await?;
+        for supervisor in ["vms", "images", "hosts", "operations", "webhooks"] {
+            browser.shown(&format!("actor-{supervisor}")).await?;
+        }
+        browser.click("node-all").await?;
+        browser.shown(&format!("actor-{}", hook.id)).await?;
+        // What lives later is shown without being asked for again.
+        hearth_tests::images::pretend(&server).await?;
+        let guest = Guest::boot(&server, "lives", small()).await?;
+        browser.shown(&format!("actor-{}", guest.id)).await?;
+        let running = format!("return /running/.test(document.querySelector(\"[data-testid='actor-{}']\")?.innerText ?? '')", guest.id);
+        browser.until_script("its actor running", &running).await?;
+
+        let folder = tempfile::tempdir()?;
+        let path = hearth_tests::images::endless(folder.path())?.to_string_lossy().into_owned();
+        let spec = ImageSpec { kind: ImageKind::Rootfs, path, initrd: None, default: false, description: None };
+        let create = CreateImage { name: "large".into(), project: None, labels: Labels::new(), spec };
+        let import = server.client().images().create(&create, &Default::default()).await?.operation.context("an operation")?;
+        browser.click("nav-operations").await?;
+        browser.click("cancel-large").await?;
+        let gone = "return !document.querySelector(\"[data-testid='cancel-large']\") && /cancelled/.test(document.querySelector('.operations').innerText)";
+        browser.until_script("the end of the import", gone).await?;
+        let ended = server.client().operations().get(&import).await?;
+        ensure!(ended.status == OperationStatus::Cancelled, "{ended:?}");
+        ensure!(server.client().images().get("large").await.is_err(), "what was imported is left");
+        was_never_reloaded(&browser).await?;
+        // The refused address is a 422, and a page may ask for the image whose end it has not heard of yet.
+        let errors = browser.errors(&["422", "404"]).await?;
+        ensure!(errors.is_empty(), "the page's console has errors: {errors:?}");
         Ok(())
     })
     .await

@@ -27,7 +27,7 @@ use domain::{
 };
 use host::{
     guest::GuestSession,
-    secret::Secret,
+    secret::{Secret, SecretError},
     vmm::{Console, Usage},
 };
 use ractor::{Actor, rpc::CallResult};
@@ -234,8 +234,20 @@ impl Node {
 
     /// What the webhook's deliveries are signed with. For whoever just made it.
     pub async fn webhook_secret(&self, id: WebhookId) -> Result<Secret, CommandError> {
-        let read = self.shared.webhooks.secrets.get(&id.to_string()).await;
-        read.map_err(|error| CommandError::Secret { detail: chain(&error) })
+        let record = self.shared.view.webhook(id).ok_or_else(|| not_found(Kind::Webhook, id.to_string()))?;
+        self.secret_of(&record).await?.ok_or_else(|| {
+            let missing = SecretError::Missing { owner: record.name.to_string() };
+            CommandError::Secret { detail: missing.to_string() }
+        })
+    }
+
+    /// The secret that a record names; none when it is not there, be it that another has taken its place since.
+    pub async fn secret_of(&self, record: &Webhook) -> Result<Option<Secret>, CommandError> {
+        match self.shared.webhooks.secrets.get(&record.secret_name()).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(SecretError::Missing { .. }) => Ok(None),
+            Err(error) => Err(CommandError::Secret { detail: chain(&error) }),
+        }
     }
 
     /// The webhook's dead letters, oldest first.
@@ -464,24 +476,24 @@ fn vmm_error(error: host::vmm::VmmError) -> CommandError {
 async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>], webhooks: &[Arc<Webhook>]) {
     let mut ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
     let mut taps: Vec<String> = vms.iter().filter_map(|vm| vm.nic.as_ref()).map(|nic| nic.tap.clone()).collect();
-    let mut owners: Vec<String> = webhooks.iter().map(|webhook| webhook.id.to_string()).collect();
+    let secrets: Vec<String> = webhooks.iter().map(|webhook| webhook.secret_name()).collect();
     let mut image_ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
     // What a record that can't be read stands for is no rubbish: whoever repairs it, or starts the newer hearth that wrote it, wants its disk.
-    match load::set_aside(&shared.journal) {
+    let unread_webhooks: Vec<String> = match load::set_aside(&shared.journal) {
         Ok(aside) => {
             taps.extend(aside.vms.iter().map(|id| tap_of(*id)));
             ids.extend(aside.vms);
             image_ids.extend(aside.images);
-            owners.extend(aside.webhooks.iter().map(ToString::to_string));
+            aside.webhooks.iter().map(ToString::to_string).collect()
         }
         Err(error) => {
             tracing::warn!(error = %chain(&error), "what was set aside can't be read; nothing is swept");
             return;
         }
-    }
+    };
     report("machines", shared.vmm.sweep(&ids).await.map_err(|error| chain(&error)));
     report("images", shared.images.sweep(&image_ids).await.map_err(|error| chain(&error)));
-    report("secrets", shared.webhooks.secrets.sweep(&owners).await.map_err(|error| chain(&error)));
+    report("secrets", shared.webhooks.secrets.sweep(&secrets, &unread_webhooks).await.map_err(|error| chain(&error)));
     if let Some(network) = &shared.network {
         report("network interfaces", network.sweep(&taps).await.map_err(|error| chain(&error)));
     }

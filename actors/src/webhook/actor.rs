@@ -15,7 +15,7 @@ use domain::{
     event::{Datum, Kind},
     webhook::{self, Command, Draft, Effect, Finished, Input, Step, Webhook, step::BACKOFF_MAX_MS},
 };
-use host::secret::Secret;
+use host::secret::{Secret, SecretError};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster_derive::RactorMessage;
 use std::{sync::Arc, time::Duration};
@@ -85,7 +85,13 @@ impl Actor for WebhookActor {
     async fn post_start(&self, myself: ActorRef<WebhookMsg>, state: &mut State) -> Result<(), ActorProcessingErr> {
         let _busy = state.args.progress.begin("recovered");
         let myself = Address::new(myself, Arc::clone(&state.args.progress));
-        drive(state, &myself, Input::Recovered, &[]).await
+        let input = if lacks_secret(state).await {
+            tracing::warn!(webhook = %state.args.id, "the webhook's secret is not there: nothing is sent until it has a new one");
+            Input::SecretMissing
+        } else {
+            Input::Recovered
+        };
+        drive(state, &myself, input, &[]).await
     }
 
     async fn handle(
@@ -112,7 +118,6 @@ impl Actor for WebhookActor {
                 let _ = state.args.parent.cast(WebhooksMsg::NameSettled { id: state.args.id });
                 let _ = reply_to.send(answer);
                 if state.args.record.is_none() {
-                    remove_secret(state).await;
                     myself.stop();
                 }
             }
@@ -127,16 +132,24 @@ impl Actor for WebhookActor {
     }
 }
 
-/// The secret first: a record without one could deliver nothing. One without a record is swept at the next start.
-async fn keep_secret(state: &State, secret: Secret) -> Result<(), CommandError> {
-    let kept = state.args.shared.webhooks.secrets.put(&state.args.id.to_string(), secret).await;
+/// The secret first: a record without one could deliver nothing. One that no record names is swept at the next start.
+async fn keep_secret(state: &State, named_by: &Webhook, secret: Secret) -> Result<(), CommandError> {
+    let kept = state.args.shared.webhooks.secrets.put(&named_by.secret_name(), secret).await;
     kept.map_err(|error| CommandError::Secret { detail: chain(&error) })
 }
 
-async fn remove_secret(state: &State) {
-    if let Err(error) = state.args.shared.webhooks.secrets.remove(&state.args.id.to_string()).await {
-        tracing::warn!(webhook = %state.args.id, error = chain(&error), "the secret of a webhook that is gone was not removed");
+/// Once no record names it any more.
+async fn remove_secret(state: &State, named_by: &Webhook) {
+    if let Err(error) = state.args.shared.webhooks.secrets.remove(&named_by.secret_name()).await {
+        tracing::warn!(webhook = %state.args.id, error = chain(&error), "a webhook's secret of before was not removed");
     }
+}
+
+/// As after a restore without it. One that can't be read now may be readable later.
+async fn lacks_secret(state: &State) -> bool {
+    let Some(record) = &state.args.record else { return false };
+    let read = state.args.shared.webhooks.secrets.get(&record.secret_name()).await;
+    matches!(read, Err(SecretError::Missing { .. }))
 }
 
 async fn create(
@@ -146,21 +159,25 @@ async fn create(
     secret: Secret,
     who: &Who,
 ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
-    keep_secret(state, secret).await?;
     let step = webhook::create(draft, who.actor.clone(), now());
+    if let Some(next) = &step.next {
+        keep_secret(state, next, secret).await?;
+    }
     accept(state, myself, step, who).await
 }
 
 async fn command(
     state: &mut State,
     myself: &Address<WebhookMsg>,
-    command: Command,
+    mut command: Command,
     secret: Option<Secret>,
     who: &Who,
 ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
     let record = state.args.record.clone().ok_or(CommandError::Restarting)?;
     who.check(record.generation)?;
-    if let Command::Update(change) = &command {
+    if let Command::Update(change) = &mut command {
+        // Never one that was tried before: whether a commit that failed took place is not known until the next start.
+        change.secret = secret.is_some().then(|| (ambient::random() as u64).max(1));
         let problems = webhook::check(&change.applied(&record.spec));
         if !problems.is_empty() {
             return Err(CommandError::Invalid(problems));
@@ -168,10 +185,14 @@ async fn command(
     }
     let input = Input::Command { command, actor: who.actor.clone() };
     let step = webhook::step(&record, input, now()).map_err(CommandError::Webhook)?;
-    if let Some(secret) = secret {
-        keep_secret(state, secret).await?;
+    if let (Some(secret), Some(next)) = (secret, &step.next) {
+        keep_secret(state, next, secret).await?;
     }
-    accept(state, myself, step, who).await
+    let accepted = accept(state, myself, step, who).await?;
+    if state.args.record.as_ref().is_none_or(|now| now.secret != record.secret) {
+        remove_secret(state, &record).await;
+    }
+    Ok(accepted)
 }
 
 async fn accept(

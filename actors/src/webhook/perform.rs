@@ -12,6 +12,7 @@ use crate::{
     shared::{Shared, now},
 };
 use domain::webhook::{Delivery, Finished, Webhook, What, step::EVENTS_MAX};
+use host::secret::SecretError;
 use std::{sync::Arc, time::Duration};
 use storage::{Event, ReadError};
 
@@ -107,8 +108,9 @@ pub(super) async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, delivery: D
         },
     };
     let cursors: Vec<u64> = events.iter().map(|(cursor, _)| *cursor).collect();
-    let result = match shared.webhooks.secrets.get(&webhook.id.to_string()).await {
-        Err(error) => failed("secret-missing", &chain(&error)),
+    let result = match shared.webhooks.secrets.get(&webhook.secret_name()).await {
+        Err(SecretError::Missing { .. }) => Finished::SecretMissing,
+        Err(error) => failed("secret-unreadable", &chain(&error)),
         Ok(secret) => {
             let timeout = Duration::from_secs(u64::from(webhook.spec.timeout_s));
             let post = Post {

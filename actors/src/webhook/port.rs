@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use domain::{Timestamp, WebhookId, event::Event};
-use host::secret::{Secret, SecretError, SecretStore};
+use host::secret::{Secret, SecretError, SecretStore, is_swept};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -104,10 +104,10 @@ impl SecretStore for InMemory {
         Ok(())
     }
 
-    async fn sweep(&self, known: &[String]) -> Result<Vec<String>, SecretError> {
+    async fn sweep(&self, named: &[String], unread: &[String]) -> Result<Vec<String>, SecretError> {
         let mut secrets = self.lock();
-        let unknown: Vec<String> = secrets.keys().filter(|owner| !known.contains(owner)).cloned().collect();
-        secrets.retain(|owner, _| known.contains(owner));
+        let unknown: Vec<String> = secrets.keys().filter(|name| is_swept(name, named, unread)).cloned().collect();
+        secrets.retain(|name, _| !is_swept(name, named, unread));
         Ok(unknown)
     }
 }

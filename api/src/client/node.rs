@@ -61,8 +61,12 @@ impl Client {
         decode(self.send(Request::new(Method::POST, url, None, &options)).await?).await
     }
 
-    /// A backup of the control plane, as a stream of bytes: check that it is whole before it is trusted.
-    pub async fn backup(&self) -> Result<reqwest::Response, ClientError> {
-        self.get_stream(self.url(&["v1", "backup"])?).await
+    /// A backup of the control plane, as a stream of bytes: check that it is whole before it is trusted. `secrets`: with those of webhooks.
+    pub async fn backup(&self, secrets: bool) -> Result<reqwest::Response, ClientError> {
+        let mut url = self.url(&["v1", "backup"])?;
+        if !secrets {
+            url.query_pairs_mut().append_pair("secrets", "false");
+        }
+        self.get_stream(url).await
     }
 }

@@ -260,6 +260,8 @@ fn delete(state: &State, force: bool) -> Result<(), Refused> {
         State::Deleting => Err(Refused::Deleting),
         // Its machine is being given back already; deleting waits for that in any case.
         State::Stopping(stopping) if stopping.then == Then::Delete => Err(Refused::Deleting),
+        // It failed, its operation said so, and what is left of it is being given back: nothing runs on that force would have to end.
+        State::Stopping(stopping) if stopping.then == Then::Failed => Ok(()),
         _ if force => Ok(()),
         State::Creating { .. } => Err(Refused::StillCreating),
         State::Stopping(_) => Err(Refused::AlreadyStopping),

@@ -21,6 +21,8 @@ pub enum Input {
     },
     /// The record was loaded.
     Recovered,
+    /// The record was loaded, and the secret that it names is not there.
+    SecretMissing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub enum Command {
     },
 }
 
-/// What is absent stays. A new secret is a change, too: its number of the webhook's own changes, the bytes are kept elsewhere.
+/// What is absent stays. A new secret is a change, too: the record names it, the bytes are kept elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     pub name: Option<Name>,
@@ -43,7 +45,8 @@ pub struct Change {
     pub timeout_s: Option<u32>,
     pub retry_for_s: Option<u32>,
     pub enabled: Option<bool>,
-    pub secret: bool,
+    /// The number of a secret that was never used before, not 0; drawn by whoever stores its bytes, and they are stored already.
+    pub secret: Option<u64>,
 }
 
 impl Change {
@@ -59,7 +62,7 @@ impl Change {
 
     /// Whether the receiver may answer otherwise after it.
     pub(super) fn concerns_delivery(&self) -> bool {
-        self.url.is_some() || self.timeout_s.is_some() || self.retry_for_s.is_some() || self.secret
+        self.url.is_some() || self.timeout_s.is_some() || self.retry_for_s.is_some() || self.secret.is_some()
     }
 }
 
@@ -81,6 +84,8 @@ pub enum Finished {
     Delivered,
     /// 410: do not come again.
     Gone,
+    /// Nothing was sent: the secret that the record names is not there.
+    SecretMissing,
     Failed {
         code: String,
         detail: String,

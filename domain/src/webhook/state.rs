@@ -36,6 +36,19 @@ pub struct Webhook {
     pub delivered: u64,
     pub last_success: Option<Success>,
     pub last_failure: Option<Failure>,
+    /// Which secret deliveries are signed with: 0 for the one that it was made with, another number for each later one.
+    pub secret: u64,
+}
+
+impl Webhook {
+    /// The name that its secret is kept under. A new secret has a name of its own, so that storing it changes nothing: only the record that
+    /// names it does, whole or not at all.
+    pub fn secret_name(&self) -> String {
+        match self.secret {
+            0 => self.id.to_string(),
+            number => format!("{}_{number:016x}", self.id),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +89,8 @@ pub enum BecauseOf {
     Person,
     /// The receiver answered 410 Gone.
     Receiver,
+    /// Its secret is not there, as after a restore without it: what is sent could not be signed.
+    Secret,
 }
 
 /// One POST, however often it is tried.

@@ -63,6 +63,7 @@ pub fn create(draft: Draft, actor: String, now: Timestamp) -> Step {
         delivered: 0,
         last_success: None,
         last_failure: None,
+        secret: 0,
     };
     let step = if draft.enabled { go_on(webhook, now) } else { disable(webhook, BecauseOf::Person) };
     Step { events: vec![event("webhook-created", Some(actor), vec![])], ..step }
@@ -93,11 +94,12 @@ pub fn step(webhook: &Webhook, input: Input, now: Timestamp) -> Result<Step, Ref
             }
             Finished::Skipped { upto } => go_on(Webhook { cursor: upto, ..next }, now),
             Finished::Expired { oldest } => begin(next, What::Resync { upto: oldest.saturating_sub(1) }, now),
-            Finished::Delivered | Finished::Gone | Finished::Failed { .. } => unchanged(next),
+            Finished::Delivered | Finished::Gone | Finished::SecretMissing | Finished::Failed { .. } => unchanged(next),
         }),
         (State::Sending(delivery), Input::Finished { result, jitter, .. }) => Ok(match result {
             Finished::Delivered => delivered(next, delivery, now),
             Finished::Gone => receiver_gone(next, delivery, now),
+            Finished::SecretMissing => secret_missing(next, now),
             Finished::Failed { code, detail, retry_after_s, cursors } => {
                 let attempts = delivery.attempts.saturating_add(1);
                 let failure = Failure { at: now, number: delivery.number, attempts, code, detail };
@@ -119,7 +121,9 @@ pub fn step(webhook: &Webhook, input: Input, now: Timestamp) -> Result<Step, Ref
             let until = Timestamp(until.0.min(now.0.saturating_add(BACKOFF_MAX_MS)));
             Ok(wait(next, delivery.clone(), until))
         }
-        (State::Disabled(_), Input::Recovered) => Ok(unchanged(next)),
+        (State::Disabled(_), Input::Recovered | Input::SecretMissing) => Ok(unchanged(next)),
+        // Before a delivery is tried for nothing, and set aside in the end.
+        (State::Following | State::Sending(_) | State::Waiting { .. }, Input::SecretMissing) => Ok(secret_missing(next, now)),
     }
 }
 
@@ -196,6 +200,17 @@ fn receiver_gone(mut next: Webhook, delivery: &Delivery, now: Timestamp) -> Step
     Step { events: vec![event("webhook-disabled", None, data)], ..disable(next, BecauseOf::Receiver) }
 }
 
+/// Nothing is tried and nothing set aside until there is a new one: the cursor stays.
+fn secret_missing(mut next: Webhook, now: Timestamp) -> Step {
+    let data = vec![
+        ("reason", Datum::Text("secret-missing".to_owned())),
+        ("detail", Datum::Text("the secret that its deliveries are signed with is not there".to_owned())),
+    ];
+    next.generation = next.generation.next();
+    next.updated_at = now;
+    Step { events: vec![event("webhook-disabled", None, data)], ..disable(next, BecauseOf::Secret) }
+}
+
 fn failed(mut next: Webhook, delivery: Delivery, failure: Failure, cursors: Vec<u64>, wait_ms: u64) -> Step {
     let now = failure.at;
     let budget_ms = u64::from(next.spec.retry_for_s) * 1_000;
@@ -263,11 +278,14 @@ fn update(mut next: Webhook, change: Change, actor: String, now: Timestamp) -> S
     next.updated_at = now;
     next.name = change.name.unwrap_or(next.name);
     next.labels = change.labels.unwrap_or(next.labels);
+    next.secret = change.secret.unwrap_or(next.secret);
     let data = change.enabled.map(|enabled| vec![("enabled", Datum::Flag(enabled))]).unwrap_or_default();
     let step = match (next.state.clone(), change.enabled) {
-        (State::Disabled(because), Some(false)) => disable(next, because),
+        (State::Disabled(BecauseOf::Receiver), Some(false)) => disable(next, BecauseOf::Receiver),
         (_, Some(false)) => disable(next, BecauseOf::Person),
         (State::Disabled(_), Some(true)) => go_on(next, now),
+        // What it lacked it has now.
+        (State::Disabled(BecauseOf::Secret), None) if change.secret.is_some() => go_on(next, now),
         (State::Disabled(_), None) => unchanged(next),
         // Its events may no longer be those that are wanted: they are looked for anew, from the same cursor.
         (State::Sending(delivery) | State::Waiting { delivery, .. }, _)

@@ -26,6 +26,9 @@ pub enum CliError {
     /// The program could not be run in the guest.
     #[error("{detail}")]
     NotRun { detail: String, code: u8 },
+    /// What needs no server did not work: `hint` is what to do.
+    #[error("{detail}")]
+    Offline { detail: String, hint: String },
     /// Nobody reads the output any more.
     #[error("nobody reads the output")]
     Pipe,
@@ -43,7 +46,7 @@ impl From<ClientError> for CliError {
 impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            CliError::Client { .. } | CliError::SignIn { .. } | CliError::Io { .. } => FAILED,
+            CliError::Client { .. } | CliError::SignIn { .. } | CliError::Io { .. } | CliError::Offline { .. } => FAILED,
             CliError::Usage { .. } => USAGE,
             CliError::NotRun { code, .. } | CliError::Told(code) => *code,
             // `hearth vm ls | head -1` did what was asked.
@@ -100,6 +103,7 @@ impl CliError {
             CliError::Usage { hint, .. } => ("usage", (*hint).to_owned()),
             CliError::Io { .. } => ("io", String::new()),
             CliError::NotRun { .. } => ("not-run", String::new()),
+            CliError::Offline { hint, .. } => ("not-done", hint.clone()),
             CliError::Pipe | CliError::Told(_) => ("ended", String::new()),
         };
         api::problem::Problem {

@@ -8,12 +8,14 @@ use super::style::harmless;
 use actors::error::chain;
 use clap::Args;
 use domain::integrity::{self, Records};
+use domain::webhook::{DeadLetter, Webhook};
+use host::secret::FileSecrets;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use storage::envelope::{DecodeError, Stored, decode};
-use storage::{Losses, Rescued, SET_ASIDE, SetAside, offline::Offline, schema};
+use storage::{Losses, OpenError, Rescued, SET_ASIDE, SetAside, offline::Offline, schema};
 
 pub const EXAMPLES: &str = "\
 Exit code 0: all is well, or all that was found was repaired. 1: something was found. Nothing is written without --repair.
@@ -26,6 +28,7 @@ Examples:
   hearth fsck ./data --repair";
 
 const JOURNAL: &str = crate::up::JOURNAL;
+const SECRETS: &str = crate::assemble::SECRETS;
 /// In a table for people; the JSON has all.
 const SHOWN_MAX: usize = 20;
 
@@ -92,8 +95,9 @@ impl Lost {
 pub fn run(global: &Global, args: &FsckArgs) -> Result<(), CliError> {
     let dir = args.dir.clone().or_else(|| global.data_dir.clone()).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let folder = dir.join(JOURNAL);
-    let failed = |detail: String| CliError::NotRun { detail, code: FAILED };
-    let offline = Offline::open(&folder).map_err(|error| failed(chain(&error)))?;
+    let failed = |detail: String| CliError::Offline { detail, hint: "see that the disk is readable and has room".to_owned() };
+    let offline =
+        Offline::open(&folder).map_err(|error| CliError::Offline { detail: chain(&error), hint: hint(&error).to_owned() })?;
     let mut findings = Vec::new();
     if let Err(detail) = offline.health() {
         findings.push(Finding {
@@ -114,6 +118,8 @@ pub fn run(global: &Global, args: &FsckArgs) -> Result<(), CliError> {
         repairable: false,
     }));
     folders(&dir, &records, &content, &mut findings);
+    let secrets = FileSecrets::new(dir.join(SECRETS));
+    findings.extend(webhooks(&content).iter().filter(|webhook| !secrets.has(&webhook.secret_name())).map(without_secret));
     let mut report = Report {
         data_dir: dir.display().to_string(),
         batch: content.number,
@@ -138,6 +144,19 @@ pub fn run(global: &Global, args: &FsckArgs) -> Result<(), CliError> {
     }
 }
 
+fn hint(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::InUse { .. } => {
+            "end that server first (SIGTERM leaves its guests running), or look at a copy: hearth backup FILE, hearth restore FILE"
+        }
+        OpenError::Nothing { .. } | OpenError::Foreign { .. } => {
+            "name a data directory, which is the folder that `hearth up --data-dir` was given: hearth fsck DIR"
+        }
+        OpenError::Format { .. } => "use the hearth that wrote it, or a later one",
+        _ => "see that you may read and write the directory, and that its disk has room",
+    }
+}
+
 /// A record that was written by a newer hearth: then a restore is refused.
 pub fn newer(content: &Rescued) -> Option<String> {
     let check = |table: &str, bytes: &[u8]| match table {
@@ -145,6 +164,8 @@ pub fn newer(content: &Rescued) -> Option<String> {
         schema::IMAGES => decode::<domain::image::Image>(bytes).err(),
         schema::HOSTS => decode::<domain::host::Host>(bytes).err(),
         schema::OPERATIONS => decode::<domain::operation::Operation>(bytes).err(),
+        schema::WEBHOOKS => decode::<Webhook>(bytes).err(),
+        schema::WEBHOOK_DEAD_LETTERS => decode::<DeadLetter>(bytes).err(),
         _ => None,
     };
     let newer = content.records.iter().filter_map(|((table, _), bytes)| check(table, bytes));
@@ -164,6 +185,8 @@ fn decoded(content: &Rescued, findings: &mut Vec<Finding>) -> (Records, Unreadab
         operations: table(content, schema::OPERATIONS, &mut unreadable),
     };
     drop(table::<actors::idempotency::Record>(content, actors::idempotency::TABLE, &mut unreadable));
+    drop(table::<Webhook>(content, schema::WEBHOOKS, &mut unreadable));
+    drop(table::<DeadLetter>(content, schema::WEBHOOK_DEAD_LETTERS, &mut unreadable));
     for ((table, key), why) in &unreadable {
         findings.push(Finding {
             code: "unreadable-record".into(),
@@ -219,6 +242,21 @@ fn set_aside(content: &mut Rescued, unreadable: &Unreadable) {
         if let Ok(bytes) = storage::envelope::encode(&record) {
             content.records.insert((SET_ASIDE.to_owned(), format!("{:020}", content.number)), bytes);
         }
+    }
+}
+
+/// Those whose records can be read.
+pub fn webhooks(content: &Rescued) -> Vec<Webhook> {
+    table(content, schema::WEBHOOKS, &mut Vec::new())
+}
+
+fn without_secret(webhook: &Webhook) -> Finding {
+    Finding {
+        code: "missing-secret".into(),
+        subject: webhook.id.to_string(),
+        detail: format!("the secret of the webhook {} is not there: it sends nothing", webhook.name),
+        remedy: Some(format!("hearth webhook update {} --new-secret, once the server runs", webhook.name)),
+        repairable: false,
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::{CliError, FAILED};
 use super::filter::{ListArgs, parse_label, parse_label_change};
 use super::image::merged;
 use super::output;
+use crate::deliver::{new_secret, show_secret};
 use api::client::Options;
 use api::v1::{CreateWebhook, EventKind, Labels, PatchWebhook, PatchWebhookSpec, Redeliver, WebhookFilter, WebhookSpec};
 use clap::{Args, Subcommand, ValueEnum};
@@ -170,6 +171,9 @@ pub struct UpdateArgs {
     /// Sign with this secret from now on
     #[arg(long, env = "HEARTH_WEBHOOK_SECRET", hide_env_values = true)]
     secret: Option<String>,
+    /// Sign with a new secret from now on, and print it, this once
+    #[arg(long, conflicts_with = "secret")]
+    new_secret: bool,
     /// Set a label, or take it away with KEY-; may be repeated
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse_label_change)]
     labels: Vec<(String, Option<String>)>,
@@ -257,7 +261,9 @@ impl UpdateArgs {
 
 async fn update(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
     let spec = Some(args.spec()).filter(|spec| *spec != PatchWebhookSpec::default());
-    if spec.is_none() && args.rename.is_none() && args.secret.is_none() && args.labels.is_empty() {
+    let made = args.new_secret.then(|| show_secret(&new_secret()));
+    let secret = args.secret.as_ref().or(made.as_ref());
+    if spec.is_none() && args.rename.is_none() && secret.is_none() && args.labels.is_empty() {
         return Err(CliError::Usage { detail: "nothing to change".to_owned(), hint: "see `hearth webhook update --help`" });
     }
     let (args, spec) = (&args, &spec);
@@ -270,10 +276,19 @@ async fn update(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
             options.if_match = Some(webhook.generation);
             labels = Some(merged(webhook.labels, &args.labels));
         }
-        let patch = PatchWebhook { name: args.rename.clone(), labels, spec: spec.clone(), secret: args.secret.clone() };
+        let patch = PatchWebhook { name: args.rename.clone(), labels, spec: spec.clone(), secret: secret.cloned() };
         webhooks.patch(&name, &patch, &options).await
     })
-    .await
+    .await?;
+    match made {
+        // Beside the answer: in JSON that is the webhook.
+        Some(secret) if context.json() => {
+            output::note(&format!("its new secret, shown this once: {secret}"));
+            Ok(())
+        }
+        Some(secret) => output::line(&format!("its new secret, shown this once: {secret}")),
+        None => Ok(()),
+    }
 }
 
 async fn test(context: &Context, webhook: &str) -> Result<(), CliError> {

@@ -27,6 +27,19 @@ fn bodies() -> Vec<Vec<u8>> {
         of(9, r#"{"k":NaN}"#),
         of(0, &format!(r#"{{"{}":1}}"#, "k".repeat(3000))),
         of(1, &"[".repeat(500)),
+        of(
+            10,
+            r#"{"name":"h","project":"p","labels":{"k":"v"},"spec":{"url":"https://a/","filter":{"kinds":["vm"],"types":["vm-started"],"ids":["x"],"project":"p"},"enabled":false,"timeout_s":3,"retry_for_s":0},"secret":"whsec_c2VzYW1lc2VzYW1lc2VzYW1lc2VzYW1l","after":0}"#,
+        ),
+        of(10, r#"{"name":"h","spec":{"url":"http://a/","filter":{"kinds":["cow",null]},"timeout_s":-1}}"#),
+        of(
+            11,
+            r#"{"spec":{"url":"http://b/","filter":{},"enabled":true,"timeout_s":30,"retry_for_s":604800},"secret":"whsec_"}"#,
+        ),
+        of(12, r#"{"deliveries":[1,18446744073709551615,1]}"#),
+        of(13, "whsec_c2VzYW1lc2VzYW1lc2VzYW1lc2VzYW1l"),
+        of(13, "https://a.example.test:8443/hook?x=y"),
+        of(13, "HTTP://a b vm-started"),
     ]
 }
 

@@ -116,7 +116,8 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         timeout_s: spec.timeout_s,
         retry_for_s: spec.retry_for_s,
         enabled: spec.enabled,
-        secret: new_secret.is_some(),
+        // Its actor draws the number of one.
+        secret: None,
     };
     order(serving, caller, &id, &submission, Command::Update(change), new_secret).await
 }
@@ -194,7 +195,7 @@ async fn order(
     command(&serving, submission, work).await
 }
 
-fn spec(wanted: v1::WebhookSpec) -> Answer<WebhookSpec> {
+pub(super) fn spec(wanted: v1::WebhookSpec) -> Answer<WebhookSpec> {
     Ok(WebhookSpec {
         url: wanted.url,
         filter: filter(wanted.filter)?,

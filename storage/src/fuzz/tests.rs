@@ -41,6 +41,21 @@ fn records() -> Vec<Vec<u8>> {
     }
     // A length that asks for all memory.
     seeds.push([&[4, 1, 0, 0, 253], u64::MAX.to_le_bytes().as_slice()].concat());
+    for (which, name) in [(9, "webhook-1.bin"), (9, "webhook-2.bin"), (3, "operation-2.bin"), (10, "webhook-dead-letter-1.bin")] {
+        let records = golden(name).into_iter().filter(|record| !record.is_empty());
+        seeds.extend(records.map(|record| [&[which], record.as_slice()].concat()));
+    }
+    // The frames of a backup without its sum: a head, a record, a secret, an event; and one whose numbers have no end.
+    let head = |numbers: [u64; 5]| [numbers.map(u64::to_le_bytes).as_flattened(), b"0.1.0"].concat();
+    let frame = |kind: u8, content: &[u8]| [&[kind], (content.len() as u32).to_le_bytes().as_slice(), content].concat();
+    let parts = [
+        frame(b'H', &head([3, 1, 1, 1, 5])),
+        frame(b'R', b"\x03\0vms\x04\0vm_xvalue"),
+        frame(b'S', b"\x04\0wh_xsesame"),
+        frame(b'E', &[1u64.to_le_bytes().as_slice(), b"event"].concat()),
+    ];
+    seeds.push([&[11], parts.concat().as_slice()].concat());
+    seeds.push([&[11], frame(b'H', &head([3, 0, u64::MAX, 1, 5])).as_slice()].concat());
     seeds
 }
 

@@ -1,8 +1,9 @@
 //! The shapes that records had in earlier schemas, and what became of them.
 
 use domain::{
-    Generation, Name, OperationId, Timestamp,
+    Attempt, Generation, Labels, Name, OperationId, Timestamp, WebhookId,
     operation::{Operation, OperationKind, Status, StepRecord, Target},
+    webhook::{DeadRef, Failure, State, Success, Webhook, WebhookSpec},
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,55 @@ impl From<Operation1> for Operation {
             progress: old.progress,
             steps: old.steps,
             amount: None,
+        }
+    }
+}
+
+/// Schema 1 of a webhook: its secret lies under its id, whichever it is.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Webhook1 {
+    id: WebhookId,
+    name: Name,
+    project: Name,
+    labels: Labels,
+    generation: Generation,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    spec: WebhookSpec,
+    cursor: u64,
+    state: State,
+    attempt: Attempt,
+    deliveries: u64,
+    dead: Vec<DeadRef>,
+    dead_dropped: u64,
+    redeliver: Vec<u64>,
+    delivered: u64,
+    last_success: Option<Success>,
+    last_failure: Option<Failure>,
+}
+
+impl From<Webhook1> for Webhook {
+    fn from(old: Webhook1) -> Webhook {
+        Webhook {
+            id: old.id,
+            name: old.name,
+            project: old.project,
+            labels: old.labels,
+            generation: old.generation,
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            spec: old.spec,
+            cursor: old.cursor,
+            state: old.state,
+            attempt: old.attempt,
+            deliveries: old.deliveries,
+            dead: old.dead,
+            dead_dropped: old.dead_dropped,
+            redeliver: old.redeliver,
+            delivered: old.delivered,
+            last_success: old.last_success,
+            last_failure: old.last_failure,
+            secret: 0,
         }
     }
 }

@@ -99,7 +99,7 @@ fn every_state_by_every_input() {
         ),
         (
             "new secret",
-            |_| command(Command::Update(Change { secret: true, ..Change::default() })),
+            |_| command(Command::Update(Change { secret: Some(3), ..Change::default() })),
             ["following", "sending!", "sending!", "disabled"],
         ),
         (
@@ -121,9 +121,11 @@ fn every_state_by_every_input() {
         ("expired", |w| finished(w, Finished::Expired { oldest: 20 }), ["sending!", "sending!", "waiting", "disabled"]),
         ("delivered", |w| finished(w, Finished::Delivered), ["following", "following!", "waiting", "disabled"]),
         ("gone", |w| finished(w, Finished::Gone), ["following", "disabled!", "waiting", "disabled"]),
+        ("no secret to sign with", |w| finished(w, Finished::SecretMissing), ["following", "disabled!", "waiting", "disabled"]),
         ("failed", |w| finished(w, failure()), ["following", "waiting!", "waiting", "disabled"]),
         ("elapsed", |w| Input::Elapsed { attempt: w.attempt }, ["following", "sending", "sending!", "disabled"]),
         ("recovered", |_| Input::Recovered, ["following!", "sending!", "waiting!", "disabled"]),
+        ("loaded without its secret", |_| Input::SecretMissing, ["disabled!", "disabled!", "disabled!", "disabled"]),
         (
             "an older answer",
             |w| Input::Finished { attempt: Attempt(w.attempt.0 - 1), result: Finished::Delivered, jitter: 0 },
@@ -256,6 +258,26 @@ fn the_receivers_410_disables_and_enabling_goes_on_where_it_was() {
     assert_eq!(step.effect, Some(Effect::Find { after: 5 }));
 }
 
+/// Nothing is tried and set aside for want of a signature: a new secret goes on with the same delivery's events.
+#[test]
+fn without_its_secret_it_waits_and_a_new_one_goes_on_where_it_was() {
+    for before in [sending(), waiting()] {
+        let step = take(&before, Input::SecretMissing, NOW);
+        assert_eq!((step.events[0].name, step.letters.len()), ("webhook-disabled", 0));
+        let disabled = step.next.expect("it stays");
+        assert_eq!((disabled.cursor, &disabled.state), (5, &State::Disabled(BecauseOf::Secret)));
+        let mend = Change { secret: Some(3), ..Change::default() };
+        let step = take(&disabled, command(Command::Update(mend.clone())), NOW);
+        assert_eq!(step.effect, Some(Effect::Find { after: 5 }));
+        let mended = step.next.expect("it stays");
+        assert_eq!((mended.secret, mended.secret_name()), (3, format!("{}_0000000000000003", mended.id)));
+        // A person who disabled it meanwhile is heard.
+        let held = next(&disabled, enabled(false), NOW);
+        let held = next(&held, command(Command::Update(mend)), NOW);
+        assert_eq!(held.state, State::Disabled(BecauseOf::Person));
+    }
+}
+
 #[test]
 fn what_is_no_longer_kept_becomes_a_resync() {
     for before in [new(), sending()] {
@@ -283,7 +305,7 @@ fn any_order_of_inputs_keeps_the_invariants() {
             let finished = |result, jitter| Input::Finished { attempt, result, jitter };
             let jitter = u16::try_from(draw(1_001)).expect("small");
             let numbers = webhook.dead.iter().take(usize::try_from(draw(3)).expect("small")).map(|dead| dead.number).collect();
-            let input = match draw(14) {
+            let input = match draw(15) {
                 0..=3 => finished(found(ahead, 1), jitter),
                 4 => finished(Finished::Skipped { upto: ahead }, jitter),
                 5 => finished(Finished::Expired { oldest: ahead + 1 }, jitter),
@@ -293,6 +315,7 @@ fn any_order_of_inputs_keeps_the_invariants() {
                 9 | 10 => Input::Elapsed { attempt },
                 11 => command(Command::Redeliver { numbers }),
                 12 => Input::Recovered,
+                13 if draw(8) == 0 => Input::SecretMissing,
                 _ => enabled(draw(4) != 0),
             };
             let Ok(step) = step(&webhook, input.clone(), now) else { continue };

@@ -83,6 +83,9 @@ fn reason(state: &State) -> Option<v1::Reason> {
     let (code, detail) = match state {
         State::Disabled(BecauseOf::Person) => ("disabled", "it was disabled by a person"),
         State::Disabled(BecauseOf::Receiver) => ("receiver-gone", "the receiver answered 410 Gone"),
+        State::Disabled(BecauseOf::Secret) => {
+            ("secret-missing", "its secret is not there: give it a new one, and it goes on where it was")
+        }
         State::Following | State::Sending(_) | State::Waiting { .. } => return None,
     };
     Some(v1::Reason { code: code.to_owned(), detail: detail.to_owned() })

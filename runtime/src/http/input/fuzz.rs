@@ -1,6 +1,7 @@
 //! What must hold for any body, query and header: see `runtime::fuzz`.
 
 use super::{ListQuery, body, cursor, document, if_match, query::parse_cursor, same_tag, wait};
+use crate::deliver::{parse_secret, show_secret};
 use crate::http::{
     events::Filter,
     input::Fields,
@@ -9,7 +10,7 @@ use crate::http::{
 };
 use api::v1;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use domain::{HostId, ImageId, OperationId, VmId};
+use domain::{HostId, ImageId, OperationId, VmId, WebhookId};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{fmt::Debug, str::FromStr};
@@ -20,7 +21,7 @@ const REFUSAL_MAX: usize = 16 * 1024;
 /// The first byte is the type that the rest is read as: the requests' and the frames' of terminals.
 pub fn body(input: &[u8]) {
     let Some((which, json)) = input.split_first() else { return };
-    match which % 10 {
+    match which % 14 {
         0 => one::<v1::CreateVm>(json),
         1 => one::<v1::PatchVm>(json),
         2 => one::<v1::StopRequest>(json),
@@ -30,7 +31,11 @@ pub fn body(input: &[u8]) {
         6 => one::<v1::PatchHost>(json),
         7 => one::<v1::ExecControl>(json),
         8 => one::<v1::TerminalControl>(json),
-        _ => one::<body::NoFields>(json),
+        9 => one::<body::NoFields>(json),
+        10 => one::<v1::CreateWebhook>(json),
+        11 => one::<v1::PatchWebhook>(json),
+        12 => one::<v1::Redeliver>(json),
+        _ => webhook(json),
     }
 }
 
@@ -52,6 +57,22 @@ fn one<T: Serialize + DeserializeOwned + PartialEq + Debug>(json: &[u8]) {
     assert_eq!(members(&tree), colons(json), "a key stands twice: {}", show(json));
     let written = serde_json::to_vec(&value).expect("what was read can be written");
     assert_eq!(document::<T>(&written).ok(), Some(value), "written as {}", show(&written));
+}
+
+/// What webhooks take beyond the shape: a filter and a secret are ours, or refused without being repeated.
+fn webhook(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    if let Ok(secret) = parse_secret(&text) {
+        assert!((24..=64).contains(&secret.reveal().len()));
+        assert_eq!(parse_secret(&show_secret(&secret)).ok(), Some(secret), "{text}");
+    }
+    let mut spec = v1::WebhookSpec::to(&text);
+    spec.filter.types = text.split(' ').map(str::to_owned).collect();
+    if let Ok(spec) = crate::http::webhooks::spec(spec)
+        && domain::webhook::check(&spec).is_empty()
+    {
+        assert!(text.to_ascii_lowercase().starts_with("http") && !text.contains('#') && spec.url.len() <= 2048, "{text}");
+    }
 }
 
 fn show(bytes: &[u8]) -> String {
@@ -110,6 +131,7 @@ pub fn query(input: &[u8]) {
         0 => listed(&text),
         1 => fields(&text),
         2 => {
+            cursors::<WebhookId>(&text);
             cursors::<VmId>(&text);
             cursors::<ImageId>(&text);
             cursors::<HostId>(&text);

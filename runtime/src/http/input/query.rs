@@ -57,6 +57,11 @@ impl Fields {
         self.one(name)?.map_or(Ok(false), |text| flag(name, &text))
     }
 
+    /// With what it is when it is not given.
+    pub fn flag_or(&mut self, name: &str, absent: bool) -> Answer<bool> {
+        self.one(name)?.map_or(Ok(absent), |text| flag(name, &text))
+    }
+
     /// Refuses what nobody took.
     pub fn end(self, known: &[&str]) -> Answer<()> {
         self.0.first().map_or(Ok(()), |(key, _)| Err(unknown(key, known)))

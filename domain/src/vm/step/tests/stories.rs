@@ -80,6 +80,16 @@ fn a_launch_that_fails_tells_its_user_and_cleans_up() {
     assert_eq!(story.record().reason, None);
 }
 
+/// Who was told that it failed may delete it at once: what is left of it is being given back, and that goes on.
+#[test]
+fn what_failed_can_be_deleted_while_it_is_cleaned_up() {
+    let mut story = Story::create(true, RestartPolicy::Always);
+    story.answers(Finished::DiskReady);
+    story.answers(Finished::LaunchFailed { code: "vmm-missing".into(), detail: fails() }).ended(1, "=vmm-missing");
+    story.is("stopping/cleaning>failed").user(Command::Delete { force: false }).wants(&["clean"]);
+    story.answers(Finished::Cleaned).answers(Finished::Removed).is("gone").ended(2, "=ok");
+}
+
 /// The stages of a start, each reached anew: launching, releasing, booting, backing off.
 fn starting() -> Vec<Story> {
     let fresh = || {
