@@ -46,7 +46,7 @@ fn in_a_namespace(child: &str) {
 
 /// Said aloud, and counted by the run that names a log for it: libtest would call it passed.
 fn skipped(test: &str, why: &str) {
-    writeln!(io::stderr(), "SKIPPED: {test}: {why}").unwrap();
+    eprintln!("SKIPPED: {test}: {why}");
     if let Some(log) = std::env::var_os("HEARTH_SKIP_LOG") {
         let mut file = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
         file.write_all(format!("{test}: {why}\n").as_bytes()).unwrap();
@@ -133,7 +133,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// The error says what is the matter and what to do, and speaks of no damage.
 fn tells(error: &OpenError, remedies: [&str; 2]) {
     let told = chain(error);
-    writeln!(io::stderr(), "{told}").unwrap();
+    eprintln!("{told}");
     assert!(remedies.iter().all(|remedy| told.contains(remedy)), "{told}");
     assert!(!told.contains("damaged") && !told.contains("fsck"), "{told}");
     assert!(!matches!(error, OpenError::Damaged { .. }), "{error:?}");
@@ -233,7 +233,7 @@ fn full_existing() {
                 assert!(matches!(error, CommitError::Disk { .. }), "{error:?}");
                 let told = chain(&error);
                 assert!(told.contains("make room") && told.contains("No space left"), "{told}");
-                writeln!(io::stderr(), "with {left} pages left it opened, then: {told}").unwrap();
+                eprintln!("with {left} pages left it opened, then: {told}");
                 drop(journal);
                 fs::remove_file(&filler).unwrap();
                 let again = open(&path).unwrap();
