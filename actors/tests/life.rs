@@ -212,3 +212,22 @@ async fn the_answer_to_a_key_is_in_the_batch_of_its_command() {
     assert!(node.journal().get(TABLE, "second").unwrap().is_none(), "what was refused here is the edge's to keep");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn too_many_ended_operations_are_forgotten_after_a_start_too() {
+    let lab = Lab::new();
+    let node = lab.start_with_images().await;
+    for called in ["a", "b", "c", "d"] {
+        made(&node, called, false).await;
+    }
+    node.stop().await;
+    drop(node);
+    let few = actors::operation::KeepEnded { newest: 2, at_once: 1 };
+    let parts = lab.parts(lab.driver(), std::sync::Arc::new(lab.store()));
+    let node = actors::Node::start_keeping(parts, few).await.unwrap();
+    let kept = || node.journal().load(storage::schema::OPERATIONS).unwrap().into_iter().count();
+    // Nothing ends any more: who looks for stalls does it.
+    until("the oldest are forgotten", || kept() <= 2).await;
+    assert_eq!((kept(), node.view().operations(&actors::view::Page::first(10)).0.len()), (2, 2));
+    node.stop().await;
+}

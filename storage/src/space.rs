@@ -1,4 +1,4 @@
-//! How large the journal's folder may become, for what is alive in it. A promise that `tests/space.rs` and the example `space_bench` check.
+//! How large the journal's folder may become, for what is alive in it. A promise that `tests/space.rs` and `benches/space.rs` check.
 
 /// Measured with 1,000,000 steps on 1,000 VMs and 500,000 events kept: 8.7, and level once events are pruned (docs/adr/0010).
 pub const DISK_FACTOR: u64 = 10;

@@ -233,7 +233,7 @@ fn full_existing() {
                 assert!(matches!(error, CommitError::Disk { .. }), "{error:?}");
                 let told = chain(&error);
                 assert!(told.contains("make room") && told.contains("No space left"), "{told}");
-                writeln!(io::stderr(), "with {left} pages left it opened, then: {told}").unwrap();
+                eprintln!("with {left} pages left it opened, then: {told}");
                 drop(journal);
                 fs::remove_file(&filler).unwrap();
                 let again = open(&path).unwrap();

@@ -5,7 +5,7 @@ use super::{
     root::{Args, Root, RootMsg, Slots},
 };
 use crate::{
-    ask::ask,
+    ask::{COMMAND_DEADLINE, ask},
     error::{CommandError, StartError, chain},
     host::HostsMsg,
     image::ImagesMsg,
@@ -165,7 +165,7 @@ impl Node {
 
     pub async fn create_vm(&self, new: NewVm, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
         let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
-        ask(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await
+        self.known(ask(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await).await
     }
 
     pub async fn command_vm(&self, id: VmId, command: Command, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
@@ -175,12 +175,21 @@ impl Node {
             if let Some(name) = change.name.clone() {
                 let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
                 let (command, who) = (Box::new(command), Box::new(who));
-                return ask(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
+                return self.known(ask(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await).await;
             }
         }
         let actor = self.vm_actor(id)?;
         let (command, who) = (Box::new(command), Box::new(who));
-        ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await
+        self.known(ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await).await
+    }
+
+    /// A command that nobody answered may be on its way to the disk. That it failed is said once the journal has settled: who asks again with
+    /// the same key would not find it before, and have it carried out twice.
+    async fn known<T>(&self, answer: Result<T, CommandError>) -> Result<T, CommandError> {
+        if matches!(answer, Err(CommandError::Restarting | CommandError::Timeout)) {
+            let _ = tokio::time::timeout(COMMAND_DEADLINE, self.shared.settled()).await;
+        }
+        answer
     }
 
     /// A changed specification is held to the same rules as a new one.
@@ -196,7 +205,7 @@ impl Node {
 
     pub async fn create_image(&self, new: NewImage, who: Who) -> Result<Accepted<Arc<Image>>, CommandError> {
         let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
-        ask(&images, |reply_to| ImagesMsg::Create { new: Box::new(new), who, reply_to }).await
+        self.known(ask(&images, |reply_to| ImagesMsg::Create { new: Box::new(new), who, reply_to }).await).await
     }
 
     pub async fn command_image(
@@ -206,12 +215,12 @@ impl Node {
         who: Who,
     ) -> Result<Accepted<Arc<Image>>, CommandError> {
         let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
-        ask(&images, |reply_to| ImagesMsg::Command { id, command, who, reply_to }).await
+        self.known(ask(&images, |reply_to| ImagesMsg::Command { id, command, who, reply_to }).await).await
     }
 
     pub async fn command_host(&self, id: HostId, command: domain::host::Command, who: Who) -> Result<Arc<Host>, CommandError> {
         let hosts = self.slots.hosts.get().ok_or(CommandError::Restarting)?;
-        ask(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
+        self.known(ask(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await).await
     }
 
     pub async fn create_webhook(&self, new: NewWebhook, who: Who) -> Result<Accepted<Arc<Webhook>>, CommandError> {

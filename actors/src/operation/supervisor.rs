@@ -124,6 +124,8 @@ impl Actor for Operations {
                 }
             }
             OperationsMsg::LookForStalls => {
+                // What ended while nobody was here to be told was counted at the start, and may be too many.
+                forget(state).await;
                 for trouble in state.children.look() {
                     match trouble {
                         Trouble::Stalled { key, dump } => {

@@ -31,7 +31,8 @@ impl Images {
 impl ImageStore for Images {
     async fn import(&self, image: ImageId, _: &ImageSpec, _: &Arc<Copying>) -> Result<Files, ImageError> {
         let deed = || {
-            self.judge(image, |state| *state == State::Importing, "the import");
+            // One that has just been cancelled may be done all the same: what it left is removed after it.
+            self.judge(image, |state| matches!(state, State::Importing | State::Cancelling), "the import");
             self.0.state().images.insert(image);
             self.0.tell(format_args!("import {image}"));
             Files { digest: format!("sha256:{:064x}", 1), size_bytes: 4096, initrd_digest: None, initrd_size_bytes: 0 }
