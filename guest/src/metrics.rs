@@ -81,7 +81,8 @@ fn load_and_processes(text: &str) -> ([f64; 3], Processes) {
 
 fn load(text: &str) -> ([f64; 3], u32) {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let load = [0, 1, 2].map(|at| words.get(at).and_then(|word| word.parse().ok()).filter(|load: &f64| load.is_finite()).unwrap_or(0.0));
+    let load =
+        [0, 1, 2].map(|at| words.get(at).and_then(|word| word.parse().ok()).filter(|load: &f64| load.is_finite()).unwrap_or(0.0));
     let running = words.get(3).and_then(|word| word.split('/').next()?.parse().ok()).unwrap_or(0);
     (load, running)
 }

@@ -4,6 +4,7 @@ use crate::hearth::{Hearth, VmAction, use_hearth};
 use crate::route::Route;
 use crate::ui::{Dialog, Glyph, icon};
 use model::action::Availability;
+use model::order;
 use model::palette::score;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlInputElement};
@@ -76,7 +77,7 @@ fn entries(hearth: &Hearth) -> Vec<Entry> {
 fn ranked(entries: &[Entry], query: &str) -> Vec<Entry> {
     let mut scored: Vec<_> = entries.iter().filter_map(|entry| Some((score(query, &entry.text)?, entry))).collect();
     if !query.trim().is_empty() {
-        scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+        order::by_greatest(&mut scored, |(score, _)| *score);
     }
     scored.into_iter().take(SHOWN_AT_MOST).map(|(_, entry)| entry.clone()).collect()
 }

@@ -10,6 +10,7 @@ pub mod format;
 pub mod happening;
 pub mod log;
 pub mod node;
+pub mod order;
 pub mod palette;
 pub mod refetch;
 pub mod resource;

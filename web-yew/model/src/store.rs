@@ -83,7 +83,7 @@ impl Store {
     pub fn running_operations(&self) -> Vec<Shared<Operation>> {
         let mut running: Vec<_> =
             self.operations.rows().filter(|op| op.status == api::v1::OperationStatus::Running).cloned().collect();
-        running.sort_by_key(|op| std::cmp::Reverse(op.created_at));
+        crate::order::by_greatest(&mut running, |op| op.created_at);
         running
     }
 }

@@ -5,6 +5,7 @@ use crate::hearth::use_hearth;
 use crate::route::Route;
 use crate::ui::{Empty, Glyph, Meter, Skeleton, badge, labels_view};
 use model::format::{count, mib, plural, sentence};
+use model::order;
 use model::resource::Kind;
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -14,7 +15,7 @@ pub fn Hosts() -> Html {
     let hearth = use_hearth();
     let hosts = &hearth.store().hosts;
     let mut rows: Vec<_> = hosts.rows().cloned().collect();
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    order::by(&mut rows, |a, b| a.name.cmp(&b.name));
     html! {
         <>
             <Head title="Hosts" note="The machines that run your machines." />

@@ -12,6 +12,7 @@ use model::action::Availability;
 use model::encode::segment;
 use model::filter::Filter;
 use model::format::{bytes, plural, sentence, short_digest};
+use model::order;
 use model::resource::{Kind, Shared};
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -33,7 +34,7 @@ pub fn Images(props: &Props) -> Html {
     let images = &hearth.store().images;
     let filter = Filter::parse(&query);
     let mut rows: Vec<_> = images.rows().filter(|image| filter.matches(&***image)).cloned().collect();
-    rows.sort_by(|a, b| (a.spec.kind.as_str(), &a.name).cmp(&(b.spec.kind.as_str(), &b.name)));
+    order::by(&mut rows, |a, b| (a.spec.kind.as_str(), &a.name).cmp(&(b.spec.kind.as_str(), &b.name)));
     let go = |route: Route| {
         let navigator = navigator.clone();
         Callback::from(move |()| {

@@ -4,6 +4,7 @@ use super::parts::{Head, ListEnd, OperationList};
 use crate::hearth::use_hearth;
 use crate::ui::{Empty, Glyph, Search, Skeleton};
 use model::filter::Filter;
+use model::order;
 use model::resource::Kind;
 use yew::prelude::*;
 
@@ -26,7 +27,7 @@ pub fn Operations() -> Html {
         ))
     };
     let mut operations: Vec<_> = table.rows().filter(|operation| matches(operation)).cloned().collect();
-    operations.sort_by_key(|operation| std::cmp::Reverse(operation.created_at));
+    order::by_greatest(&mut operations, |operation| operation.created_at);
     operations.truncate(SHOWN_AT_MOST);
     html! {
         <>

@@ -9,6 +9,7 @@ use api::v1::Vm;
 use model::action::Availability;
 use model::filter::Filter;
 use model::format::{mib, plural};
+use model::order;
 use model::resource::{Kind, Shared};
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -28,9 +29,9 @@ enum Sort {
 
 fn sorted(mut rows: Vec<Shared<Vm>>, sort: Sort) -> Vec<Shared<Vm>> {
     match sort {
-        Sort::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
-        Sort::State => rows.sort_by(|a, b| (a.status.state.as_str(), &a.name).cmp(&(b.status.state.as_str(), &b.name))),
-        Sort::Newest => rows.sort_by_key(|vm| std::cmp::Reverse(vm.created_at)),
+        Sort::Name => order::by(&mut rows, |a, b| a.name.cmp(&b.name)),
+        Sort::State => order::by(&mut rows, |a, b| (a.status.state.as_str(), &a.name).cmp(&(b.status.state.as_str(), &b.name))),
+        Sort::Newest => order::by_greatest(&mut rows, |vm| vm.created_at),
     }
     rows
 }
