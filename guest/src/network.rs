@@ -120,8 +120,12 @@ fn format_mac(mac: &[u8]) -> String {
 }
 
 fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let bytes: Option<Vec<u8>> =
-        text.split(':').map(|byte| (byte.len() == 2).then(|| u8::from_str_radix(byte, 16).ok()).flatten()).collect();
+    // `from_str_radix` alone would take a sign for a digit.
+    let byte = |text: &str| {
+        let digits = text.len() == 2 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if digits { u8::from_str_radix(text, 16).ok() } else { None }
+    };
+    let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
     bytes?.try_into().ok()
 }
 
@@ -146,7 +150,8 @@ mod tests {
     fn macs_are_read_and_written() {
         let mac = parse_mac("52:54:00:ab:CD:01").unwrap();
         assert_eq!(format_mac(&mac), "52:54:00:ab:cd:01");
-        for wrong in ["", "52:54:00:ab:cd", "52:54:00:ab:cd:01:02", "52:54:00:ab:cd:1", "gg:54:00:ab:cd:01"] {
+        for wrong in ["", "52:54:00:ab:cd", "52:54:00:ab:cd:01:02", "52:54:00:ab:cd:1", "gg:54:00:ab:cd:01", "+2:54:00:ab:cd:01"]
+        {
             assert_eq!(parse_mac(wrong), None, "{wrong}");
         }
     }
