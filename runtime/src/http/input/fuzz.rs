@@ -11,7 +11,10 @@ use crate::http::{
 use api::v1;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use domain::{HostId, ImageId, OperationId, VmId, WebhookId};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 use std::{fmt::Debug, str::FromStr};
 
@@ -52,7 +55,11 @@ fn one<T: Serialize + DeserializeOwned + PartialEq + Debug>(json: &[u8]) {
         }
     };
     assert_eq!(lenient.as_ref().ok(), Some(&value), "strictness changes what is read: {}", show(json));
-    let tree: Value = serde_json::from_slice(json).expect("what is a document is JSON");
+    let Ok(tree) = serde_json::from_slice::<Value>(json) else {
+        // A number that no f64 holds, in a part that nobody reads, is JSON all the same; a tree can't hold it.
+        assert!(serde_json::from_slice::<IgnoredAny>(json).is_ok(), "no JSON: {}", show(json));
+        return;
+    };
     assert!(tree.is_object(), "no object: {}", show(json));
     assert_eq!(members(&tree), colons(json), "a key stands twice: {}", show(json));
     let written = serde_json::to_vec(&value).expect("what was read can be written");
