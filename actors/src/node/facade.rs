@@ -30,7 +30,7 @@ use host::{
     secret::{Secret, SecretError},
     vmm::{Console, Usage},
 };
-use ractor::{Actor, rpc::CallResult};
+use ractor::{Actor, Message, RpcReplyPort, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
 use storage::{Journal, schema};
 use tokio::sync::watch;
@@ -165,7 +165,7 @@ impl Node {
 
     pub async fn create_vm(&self, new: NewVm, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
         let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
-        self.known(ask(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await).await
+        self.change(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await
     }
 
     pub async fn command_vm(&self, id: VmId, command: Command, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
@@ -175,17 +175,22 @@ impl Node {
             if let Some(name) = change.name.clone() {
                 let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
                 let (command, who) = (Box::new(command), Box::new(who));
-                return self.known(ask(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await).await;
+                return self.change(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
             }
         }
         let actor = self.vm_actor(id)?;
         let (command, who) = (Box::new(command), Box::new(who));
-        self.known(ask(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await).await
+        self.change(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await
     }
 
-    /// A command that nobody answered may be on its way to the disk. That it failed is said once the journal has settled: who asks again with
-    /// the same key would not find it before, and have it carried out twice.
-    async fn known<T>(&self, answer: Result<T, CommandError>) -> Result<T, CommandError> {
+    /// Asks for a change. A command that nobody answered may be on its way to the disk. That it failed is said once the journal has settled:
+    /// who asks again with the same key would not find it before, and have it carried out twice.
+    async fn change<M: Message, T: Send + 'static>(
+        &self,
+        actor: &Address<M>,
+        command: impl FnOnce(RpcReplyPort<Result<T, CommandError>>) -> M,
+    ) -> Result<T, CommandError> {
+        let answer = ask(actor, command).await;
         if matches!(answer, Err(CommandError::Restarting | CommandError::Timeout)) {
             let _ = tokio::time::timeout(COMMAND_DEADLINE, self.shared.settled()).await;
         }
@@ -205,7 +210,7 @@ impl Node {
 
     pub async fn create_image(&self, new: NewImage, who: Who) -> Result<Accepted<Arc<Image>>, CommandError> {
         let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
-        self.known(ask(&images, |reply_to| ImagesMsg::Create { new: Box::new(new), who, reply_to }).await).await
+        self.change(&images, |reply_to| ImagesMsg::Create { new: Box::new(new), who, reply_to }).await
     }
 
     pub async fn command_image(
@@ -215,17 +220,17 @@ impl Node {
         who: Who,
     ) -> Result<Accepted<Arc<Image>>, CommandError> {
         let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
-        self.known(ask(&images, |reply_to| ImagesMsg::Command { id, command, who, reply_to }).await).await
+        self.change(&images, |reply_to| ImagesMsg::Command { id, command, who, reply_to }).await
     }
 
     pub async fn command_host(&self, id: HostId, command: domain::host::Command, who: Who) -> Result<Arc<Host>, CommandError> {
         let hosts = self.slots.hosts.get().ok_or(CommandError::Restarting)?;
-        self.known(ask(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await).await
+        self.change(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
     }
 
     pub async fn create_webhook(&self, new: NewWebhook, who: Who) -> Result<Accepted<Arc<Webhook>>, CommandError> {
         let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
-        ask(&webhooks, |reply_to| WebhooksMsg::Create { new: Box::new(new), who, reply_to }).await
+        self.change(&webhooks, |reply_to| WebhooksMsg::Create { new: Box::new(new), who, reply_to }).await
     }
 
     /// `secret`: a new one, with an update.
@@ -238,7 +243,7 @@ impl Node {
     ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
         let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
         let command = Box::new(command);
-        ask(&webhooks, |reply_to| WebhooksMsg::Command { id, command, secret, who, reply_to }).await
+        self.change(&webhooks, |reply_to| WebhooksMsg::Command { id, command, secret, who, reply_to }).await
     }
 
     /// What the webhook's deliveries are signed with. For whoever just made it.
