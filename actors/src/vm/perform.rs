@@ -244,9 +244,9 @@ async fn follow_guest(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machi
     loop {
         match shared.vmm.guest(id, machine, GUEST_TRY).await {
             Ok(session) => {
-                let mut settled = pin!(settle(id, &*session));
                 // Asked with the first poll and so before all that others ask of the agent, which answers in order: nobody needs to
-                // wait for the answers.
+                // wait for the answers. Unconstrained, or tokio might make that poll do nothing.
+                let mut settled = pin!(tokio::task::unconstrained(settle(id, &*session)));
                 let early = poll!(settled.as_mut());
                 if myself.cast(VmMsg::GuestUp { launch: machine.launch, session: Arc::clone(&session) }).is_err() {
                     return;
