@@ -17,11 +17,8 @@ use domain::{
     vm::Command,
 };
 use gate::{At, Gate};
-use lab::{Lab, ask, made, name, row, state, vm, who};
-use std::{
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use lab::{Lab, ask, made, name, on_a_standing_clock, row, state, vm, who};
+use std::{sync::Arc, time::Duration};
 
 /// What `actors::vm::perform` allows an effect.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -30,17 +27,6 @@ const EDGE: Duration = Duration::from_secs(2);
 /// How far the clock is moved at once where it must move: a commit that takes as long in truth is none of this test's.
 const TICK: Duration = Duration::from_millis(5);
 const TICKS_MOST: u32 = 60_000;
-
-/// A runtime whose clock moves only where it is moved.
-fn on_a_standing_clock<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    // As long as something blocks, tokio moves no clock by itself.
-    let (release, held) = mpsc::channel::<()>();
-    runtime.spawn_blocking(move || held.recv());
-    let result = runtime.block_on(work);
-    drop(release);
-    result
-}
 
 /// Moves the clock, a little at a time, until the work is done.
 async fn moving<T>(what: &str, work: impl Future<Output = T>) -> T {

@@ -16,30 +16,19 @@ mod world;
 use domain::vm::RestartPolicy;
 use harness::Bench;
 use judge::Goal;
+use lab::on_a_standing_clock;
 use procedure::{Place, Procedure};
 use script::{COMMIT, Fault, Script, Step};
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc,
     },
     thread,
 };
 
 /// Of a case: the procedure, the effect that goes wrong, and how.
 type Case<'a> = (&'a Procedure, &'a Step, Fault);
-
-/// A runtime whose clock moves only where a case moves it.
-fn on_a_standing_clock<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    // As long as something blocks, tokio moves no clock by itself.
-    let (release, held) = mpsc::channel::<()>();
-    runtime.spawn_blocking(move || held.recv());
-    let result = runtime.block_on(work);
-    drop(release);
-    result
-}
 
 /// The procedure as it goes when nothing goes wrong: its effects, and where it leads. Absent: the place does not admit it.
 async fn record(procedure: &Procedure) -> Option<(Vec<Step>, Goal)> {

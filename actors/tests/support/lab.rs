@@ -26,7 +26,7 @@ use host::{
 };
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 use storage::{Journal, Options};
@@ -240,6 +240,17 @@ pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
 
 pub async fn until_state(node: &Node, id: VmId, wanted: &str) {
     until(&format!("{id} is {wanted}"), || state(node, id) == wanted).await;
+}
+
+/// A runtime whose clock moves only where it is moved.
+pub fn on_a_standing_clock<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    // As long as something blocks, tokio moves no clock by itself.
+    let (release, held) = mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    let result = runtime.block_on(work);
+    drop(release);
+    result
 }
 
 /// The same for what is asked and not seen.
