@@ -71,9 +71,13 @@ async fn answer(
         return Ok(instead(kind, &raw).await);
     }
     let answer = machine.request(&state.document, &method, &path, &body);
-    if let Some(path) = answer.vsock.clone() {
+    if let Some(path) = &answer.vsock {
         // Bound before the answer: who hears "started" may connect.
-        listen(path).await;
+        let Ok(listener) = UnixListener::bind(path) else {
+            // As the real one, which ends when it can't build the machine that it has begun.
+            std::process::exit(FATAL);
+        };
+        tokio::spawn(vsock::serve(listener));
     }
     if answer.fatal {
         // Not even the answer is sure to arrive, as with the real one.
@@ -83,14 +87,6 @@ async fn answer(
         close(&raw);
     }
     Ok(response(answer))
-}
-
-async fn listen(path: std::path::PathBuf) {
-    let there = path.clone();
-    tokio::spawn(vsock::serve(path));
-    while !there.exists() {
-        tokio::task::yield_now().await;
-    }
 }
 
 fn response(answer: Answer) -> Response<Full<Bytes>> {

@@ -1,7 +1,6 @@
 //! The host's end of a guest's vsock: `CONNECT port\n` is answered by `OK hostport\n`, and from then on by whatever listens at that port. Here that
 //! is an echo at [`ECHO_PORT`]; at any other port nobody listens, and the connection ends without a word, as Firecracker's does.
 
-use std::path::PathBuf;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -15,8 +14,7 @@ const LONGEST: u64 = 32;
 const FIRST_HOST_PORT: u32 = 1 << 30;
 
 /// Serves the socket until the process ends.
-pub async fn serve(path: PathBuf) -> std::io::Result<()> {
-    let listener = UnixListener::bind(path)?;
+pub async fn serve(listener: UnixListener) -> std::io::Result<()> {
     let mut host_port = FIRST_HOST_PORT;
     loop {
         let (stream, _) = listener.accept().await?;

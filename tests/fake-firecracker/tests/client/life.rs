@@ -8,7 +8,7 @@ use host::vmm::firecracker::{
     vsock,
 };
 use serde_json::json;
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::PathBuf, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// `PUT` says the same whole.
@@ -149,14 +149,7 @@ async fn a_machine_lives_by_the_client_alone() {
 
 /// Its own socket and TAP device, in a process of its own.
 async fn loaded(process: &Process, version: &str) {
-    let snapshot = SnapshotLoad {
-        snapshot_path: process.path("state-0"),
-        mem_backend: MemoryBackend { backend_type: Backend::File, backend_path: process.path("memory-0") },
-        track_dirty_pages: true,
-        network_overrides: vec![NetworkOverride { iface_id: id("eth0"), host_dev_name: "tap1".into() }],
-        vsock_override: Some(VsockOverride { uds_path: process.path("v2") }),
-        clock_realtime: true,
-    };
+    let snapshot = process.first_snapshot("tap1", "v2");
     let (_ending, fresh) = process.another("api2");
     let paused: Microvm<Paused> = fresh.load(&snapshot).await.unwrap();
     let config = paused.full_config().await.unwrap();
@@ -215,6 +208,9 @@ async fn refusals_are_firecrackers_own_words() {
     assert!(fault(vm.set_metadata(&json!({ "a": "x".repeat(60_000) })).await.unwrap_err()).contains("doesn't fit"));
     let error = vm.set_vsock(&Vsock { guest_cid: 1, uds_path: process.path("v") }).await.unwrap_err();
     assert!(matches!(error, ApiError::Invalid(Invalid::Cid { cid: 1 })), "{error:?}");
+    let unsayable = PathBuf::from(OsStr::from_bytes(b"/\xff"));
+    let error = vm.set_boot_source(&BootSource { kernel_image_path: unsayable, ..missing.clone() }).await.unwrap_err();
+    assert!(matches!(error, ApiError::Invalid(Invalid::NoText { call: "PUT /boot-source", .. })), "{error:?}");
     assert!(fault(vm.start().await.unwrap_err()).contains("without kernel configuration"));
     // What a handle of an older phase would say after the start, as one that raced with it.
     let stale = process.fresh().configure();

@@ -1,7 +1,10 @@
 //! The stand-in as a process, and what a machine needs of files. Skips aloud where the document is absent.
 
 use fake_firecracker::document::Document;
-use host::vmm::firecracker::api::{Fresh, Microvm, Socket, model::DeviceId};
+use host::vmm::firecracker::api::{
+    Fresh, Microvm, Socket,
+    model::{Backend, DeviceId, MemoryBackend, NetworkOverride, SnapshotLoad, VsockOverride},
+};
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -134,6 +137,18 @@ impl Process {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// To load what was taken into `state-0` and `memory-0`, with another TAP device and another vsock.
+    pub fn first_snapshot(&self, tap: &str, vsock: &str) -> SnapshotLoad {
+        SnapshotLoad {
+            snapshot_path: self.path("state-0"),
+            mem_backend: MemoryBackend { backend_type: Backend::File, backend_path: self.path("memory-0") },
+            track_dirty_pages: true,
+            network_overrides: vec![NetworkOverride { iface_id: id("eth0"), host_dev_name: tap.into() }],
+            vsock_override: Some(VsockOverride { uds_path: self.path(vsock) }),
+            clock_realtime: true,
+        }
     }
 
     pub fn ended(&mut self) -> bool {

@@ -123,14 +123,7 @@ async fn a_real_firecracker_takes_all_that_the_client_says() {
     let running = paused.resume().await.unwrap();
     assert_eq!(running.info().await.unwrap().state, State::Running);
 
-    let snapshot = SnapshotLoad {
-        snapshot_path: process.path("state-0"),
-        mem_backend: MemoryBackend { backend_type: Backend::File, backend_path: process.path("memory-0") },
-        track_dirty_pages: true,
-        network_overrides: vec![NetworkOverride { iface_id: id("eth0"), host_dev_name: "fctest1".into() }],
-        vsock_override: Some(VsockOverride { uds_path: process.path("v2") }),
-        clock_realtime: true,
-    };
+    let snapshot = process.first_snapshot("fctest1", "v2");
     let (_ending, fresh) = process.another("api2");
     let loaded = fresh.load(&snapshot).await.unwrap();
     assert_eq!(loaded.full_config().await.unwrap().network_interfaces[0].host_dev_name, "fctest1");

@@ -43,6 +43,7 @@ pub enum Invalid {
     Limit,
     #[error("{what} of {mib} MiB: a multiple of {of_mib}")]
     Granularity { what: &'static str, mib: u64, of_mib: u64 },
-    #[error("the path {path:?} is no text, which JSON needs")]
-    Path { path: std::path::PathBuf },
+    /// A path that is no UTF-8.
+    #[error("{call} can't be said in JSON: {detail}")]
+    NoText { call: &'static str, detail: String },
 }

@@ -1,7 +1,7 @@
 //! One request and its answer on Firecracker's API socket, each on a connection of its own: a process that hangs, talks nonsense or goes away in
 //! the middle costs one exchange, and the next begins clean. Firecracker handles one request at a time anyway.
 
-use super::ApiError;
+use super::{ApiError, Invalid};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
@@ -135,8 +135,6 @@ fn too_long_or_broken(call: &'static str, error: &(dyn std::error::Error + Send 
 }
 
 /// A body of JSON; fails for a path that is no text.
-pub(super) fn json(call: &'static str, body: &impl Serialize) -> Result<Bytes, ApiError> {
-    serde_json::to_vec(body)
-        .map(Bytes::from)
-        .map_err(|error| ApiError::Garbled { call, detail: format!("can't be said: {error}") })
+pub(super) fn json(call: &'static str, body: &impl Serialize) -> Result<Bytes, Invalid> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| Invalid::NoText { call, detail: error.to_string() })
 }
