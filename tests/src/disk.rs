@@ -7,24 +7,33 @@ use std::{
 };
 
 pub struct Disk {
-    folder: tempfile::TempDir,
+    at: PathBuf,
+    /// Where no other place was named.
+    folder: Option<tempfile::TempDir>,
     /// Of a file system that lies in a file.
     image: Option<PathBuf>,
 }
 
 impl Disk {
     pub fn in_memory(mib: u32) -> Result<Disk> {
-        let folder = tempfile::Builder::new().prefix("hearth-disk-").tempdir()?;
-        done(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "hearth-e2e"]).arg(folder.path()))?;
-        Ok(Disk { folder, image: None })
+        let (at, folder) = folder()?;
+        let mut disk = Disk::in_memory_at(&at, mib)?;
+        disk.folder = Some(folder);
+        Ok(disk)
+    }
+
+    pub fn in_memory_at(at: &Path, mib: u32) -> Result<Disk> {
+        std::fs::create_dir_all(at)?;
+        done(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "hearth-e2e"]).arg(at))?;
+        Ok(Disk { at: at.to_owned(), folder: None, image: None })
     }
 
     /// ext4 in a file; needs loop devices, which not every machine has.
     pub fn in_file(mib: u64) -> Result<Disk> {
-        let folder = tempfile::Builder::new().prefix("hearth-disk-").tempdir()?;
-        let image = folder.path().with_extension("img");
+        let (at, folder) = folder()?;
+        let image = at.with_extension("img");
         std::fs::File::create(&image)?.set_len(mib << 20)?;
-        let disk = Disk { folder, image: Some(image.clone()) };
+        let disk = Disk { at, folder: Some(folder), image: Some(image.clone()) };
         done(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         disk.mount()?;
         Ok(disk)
@@ -36,7 +45,7 @@ impl Disk {
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.at
     }
 
     /// Where a server's data directory is to be made.
@@ -83,11 +92,18 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).output();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.at).output();
+        // Not while it is mounted.
+        drop(self.folder.take());
         if let Some(image) = &self.image {
             let _ = std::fs::remove_file(image);
         }
     }
+}
+
+fn folder() -> Result<(PathBuf, tempfile::TempDir)> {
+    let folder = tempfile::Builder::new().prefix("hearth-disk-").tempdir()?;
+    Ok((folder.path().to_owned(), folder))
 }
 
 fn done(command: &mut Command) -> Result<Output> {

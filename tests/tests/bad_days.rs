@@ -7,7 +7,8 @@ use api::{
     v1::{OperationStatus, VmSpec, VmState},
 };
 use hearth_tests::{
-    Guest, Machine, Need, Options, PATIENCE, Server,
+    Guest, Machine, Need, Options, PATIENCE, Server, command,
+    disk::Disk,
     guest::{create, nothing_left, refused, waiting},
     images::{self, ROOTFS},
     raw::Raw,
@@ -16,7 +17,6 @@ use hearth_tests::{
 use reqwest::Method;
 use serde_json::json;
 use std::{
-    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -172,44 +172,12 @@ async fn more_memory_than_the_host_has_is_refused() -> Result<()> {
     .await
 }
 
-/// A small file system of our own, unmounted at the end.
-struct Small(std::path::PathBuf);
-
-impl Small {
-    fn mount(at: &Path, mib: u32) -> Result<Small> {
-        std::fs::create_dir_all(at)?;
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "hearth-e2e"]).arg(at).output()?;
-        ensure!(done.status.success(), "mount: {}", String::from_utf8_lossy(&done.stderr));
-        Ok(Small(at.to_owned()))
-    }
-
-    /// Not a byte is left.
-    fn fill(&self) -> Result<()> {
-        use std::io::Write;
-        let mut file = std::fs::File::create(self.0.join("filler"))?;
-        for size in [1 << 20, 4096] {
-            while file.write_all(&vec![1; size]).is_ok() {}
-        }
-        Ok(())
-    }
-
-    fn free(&self) -> Result<()> {
-        Ok(std::fs::remove_file(self.0.join("filler"))?)
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
-}
-
 /// No room for a disk: told as that, nothing is left, and with room it works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_a_vm_and_keeps_the_server() -> Result<()> {
     scenario("a_full_disk_refuses_a_vm_and_keeps_the_server", &[Need::Guests, Need::Mounts], async |machine: Machine| {
         let server = Server::start(&machine, Options::offline()).await?;
-        let disk = Small::mount(&server.data_dir().join("vms"), 4)?;
+        let disk = Disk::in_memory_at(&server.data_dir().join("vms"), 4)?;
         disk.fill()?;
         let body =
             json!({"name": "roomless", "start": true, "spec": {"vcpus": 1, "mem_mib": 128, "image": ROOTFS, "networks": []}});
@@ -217,7 +185,7 @@ async fn a_full_disk_refuses_a_vm_and_keeps_the_server() -> Result<()> {
         answer.problem(507, "disk-full")?;
         until("no VM", PATIENCE, || async { Ok(server.client().vms().get("roomless").await.is_err().then_some(())) }).await?;
         let left: Vec<_> =
-            std::fs::read_dir(&disk.0)?.flatten().map(|entry| entry.file_name()).filter(|name| name != "filler").collect();
+            std::fs::read_dir(disk.path())?.flatten().map(|entry| entry.file_name()).filter(|name| name != "filler").collect();
         ensure!(left.is_empty(), "{left:?} is left of a VM that had no room");
         disk.free()?;
         let guest = Guest::boot(&server, "roomy", offline()).await?;
@@ -231,10 +199,9 @@ async fn a_full_disk_refuses_a_vm_and_keeps_the_server() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_data_directory_refuses_changes_and_loses_nothing() -> Result<()> {
     scenario("a_full_data_directory_refuses_changes_and_loses_nothing", &[Need::Mounts], async |machine: Machine| {
-        let folder = tempfile::tempdir()?;
-        let disk = Small::mount(folder.path(), 24)?;
-        let data_dir = Some(folder.path().join("data"));
-        let mut server = Server::start(&machine, Options { images: false, data_dir, ..Options::simulated() }).await?;
+        let disk = Disk::in_memory(24)?;
+        let options = Options { images: false, data_dir: Some(disk.data()), ..Options::simulated() };
+        let mut server = Server::start(&machine, options).await?;
         images::pretend(&server).await?;
         server.client().vms().create(&create("kept", small(), true), &waiting()).await?;
         disk.fill()?;
@@ -255,6 +222,40 @@ async fn a_full_data_directory_refuses_changes_and_loses_nothing() -> Result<()>
         server.up().await?;
         ensure!(server.client().vms().get("kept").await?.status.state == VmState::Running, "what was there is lost");
         server.client().vms().create(&create("after", small(), true), &waiting()).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// No room for what a backup holds: told as that, and the next try finds the directory as empty as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_without_room_leaves_nothing() -> Result<()> {
+    scenario("a_restore_without_room_leaves_nothing", &[Need::Mounts], async |machine: Machine| {
+        let server = Server::start(&machine, Options { images: false, ..Options::simulated() }).await?;
+        images::pretend(&server).await?;
+        server.client().vms().create(&create("kept", small(), true), &waiting()).await?;
+        command::ok(&server, &["webhook", "create", "hook", "--to", "http://127.0.0.1:9/"]).await?;
+        let folder = tempfile::tempdir()?;
+        let backup = folder.path().join("backup");
+        let file = backup.to_str().context("a path that is no text")?;
+        command::ok(&server, &["backup", file]).await?;
+        let disk = Disk::in_memory(16)?;
+        let data = disk.data();
+        let mut restore = Command::new(&machine.hearth);
+        restore.args(["--data-dir", data.to_str().context("a path that is no text")?, "restore", file]);
+        // None for the secrets, and some for them but not for the journal.
+        for spare in [0, 8 << 10] {
+            disk.fill()?;
+            let filler = std::fs::File::options().write(true).open(disk.path().join("filler"))?;
+            filler.set_len(filler.metadata()?.len() - spare)?;
+            fails_to_start(&mut restore, &["No space left", "has room"])?;
+            let left: Vec<_> = std::fs::read_dir(&data).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+            ensure!(left.is_empty(), "{left:?} is left of a restore that had {spare} bytes of room");
+            disk.free()?;
+        }
+        let output = restore.output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(data.join("secrets").is_dir() && data.join("journal").is_dir(), "the second try restored nothing");
         Ok(())
     })
     .await

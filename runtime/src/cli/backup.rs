@@ -9,6 +9,7 @@ use super::output;
 use clap::Args;
 use futures_util::StreamExt;
 use host::secret::{FileSecrets, Secret};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -32,6 +33,8 @@ Examples:
   hearth restore hearth-2026-01-01.backup --data-dir /var/lib/hearth";
 
 const JOURNAL: &str = crate::up::JOURNAL;
+const SECRETS: &str = crate::assemble::SECRETS;
+const RESTORING: &str = "journal.restoring";
 /// Only its owner: labels and commands may tell more than others should know.
 const MODE: u32 = 0o600;
 
@@ -117,21 +120,12 @@ pub fn restore(global: &Global, args: &RestoreArgs) -> Result<(), CliError> {
         return Err(failed(&args.file, newer, "restore it with the hearth that wrote it, or a later one"));
     }
     empty(&dir)?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| failed(&dir, error, FULL))?;
-    // Before the journal that names them.
-    let kept = FileSecrets::new(dir.join(crate::assemble::SECRETS));
-    for (name, secret) in &secrets {
-        let restored = kept.restore(name, &Secret::new(secret.clone()));
-        restored.map_err(|error| failed(&dir, actors::error::chain(&error), FULL))?;
-    }
-    // Under its own name only when all of it is on the disk.
-    let made = dir.join("journal.restoring");
-    offline::write(&made, &content).map_err(|error| failed(&dir, actors::error::chain(&error), FULL))?;
-    let place = || {
-        fs::rename(&made, dir.join(JOURNAL))?;
-        File::open(&dir)?.sync_all()
-    };
-    place().map_err(|error: io::Error| failed(&dir, error, FULL))?;
+    place(&dir, &content, &secrets).inspect_err(|_| {
+        // It was empty, and the next try must find it so.
+        for made in [JOURNAL, RESTORING, SECRETS] {
+            let _ = fs::remove_dir_all(dir.join(made));
+        }
+    })?;
     tell(global.output == super::args::Output::Json, &dir, &about, "restored")?;
     let (vms, images) = (count(&content, storage::schema::VMS), count(&content, storage::schema::IMAGES));
     if vms + images > 0 {
@@ -151,6 +145,20 @@ pub fn restore(global: &Global, args: &RestoreArgs) -> Result<(), CliError> {
         ));
     }
     Ok(())
+}
+
+/// Secrets first, then the journal that names them; it has its own name only when all of it is on the disk.
+fn place(dir: &Path, content: &Rescued, secrets: &BTreeMap<String, Vec<u8>>) -> Result<(), CliError> {
+    let full = |error: io::Error| failed(dir, error, FULL);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(full)?;
+    let kept = FileSecrets::new(dir.join(SECRETS));
+    for (name, secret) in secrets {
+        let restored = kept.restore(name, &Secret::new(secret.clone()));
+        restored.map_err(|error| failed(dir, actors::error::chain(&error), FULL))?;
+    }
+    let made = dir.join(RESTORING);
+    offline::write(&made, content).map_err(|error| failed(dir, actors::error::chain(&error), FULL))?;
+    fs::rename(&made, dir.join(JOURNAL)).and_then(|()| File::open(dir)?.sync_all()).map_err(full)
 }
 
 fn count(content: &Rescued, table: &str) -> usize {
