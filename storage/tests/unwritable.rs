@@ -15,7 +15,7 @@ use storage::{Batch, CommitError, Journal, OpenError, Options};
 
 /// Where the child's file system is mounted.
 const DIR: &str = "HEARTH_UNWRITABLE_DIR";
-const SIZE_MIB: u32 = 8;
+const MOUNT: [&str; 5] = ["-t", "tmpfs", "-o", "size=8m", "hearth"];
 const STEPS: u64 = 60;
 const PAGE: u64 = 4096;
 /// More pages than opening a journal takes: two segments of 512 KiB and some small files.
@@ -24,13 +24,12 @@ const LEFT_MOST: u64 = 300;
 /// Runs the child of this name with a file system of its own.
 fn in_a_namespace(child: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let mount = format!("mount -t tmpfs -o size={SIZE_MIB}m hearth \"${DIR}\"");
-    let may = |script: &str| {
+    let inside = |program: &Path| {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).env(DIR, dir.path());
+        command.args(["--mount", "--propagation", "private"]).arg(program).env(DIR, dir.path());
         command
     };
-    let tried = may(&mount).output();
+    let tried = inside(Path::new("mount")).args(MOUNT).arg(dir.path()).output();
     if let Some(why) = match tried {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -38,8 +37,7 @@ fn in_a_namespace(child: &str) {
     } {
         return skipped(child, &format!("no file system can be mounted in a namespace of its own, which needs root: {why}"));
     }
-    let run = format!("{mount} && exec \"$@\"");
-    let output = may(&run).arg(std::env::current_exe().unwrap()).args(["--exact", child, "--nocapture"]).output().unwrap();
+    let output = inside(&std::env::current_exe().unwrap()).args(["--exact", child, "--nocapture"]).output().unwrap();
     let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && told.contains("1 passed"), "{told}\n{errors}");
 }
@@ -53,9 +51,12 @@ fn skipped(test: &str, why: &str) {
     }
 }
 
-/// Absent when this is no child.
+/// The child's own file system, empty. Absent when this is no child.
 fn mounted() -> Option<PathBuf> {
-    std::env::var_os(DIR).map(PathBuf::from)
+    let dir = PathBuf::from(std::env::var_os(DIR)?);
+    let status = Command::new("mount").args(MOUNT).arg(&dir).status().unwrap();
+    assert!(status.success(), "mount: {status}");
+    Some(dir)
 }
 
 fn remount(dir: &Path, how: &str) {
