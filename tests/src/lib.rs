@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod command;
 pub mod console;
+pub mod dice;
 pub mod disk;
 pub mod events;
 pub mod guest;

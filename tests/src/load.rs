@@ -7,6 +7,7 @@
 //! Randomness decides what is asked, not what comes of it: the same seed gives the same wishes, while the moment of a kill among them depends
 //! on the machine.
 
+use crate::dice::Dice;
 use anyhow::{Context, Result, ensure};
 use api::{
     client::{Accepted, Client, ClientError, Options},
@@ -27,33 +28,6 @@ use tokio::sync::watch;
 
 /// What a guest may take for its own shutdown before it is ended.
 const SHUTDOWN_S: u32 = 5;
-
-/// Small, good enough, and the same on every machine (Steele, Lea and Flood: SplitMix64).
-#[derive(Debug, Clone)]
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed)
-    }
-
-    pub fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.roll() % end.max(1)
-    }
-
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len() as u64) as usize]
-    }
-}
 
 /// Who asks how much.
 #[derive(Debug, Clone)]

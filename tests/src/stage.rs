@@ -2,7 +2,8 @@
 
 use crate::{
     Options, Server,
-    load::{Counts, Dice, Ledger, Load, User},
+    dice::Dice,
+    load::{Counts, Ledger, Load, User},
 };
 use anyhow::{Context, Result, ensure};
 use api::problem::Problem;

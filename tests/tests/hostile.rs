@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
 use hearth_tests::{
     Options, Server,
+    dice::Dice,
     guest::{create, small, waiting},
     images,
     raw::{Answer, Raw},
@@ -23,34 +24,14 @@ const FRAMES: usize = 12;
 /// A refusal quotes what was wrong; it is no copy of a megabyte.
 const REFUSAL_MAX: usize = 16 * 1024;
 
-/// splitmix64: seeded, and no dependency.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Result<Random> {
-        let seed = match std::env::var("HEARTH_FUZZ_SEED") {
-            Ok(seed) => seed.parse().context("HEARTH_FUZZ_SEED is a number")?,
-            Err(_) => jiff::Timestamp::now().as_nanosecond() as u64,
-        };
-        println!("HEARTH_FUZZ_SEED={seed}");
-        Ok(Random(seed))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
+/// HEARTH_FUZZ_SEED asks the same again.
+fn seeded() -> Result<Dice> {
+    let seed = match std::env::var("HEARTH_FUZZ_SEED") {
+        Ok(seed) => seed.parse().context("HEARTH_FUZZ_SEED is a number")?,
+        Err(_) => jiff::Timestamp::now().as_nanosecond() as u64,
+    };
+    println!("HEARTH_FUZZ_SEED={seed}");
+    Ok(Dice::new(seed))
 }
 
 /// An operation that changes something, at a thing that is there.
@@ -133,16 +114,16 @@ fn judge(operation: &Operation, body: &[u8], answer: &Answer) -> Result<()> {
 }
 
 /// Bytes put in, taken out, doubled and changed.
-fn mutated(random: &mut Random, mut body: Vec<u8>) -> Vec<u8> {
+fn mutated(random: &mut Dice, mut body: Vec<u8>) -> Vec<u8> {
     const TOKENS: [&str; 12] = ["null", "[", "]", "{", "}", "\"", ":", ",", "NaN", "-1", "\\u0000", "1e400"];
-    for _ in 0..1 + random.below(4) {
-        let at = random.below(body.len() + 1);
-        match random.below(4) {
-            0 => drop(body.splice(at..at, random.of(&TOKENS).bytes())),
-            1 if at < body.len() => body[at] = random.next() as u8,
-            2 => drop(body.drain(at..(at + random.below(20)).min(body.len()))),
+    for _ in 0..1 + random.at(4) {
+        let at = random.at(body.len() + 1);
+        match random.at(4) {
+            0 => drop(body.splice(at..at, random.pick(&TOKENS).bytes())),
+            1 if at < body.len() => body[at] = random.roll() as u8,
+            2 => drop(body.drain(at..(at + random.at(20)).min(body.len()))),
             _ => {
-                let part = body[at..(at + random.below(40)).min(body.len())].to_vec();
+                let part = body[at..(at + random.at(40)).min(body.len())].to_vec();
                 body.splice(at..at, part);
             }
         }
@@ -197,7 +178,7 @@ async fn no_body_brings_an_answer_outside_of_the_document() -> Result<()> {
                 send(operation, media, b"{}".to_vec()).await?;
             }
         }
-        let mut random = Random::seeded()?;
+        let mut random = seeded()?;
         let spec = json!({"vcpus": 1, "mem_mib": 128, "image": "busybox", "networks": [], "restart": "never"});
         let whole = [
             json!({"name": "a", "labels": {"k": "v"}, "spec": spec, "start": false}),
@@ -207,9 +188,9 @@ async fn no_body_brings_an_answer_outside_of_the_document() -> Result<()> {
             json!({"labels": {"k": "v"}}),
         ];
         for _ in 0..MUTATIONS {
-            let body = random.of(&whole).to_string().into_bytes();
+            let body = random.pick(&whole).to_string().into_bytes();
             let body = mutated(&mut random, body);
-            send(random.of(&operations), "application/json", body).await?;
+            send(random.pick(&operations), "application/json", body).await?;
         }
         is_well(&server).await
     })
@@ -217,7 +198,7 @@ async fn no_body_brings_an_answer_outside_of_the_document() -> Result<()> {
 }
 
 /// Connects with the token and says nonsense until it is cut off or has said all.
-async fn nonsense(server: &Server, path: &str, random: &mut Random) -> Result<()> {
+async fn nonsense(server: &Server, path: &str, random: &mut Dice) -> Result<()> {
     let mut request = format!("ws://127.0.0.1:{}{path}", server.port()).into_client_request()?;
     request.headers_mut().insert("authorization", format!("Bearer {}", server.token()?).parse()?);
     let (mut socket, _) = match tokio_tungstenite::connect_async(request).await {
@@ -230,13 +211,13 @@ async fn nonsense(server: &Server, path: &str, random: &mut Random) -> Result<()
         Err(error) => return Err(error).with_context(|| path.to_owned()),
     };
     for _ in 0..FRAMES {
-        let frame = match random.below(9) {
+        let frame = match random.at(9) {
             0 => Message::text("{\"resize\":{\"cols\":80,\"rows\":24}}"),
             1 => Message::text("{\"resize\":[80,24]}"),
             2 => Message::text("{\"eof\":true,\"eof\":true}"),
             3 => Message::text("{\"command\":[\"true\"]}"),
-            4 => Message::text("[".repeat(random.below(100_000))),
-            5 => Message::binary(vec![random.next() as u8; random.below(70_000)]),
+            4 => Message::text("[".repeat(random.at(100_000))),
+            5 => Message::binary(vec![random.roll() as u8; random.at(70_000)]),
             6 => Message::binary(vec![0; 300_000]),
             7 => Message::Ping(vec![1; 100].into()),
             _ => Message::text("\u{1f980}\u{0}"),
@@ -267,7 +248,7 @@ async fn nonsense(server: &Server, path: &str, random: &mut Random) -> Result<()
 async fn nonsense_over_websockets_ends_them_and_nothing_else() -> Result<()> {
     scenario("nonsense_over_websockets_ends_them_and_nothing_else", &[], async |machine| {
         let server = stocked(&machine).await?;
-        let mut random = Random::seeded()?;
+        let mut random = seeded()?;
         for path in ["exec", "shell", "console", "metrics"].map(|verb| format!("/v1/vms/there/{verb}")) {
             for _ in 0..4 {
                 nonsense(&server, &path, &mut random).await?;
