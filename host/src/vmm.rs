@@ -5,7 +5,10 @@
 
 pub mod firecracker;
 pub mod qemu;
+mod shared;
 pub mod simulated;
+
+pub(crate) use shared::layout::storage_error;
 
 use crate::guest::GuestSession;
 use async_trait::async_trait;

@@ -9,43 +9,37 @@
 //! QEMU starts with its vCPUs stopped (`-S`) and runs them once its events are logged, so no guest can end before its end is told. A
 //! process that was let go but whose vCPUs never ran counts as held; `release` may be repeated on it.
 
-#[cfg(test)]
-mod alone;
-mod boot;
-mod cgroup;
 mod command;
-mod console;
 mod detect;
 mod disk;
+mod ending;
+mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod gate;
-mod layout;
-mod leftovers;
-mod process;
 mod qmp;
-mod run;
 mod start;
 mod tsc;
 
 pub use detect::{AccelerationChoice, KvmVerdict};
-pub(crate) use layout::storage_error;
 
+use super::shared::{
+    Ground, blocking,
+    boot::BootFiles,
+    console::{ConsoleLog, Keyboard, Manner},
+    layout, leftovers, process,
+    run::{Nature, Run, lock},
+};
 use super::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::{Guest, GuestFault, GuestSession};
 use async_trait::async_trait;
-use boot::BootFiles;
-use cgroup::Cgroups;
 use command::Acceleration;
-use console::ConsoleLog;
 use domain::{
     Attempt, VmId,
     host::VmmFacts,
     vm::{Driver, Exit, Inspection, Machine},
 };
-use layout::{AGENT_SOCKET, CONTROL_SOCKET, Layout};
+use files::{AGENT_SOCKET, CONSOLE_SOCKET, CONTROL_SOCKET, EVENTS_LOG, SOCKETS};
 use qmp::{CALL_DEADLINE, Qmp};
-use run::{Run, lock};
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -83,24 +77,17 @@ pub struct Qemu {
 
 /// What blocking work needs; never changes.
 struct Inner {
-    layout: Layout,
-    owner: String,
+    ground: Arc<Ground>,
     binary: PathBuf,
     version: String,
     acceleration: Acceleration,
     chosen_because: String,
     kvm: Option<KvmVerdict>,
     boot: BootFiles,
-    cgroups: Cgroups,
 }
 
-/// Runs file and fork work off the runtime's threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, VmmError> + Send + 'static) -> Result<T, VmmError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(VmmError::Spawn { detail: format!("the work was given up: {error}") }),
-    }
-}
+const NATURE: Nature = Nature { is_polite: true, explain: ending::explain };
+const MANNER: Manner = Manner { keyboard: Keyboard::Socket(CONSOLE_SOCKET), other_log: EVENTS_LOG };
 
 impl Qemu {
     /// Finds QEMU and decides on the acceleration. Takes up to 4 s where KVM must be tried and hangs.
@@ -109,13 +96,10 @@ impl Qemu {
         let version = detect::version(&binary).await?;
         let (acceleration, chosen_because, kvm) =
             detect::choose(options.acceleration, options.kvm, &binary, options.kernel.as_deref()).await;
-        let data = std::path::absolute(&options.data).map_err(|source| layout::storage_error(&options.data, source))?;
-        let layout = Layout::new(data);
-        layout::make_folder(&layout.vms())?;
-        let boot = BootFiles::new(layout.boot(), &options.agent);
+        let ground = Arc::new(Ground::open(&options.data, &options.owner)?);
+        let boot = BootFiles::new(ground.layout.boot(), &options.agent);
         boot.sweep();
-        let cgroups = Cgroups::detect(&options.owner);
-        let inner = Inner { layout, owner: options.owner, binary, version, acceleration, chosen_because, kvm, boot, cgroups };
+        let inner = Inner { ground, binary, version, acceleration, chosen_because, kvm, boot };
         Ok(Self { inner: Arc::new(inner), runs: Mutex::default(), consoles: Mutex::default() })
     }
 
@@ -125,11 +109,11 @@ impl Qemu {
     }
 
     fn folder(&self, vm: VmId) -> PathBuf {
-        self.inner.layout.vm(vm)
+        self.inner.ground.folder(vm)
     }
 
     fn console_log(&self, vm: VmId) -> Arc<ConsoleLog> {
-        Arc::clone(lock(&self.consoles).entry(vm).or_insert_with(|| ConsoleLog::new(self.folder(vm))))
+        Arc::clone(lock(&self.consoles).entry(vm).or_insert_with(|| ConsoleLog::new(self.folder(vm), MANNER)))
     }
 
     /// The run of that record: known, or adopted if the process is there and runs QEMU.
@@ -142,7 +126,7 @@ impl Qemu {
         if process::executable(machine.pid).as_deref() != Some(machine.executable.as_str()) {
             return Ok(None);
         }
-        let run = Run::watch(machine.clone(), pidfd, None, self.folder(vm), self.console_log(vm))?;
+        let run = Run::watch(machine.clone(), pidfd, None, self.folder(vm), self.console_log(vm), NATURE)?;
         runs.insert(vm, Arc::clone(&run));
         Ok(Some(run))
     }
@@ -188,14 +172,14 @@ impl Vmm for Qemu {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.inner.cgroups.problem().into_iter().collect()
+        self.inner.ground.cgroups.problem().into_iter().collect()
     }
 
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
         let (inner, plan) = (Arc::clone(&self.inner), plan.clone());
         blocking(move || {
-            layout::make_folder(&inner.layout.vm(plan.vm))?;
-            disk::prepare(&plan, &inner.layout.file(plan.vm, layout::DISK))
+            layout::make_folder(&inner.ground.folder(plan.vm))?;
+            disk::prepare(&plan, &inner.ground.layout.file(plan.vm, files::DISK))
         })
         .await
     }
@@ -204,7 +188,7 @@ impl Vmm for Qemu {
         self.clean(plan.vm).await?;
         let (inner, owned) = (Arc::clone(&self.inner), plan.clone());
         let (machine, pidfd, gate) = blocking(move || start::hold(&inner, &owned, launch)).await?;
-        let run = Run::watch(machine.clone(), pidfd, Some(gate), self.folder(plan.vm), self.console_log(plan.vm))?;
+        let run = Run::watch(machine.clone(), pidfd, Some(gate), self.folder(plan.vm), self.console_log(plan.vm), NATURE)?;
         lock(&self.runs).insert(plan.vm, run);
         Ok(machine)
     }
@@ -216,7 +200,7 @@ impl Vmm for Qemu {
 
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
         let Some(run) = self.run(vm, machine)? else {
-            return Ok(Inspection::Gone { exit: leftovers::told_exit(&self.inner, vm, machine).await? });
+            return Ok(Inspection::Gone { exit: leftovers::told_exit(&self.inner.ground, NATURE, vm, machine).await? });
         };
         if run.is_held() && run.exit().is_none() {
             return Ok(Inspection::Held);
@@ -236,7 +220,7 @@ impl Vmm for Qemu {
         loop {
             let told = match self.run(vm, machine) {
                 Ok(Some(run)) => return run.exited().await,
-                Ok(None) => leftovers::told_exit(&self.inner, vm, machine).await,
+                Ok(None) => leftovers::told_exit(&self.inner.ground, NATURE, vm, machine).await,
                 Err(error) => Err(error),
             };
             match told {
@@ -269,13 +253,13 @@ impl Vmm for Qemu {
             run.replace_session(None);
             run.kill().await?;
         }
-        leftovers::clean(&self.inner, vm).await
+        leftovers::clean(&self.inner.ground, vm, &SOCKETS).await
     }
 
     async fn remove(&self, vm: VmId) -> Result<(), VmmError> {
         self.clean(vm).await?;
         lock(&self.consoles).remove(&vm);
-        leftovers::remove_folder(&self.inner, vm).await
+        leftovers::remove_folder(&self.inner.ground, vm).await
     }
 
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
@@ -311,11 +295,19 @@ impl Vmm for Qemu {
     }
 
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
-        leftovers::sweep(self, known).await
+        let ground = &self.inner.ground;
+        let mut removed = leftovers::sweep_processes(ground, known).await?;
+        for vm in leftovers::unknown_folders(ground, known).await? {
+            self.remove(vm).await?;
+            removed.push(format!("folder of {vm}"));
+        }
+        removed.extend(leftovers::sweep_cgroups(ground, known).await?);
+        Ok(removed)
     }
 
     async fn tear_down(&self) -> Result<(), VmmError> {
         self.inner
+            .ground
             .cgroups
             .remove_root()
             .map_err(|error| VmmError::Clean { what: "hearth's cgroup".to_owned(), detail: error.to_string() })

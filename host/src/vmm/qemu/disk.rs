@@ -5,7 +5,7 @@
 //! Source: docs/interop/qcow2.txt of QEMU 7.2.
 
 use super::super::{DiskPlan, VmmError};
-use super::layout::storage_error;
+use super::super::shared::layout::storage_error;
 use std::{
     fs::{self, File},
     io,

@@ -14,7 +14,7 @@ pub struct Cgroups {
 }
 
 /// Where the version 2 hierarchy is mounted, from the text of `/proc/self/mountinfo`; on a mixed machine that is not `/sys/fs/cgroup`.
-pub(super) fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+pub fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         (after.split(' ').next() == Some("cgroup2")).then(|| before.split(' ').nth(4).map(PathBuf::from))?
