@@ -11,6 +11,7 @@ pub mod layout;
 pub mod leftovers;
 pub mod process;
 pub mod run;
+pub mod runs;
 pub mod settle;
 
 use super::VmmError;
@@ -40,7 +41,6 @@ impl Ground {
     pub fn folder(&self, vm: VmId) -> PathBuf {
         self.layout.vm(vm)
     }
-
 }
 
 /// What a process's own arguments say about whose it is: the sweep finds remains by it.

@@ -1,7 +1,7 @@
 //! QEMU's command line and the guest kernel's, from a plan. Pure. Each word was measured (QEMU 7.2); the reasons are at the words.
 
-use super::super::{MachinePlan, NicPlan};
 use super::super::shared::{cmdline, gate::FIRST_INHERITED, mark};
+use super::super::{MachinePlan, NicPlan};
 use super::files::{CONSOLE_LOG, DISK, EVENTS_LOG};
 use std::path::Path;
 

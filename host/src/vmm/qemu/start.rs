@@ -1,6 +1,5 @@
 //! The two halves of a start: making the held process, and letting it run. On an error of the first nothing is left.
 
-use super::super::{MachinePlan, VmmError};
 use super::super::shared::{
     gate::{self, Gate, Program},
     layout::{self, storage_error},
@@ -8,6 +7,7 @@ use super::super::shared::{
     run::Run,
     settle::settle,
 };
+use super::super::{MachinePlan, VmmError};
 use super::files::{CONTROL_SOCKET, EVENTS_LOG, EVENTS_SOCKET, SOCKETS, VMM_LOG};
 use super::qmp::Qmp;
 use super::{Inner, command, detect, ending::last_words};

@@ -32,6 +32,8 @@ pub struct Nature {
     pub is_polite: bool,
     /// How it ended, by what it left in its folder and what the kernel tells. Errors: `Short`.
     pub explain: fn(&Path, Ended) -> Result<Exit, VmmError>,
+    /// What else watches a machine, given its process and its folder, for as long as it is known.
+    pub beside: Option<fn(OwnedFd, PathBuf) -> AbortHandle>,
 }
 
 pub struct Run {
@@ -41,12 +43,12 @@ pub struct Run {
     gate: Mutex<Option<Gate>>,
     exit: watch::Receiver<Option<Exit>>,
     session: Mutex<Option<UnixStream>>,
-    watcher: AbortHandle,
+    watchers: Vec<AbortHandle>,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.watcher.abort();
+        self.watchers.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -65,11 +67,15 @@ impl Run {
         console: Arc<ConsoleLog>,
         nature: Nature,
     ) -> Result<Arc<Self>, VmmError> {
-        let copy = pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }))?;
-        let watched = process::watched(copy)?;
+        let copy = || pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }));
+        let watched = process::watched(copy()?)?;
         let (told, exit) = watch::channel(None);
-        let watcher = tokio::spawn(watch_process(watched, folder, console, nature, told)).abort_handle();
-        Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watcher }))
+        let mut watchers = Vec::with_capacity(2);
+        if let Some(beside) = nature.beside {
+            watchers.push(beside(copy()?, folder.clone()));
+        }
+        watchers.push(tokio::spawn(watch_process(watched, folder, console, nature, told)).abort_handle());
+        Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watchers }))
     }
 
     pub fn take_gate(&self) -> Option<Gate> {
