@@ -46,7 +46,7 @@ use door::Door;
 use files::{API_SOCKET, CONFIG, DISK, KEYBOARD, RUN, VMM_LOG, VSOCK_SOCKET};
 use jail::Jails;
 use std::{
-    ops::RangeInclusive,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -70,8 +70,6 @@ pub struct FirecrackerOptions {
     /// Absent: `firecracker` by PATH.
     pub binary: Option<PathBuf>,
     pub jail: JailChoice,
-    /// Why this driver was chosen, one sentence, for the host's facts.
-    pub chosen_because: String,
 }
 
 /// Whether processes are jailed.
@@ -81,7 +79,7 @@ pub enum JailChoice {
         /// Absent: beside Firecracker, else by PATH.
         binary: Option<PathBuf>,
         /// Each VM has one of these, as its uid and its gid.
-        uids: RangeInclusive<u32>,
+        uids: Range<u32>,
     },
     /// For a workstation: Firecracker's own seccomp filters and nothing else.
     None,
@@ -89,13 +87,14 @@ pub enum JailChoice {
 
 impl Default for JailChoice {
     fn default() -> Self {
-        Self::Jailer { binary: None, uids: jail::DEFAULT_UIDS }
+        Self::Jailer { binary: None, uids: *jail::DEFAULT_UIDS.start()..*jail::DEFAULT_UIDS.end() + 1 }
     }
 }
 
 pub struct Firecracker {
     inner: Arc<Inner>,
     runs: Runs,
+    chosen_because: String,
 }
 
 /// What blocking work needs; never changes.
@@ -103,7 +102,6 @@ struct Inner {
     ground: Arc<Ground>,
     binary: PathBuf,
     version: Version,
-    chosen_because: String,
     boot: BootFiles,
     jails: Option<Jails>,
 }
@@ -146,7 +144,7 @@ impl Firecracker {
                     firecracker: binary.clone(),
                     firecracker_version: format!("Firecracker v{}", version.text),
                     jailer,
-                    uids,
+                    uids: uids.start..=uids.end.saturating_sub(1),
                 };
                 Some(Jails::open(wanted).await?)
             }
@@ -154,8 +152,14 @@ impl Firecracker {
         let boot = BootFiles::new(ground.layout.boot(), &options.agent);
         boot.sweep();
         let runs = Runs::new(Arc::clone(&ground), NATURE, MANNER, runs_firecracker);
-        let inner = Inner { ground, binary, version, chosen_because: options.chosen_because, boot, jails };
-        Ok(Self { inner: Arc::new(inner), runs })
+        let inner = Inner { ground, binary, version, boot, jails };
+        Ok(Self { inner: Arc::new(inner), runs, chosen_because: "firecracker was asked for".into() })
+    }
+
+    /// Why this driver was chosen, one sentence for the host's facts, where nobody asked for it.
+    #[must_use]
+    pub fn because(self, chosen_because: String) -> Self {
+        Self { chosen_because, ..self }
     }
 
     fn folder(&self, vm: VmId) -> PathBuf {
@@ -233,7 +237,7 @@ impl Vmm for Firecracker {
             driver: Driver::Firecracker,
             version: self.inner.version.text.clone(),
             acceleration: "kvm".into(),
-            chosen_because: self.inner.chosen_because.clone(),
+            chosen_because: self.chosen_because.clone(),
         }
     }
 
