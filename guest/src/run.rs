@@ -23,7 +23,7 @@ pub fn run() -> ExitCode {
         _ if std::process::id() == 1 => boot::run(),
         ["--keep"] => keeper::run(),
         ["--port", name] => serve(transport::virtio::Port::new(name), Rights::Machine),
-        ["--socket", path] => match transport::socket::Socket::bind(path) {
+        ["--socket", path] => match transport::socket::bind(path) {
             Ok(socket) => serve(socket, Rights::Processes),
             Err(error) => {
                 kmsg::log(&format!("can't listen on {path}: {error}"));
