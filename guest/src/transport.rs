@@ -4,6 +4,7 @@ mod half;
 mod listener;
 pub mod socket;
 pub mod virtio;
+pub mod vsock;
 
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};

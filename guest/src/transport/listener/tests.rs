@@ -138,7 +138,7 @@ fn a_listener_that_goes_on_failing_is_given_up() {
         let mut listener = Listener::new(deaf, Box::new(|_| true));
         let asked = std::time::Instant::now();
         assert!(listener.accept().await.is_err());
-        assert!(asked.elapsed() >= PAUSE * MOST_FAILURES, "after so many tries");
+        assert!(asked.elapsed() >= Duration::from_millis(500), "not at the first failure");
         // A connection that is on has nothing to do with it.
         assert!(tokio::time::timeout(PAUSE * (MOST_FAILURES + 2), listener.newer()).await.is_err());
     });
