@@ -1,4 +1,5 @@
-//! Firecracker: its API as types, and its way to a guest's vsock. Starts no process.
+//! Firecracker: its API as types, its way to a guest's vsock, and its jail. Starts no process.
 
 pub mod api;
+pub mod jail;
 pub mod vsock;
