@@ -3,6 +3,7 @@
 //! A VMM process belongs to the machine, not to hearth: own session, own cgroup, recorded before its first instruction. Every call is
 //! idempotent and may be repeated after a crash. Cancel: a dropped call may have taken effect; the caller finds out by `inspect`.
 
+pub mod confinement;
 pub mod firecracker;
 pub mod qemu;
 pub mod simulated;
