@@ -77,7 +77,11 @@ pub async fn run(kind: ShutdownKind, power_off: PowerOff, deadline: Duration) {
         return force(kind, power_off);
     }
     if !deadline.is_zero() {
-        ask(init, kind);
+        let last = Last::of(kind, power_off);
+        if let Some(line) = last.line {
+            kmsg::to_the_host(line);
+        }
+        ask(init, if last.mode == RebootMode::RB_AUTOBOOT { ShutdownKind::Reboot } else { kind });
         // The init's own end of it ends us, too.
         tokio::time::sleep_until(force_at).await;
     }

@@ -5,6 +5,7 @@
 
 pub mod confinement;
 pub mod firecracker;
+pub mod limits;
 pub mod qemu;
 mod shared;
 pub mod simulated;

@@ -141,6 +141,7 @@ impl Firecracker {
             JailChoice::Jailer { binary: jailer, uids } => {
                 let wanted = jail::Options {
                     vms: ground.layout.vms(),
+                    owner: options.owner.clone(),
                     firecracker: binary.clone(),
                     firecracker_version: format!("Firecracker v{}", version.text),
                     jailer,
@@ -395,7 +396,7 @@ impl Firecracker {
                 return Err(late(until - from));
             }
             let connected = match Door::open(&room, VSOCK_SOCKET) {
-                Ok(door) => vsock::connect(&door.path(), 1024, left).await,
+                Ok(door) => vsock::connect(&door.path(), VSOCK_PORT, left).await,
                 Err(error) => Err(VsockError::Unreachable(error)),
             };
             match connected {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  vms/<vm>/uid                             the VM's uid, which is its gid too
-//!  vms/<vm>/jail/<firecracker>/<id>/root    "/" of the jailed process; <id> is the VM's id with a hyphen for the underscore
+//!  vms/<vm>/jail/<firecracker>/<id>/root    "/" of the jailed process; <id> is hearth-<owner>-<vm>, with a hyphen for the underscore
 //!       firecracker, firecracker.pid        made by the jailer: a copy of the program (so that no two VMs share its memory), and its pid
 //!       dev/{kvm,net/tun,urandom,…}, run/   made by the jailer
 //!       kernel, initramfs, disk, …          put there by `prepare`: other names of the same files, never copies
@@ -27,7 +27,7 @@ mod uid;
 pub use check::release;
 pub use fill::File;
 
-use super::super::VmmError;
+use super::super::{VmmError, shared::dashed_mark};
 use domain::VmId;
 use nix::libc;
 use std::{
@@ -54,6 +54,8 @@ pub struct Options {
     /// The folder of the VMs' folders; made if it is not there.
     pub vms: PathBuf,
     pub firecracker: PathBuf,
+    /// Which hearth this is; stands in the process's arguments, by which a sweep knows its own.
+    pub owner: String,
     /// What Firecracker says of itself, such as "Firecracker v1.16.1".
     pub firecracker_version: String,
     /// Absent: beside Firecracker, else in PATH.
@@ -65,6 +67,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Jails {
     vms: PathBuf,
+    owner: String,
     /// The path behind every link, as the jailer sees it; its last part names a folder of the jail.
     firecracker: PathBuf,
     jailer: PathBuf,
@@ -107,7 +110,7 @@ impl Jails {
         for path in [&vms, &firecracker, &jailer] {
             check::text(path)?;
         }
-        Ok(Self { vms, firecracker, jailer, uids: options.uids, allotting: Mutex::new(()) })
+        Ok(Self { vms, owner: options.owner, firecracker, jailer, uids: options.uids, allotting: Mutex::new(()) })
     }
 
     /// The resolved program that the gate starts.
@@ -117,7 +120,7 @@ impl Jails {
 
     pub fn place(&self, vm: VmId) -> Place {
         let program = self.firecracker.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Place { base: self.vms.join(vm.to_string()).join(FOLDER), program, id: jail_id(vm) }
+        Place { base: self.vms.join(vm.to_string()).join(FOLDER), program, id: dashed_mark(&self.owner, vm) }
     }
 
     /// The VM's jail with its uid, which is allotted at the first call and kept in the VM's folder until that is removed. Blocks: reads one
@@ -205,13 +208,8 @@ impl Jail {
         let limit = format!("no-file={NO_FILE}");
         let own = ["--id", &self.place.id, "--exec-file", &program, "--uid", &uid, "--gid", &uid];
         let rest = ["--chroot-base-dir", &base, "--resource-limit", &limit, "--"];
-        own.into_iter().chain(rest).map(str::to_owned).chain(firecracker.into_iter().map(str::to_owned)).collect()
+        own.iter().chain(&rest).map(ToString::to_string).chain(firecracker.into_iter().map(str::to_owned)).collect()
     }
-}
-
-/// The jailer takes letters, digits and hyphens, at most 64; a VM's id has an underscore behind its prefix, and no hyphen.
-fn jail_id(vm: VmId) -> String {
-    vm.to_string().replace('_', "-")
 }
 
 fn make_folder(path: &Path) -> Result<(), VmmError> {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const MOUNTS: &str = "/proc/self/mountinfo";
+const MOUNTS: &str = "/proc/thread-self/mountinfo";
 
 /// Removes the folder with all in it; absent is no error.
 pub fn remove(base: &Path) -> Result<(), VmmError> {
