@@ -5,8 +5,9 @@ use crate::deliver::Deliverer;
 use actors::{Parts, Ports, shared::HostProbe, webhook::WebhookPorts};
 use async_trait::async_trait;
 use domain::{
-    host::{Facts, VmmFacts},
+    host::{Capabilities, Facts, VmmFacts},
     ipam::{Subnet, SubnetError},
+    vm::Driver,
 };
 use host::{
     image::{FileStore, ImageStore},
@@ -75,11 +76,9 @@ pub enum AssembleError {
 
 /// Looks for what is there and makes the parts. The journal is open already: nothing is touched before the directory is ours.
 pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, AssembleError> {
-    let subnet =
-        Subnet::parse(&wanted.subnet).map_err(|source| AssembleError::Subnet { subnet: wanted.subnet.clone(), source })?;
+    subnet(wanted)?;
     let owner = owner(&wanted.data_dir)?;
     let images = Arc::new(FileStore::new(wanted.data_dir.join("images")));
-    let simulated = wanted.vmm == VmmChoice::Simulated;
     let vmm: Arc<dyn Vmm> = match wanted.vmm {
         VmmChoice::Firecracker => return Err(AssembleError::NoFirecracker),
         VmmChoice::Simulated => {
@@ -88,7 +87,24 @@ pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, Assemb
         }
         VmmChoice::Auto | VmmChoice::Qemu => Arc::new(qemu(&journal, wanted, &owner, &images).await?),
     };
-    let (network, network_problem) = match network(wanted, subnet, &owner, simulated).await {
+    put_together(journal, wanted, &owner, images, vmm).await
+}
+
+fn subnet(wanted: &Wanted) -> Result<Subnet, AssembleError> {
+    Subnet::parse(&wanted.subnet).map_err(|source| AssembleError::Subnet { subnet: wanted.subnet.clone(), source })
+}
+
+/// The parts around a driver.
+pub async fn put_together(
+    journal: Journal,
+    wanted: &Wanted,
+    owner: &str,
+    images: Arc<FileStore>,
+    vmm: Arc<dyn Vmm>,
+) -> Result<Parts, AssembleError> {
+    let subnet = subnet(wanted)?;
+    let simulated = vmm.facts().driver == Driver::Simulated;
+    let (network, network_problem) = match network(wanted, subnet, owner, simulated).await {
         Ok(network) => (network, None),
         Err(problem) => (None, Some(problem)),
     };
@@ -96,7 +112,12 @@ pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, Assemb
         tracing::warn!(problem, "VMs run without a network");
     }
     // A simulated VM has an address on paper, so that what depends on it can be tried.
-    let probe = Probe { vmm: vmm.facts(), network_problem: network_problem.clone(), problems: vmm.problems(), simulated };
+    let probe = Probe {
+        vmm: vmm.facts(),
+        capabilities: vmm.capabilities(),
+        network_problem: network_problem.clone(),
+        problems: vmm.problems(),
+    };
     let webhooks =
         WebhookPorts { deliver: Arc::new(Deliverer::new()), secrets: Arc::new(FileSecrets::new(wanted.data_dir.join(SECRETS))) };
     Ok(Parts {
@@ -109,17 +130,17 @@ pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, Assemb
 
 struct Probe {
     vmm: VmmFacts,
+    capabilities: Capabilities,
     network_problem: Option<String>,
     problems: Vec<String>,
-    simulated: bool,
 }
 
 #[async_trait]
 impl HostProbe for Probe {
     async fn facts(&self) -> Facts {
         let (vmm, network, problems) = (self.vmm.clone(), self.network_problem.clone(), self.problems.clone());
-        let simulated = self.simulated;
-        let look = move || host::facts::collect(vmm, network, problems, simulated);
+        let capabilities = self.capabilities;
+        let look = move || host::facts::collect(vmm, capabilities, network, problems);
         match tokio::task::spawn_blocking(look).await {
             Ok(facts) => facts,
             // The runtime is going down: nobody reads the answer.

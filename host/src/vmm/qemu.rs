@@ -31,7 +31,7 @@ mod tsc;
 pub use detect::{AccelerationChoice, KvmVerdict};
 pub(crate) use layout::storage_error;
 
-use super::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::{Guest, GuestFault, GuestSession};
 use async_trait::async_trait;
 use boot::BootFiles;
@@ -40,7 +40,7 @@ use command::Acceleration;
 use console::ConsoleLog;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     vm::{Driver, Exit, Inspection, Machine},
 };
 use layout::{AGENT_SOCKET, CONTROL_SOCKET, Layout};
@@ -184,7 +184,7 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pause: true, serial_input: true, guest_agent: true }
+        Capabilities { pause: true, console_input: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE }
     }
 
     fn problems(&self) -> Vec<String> {
