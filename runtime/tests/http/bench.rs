@@ -11,7 +11,7 @@ use host::{
     vmm::simulated::{Simulated, SimulatedOptions},
 };
 use runtime::{
-    assemble::{VmmChoice, Wanted, assemble, put_together},
+    assemble::{VmmChoice, Wanted, assemble, firecracker::FirecrackerWanted, look, put_together},
     auth::AdminToken,
     http::{Edge, router},
 };
@@ -92,15 +92,19 @@ impl Bench {
             no_network: false,
             agent: None,
             kernel: None,
+            firecracker: FirecrackerWanted::default(),
         };
         let parts = match can {
-            None => assemble(journal, &wanted).await.unwrap(),
+            None => {
+                let found = look(&wanted).await.unwrap();
+                assemble(journal, &wanted, found).await.unwrap()
+            }
             Some(capabilities) => {
                 let data = dir.path().to_owned();
                 let images = Arc::new(FileStore::new(data.join("images")));
                 let options = SimulatedOptions { data, capabilities, ..SimulatedOptions::default() };
                 let vmm = Arc::new(Simulated::new(options).unwrap());
-                put_together(journal, &wanted, "test", images, vmm).await.unwrap()
+                put_together(journal, &wanted, "test", images, vmm, None).await.unwrap()
             }
         };
         let node = actors::Node::start(parts).await.unwrap();
