@@ -16,7 +16,7 @@ use crate::guest::GuestSession;
 use async_trait::async_trait;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     vm::{Exit, Inspection, Machine},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -57,14 +57,6 @@ pub struct NicPlan {
     pub prefix: u8,
     pub gateway: std::net::Ipv4Addr,
     pub dns: Vec<std::net::Ipv4Addr>,
-}
-
-/// What a driver can do. The API shows it and `domain` refuses by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    pub pause: bool,
-    pub serial_input: bool,
-    pub guest_agent: bool,
 }
 
 /// What the VMM process itself uses on the host.
@@ -132,6 +124,7 @@ pub trait Follower: Send + Sync + 'static {
 #[async_trait]
 pub trait Vmm: Send + Sync + 'static {
     fn facts(&self) -> VmmFacts;
+    /// What hearth offers with this driver today: the API shows it, and `domain` refuses by it.
     fn capabilities(&self) -> Capabilities;
     /// What of this driver does not work as it should on this machine, one sentence each; VMs run all the same.
     fn problems(&self) -> Vec<String> {

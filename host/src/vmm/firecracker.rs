@@ -11,15 +11,17 @@
 
 pub mod api;
 mod config;
-mod detect;
 mod disk;
 mod door;
 mod ending;
 mod files;
 mod halting;
 pub mod jail;
+pub mod programs;
 mod room;
+pub mod selftest;
 mod start;
+mod version;
 pub mod vsock;
 
 use super::confinement::{self, Wanted};
@@ -31,20 +33,21 @@ use super::shared::{
     run::Nature,
     runs::Runs,
 };
-use super::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::{Guest, GuestFault, GuestSession};
+use ::api::guest::VSOCK_PORT;
 use api::Microvm;
 use api::{ApiError, Found, Socket};
 use async_trait::async_trait;
-use detect::Version;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     vm::{Driver, Exit, Inspection, Machine},
 };
 use door::Door;
 use files::{API_SOCKET, CONFIG, DISK, KEYBOARD, RUN, VMM_LOG, VSOCK_SOCKET};
 use jail::Jails;
+use programs::ProgramsError;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
@@ -52,6 +55,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use version::Version;
 use vsock::VsockError;
 
 /// How long an adopted process may take to open its API: it was let go a moment before hearth died.
@@ -94,7 +98,6 @@ impl Default for JailChoice {
 pub struct Firecracker {
     inner: Arc<Inner>,
     runs: Runs,
-    chosen_because: String,
 }
 
 /// What blocking work needs; never changes.
@@ -133,34 +136,31 @@ impl Firecracker {
     ///
     /// Errors: `ProgramMissing`; another version than is known to work; jails that can't be made here. Each names the remedy.
     pub async fn detect(options: FirecrackerOptions) -> Result<Self, VmmError> {
-        let binary = detect::find_binary(options.binary.as_deref())?;
-        let version = detect::version(&binary).await?;
-        let ground = Arc::new(Ground::open(&options.data, &options.owner)?);
-        let jails = match options.jail {
+        let jailer = match &options.jail {
+            JailChoice::Jailer { binary, .. } => Some(binary.as_deref()),
             JailChoice::None => None,
-            JailChoice::Jailer { binary: jailer, uids } => {
+        };
+        let found = programs::look(options.binary.as_deref(), jailer).await.map_err(missing)?;
+        let version = Version::parse(&found.version);
+        let ground = Arc::new(Ground::open(&options.data, &options.owner)?);
+        let jails = match (options.jail, found.jailer) {
+            (JailChoice::None, _) | (_, None) => None,
+            (JailChoice::Jailer { uids, .. }, Some(jailer)) => {
                 let wanted = jail::Options {
                     vms: ground.layout.vms(),
                     owner: options.owner.clone(),
-                    firecracker: binary.clone(),
-                    firecracker_version: format!("Firecracker v{}", version.text),
+                    firecracker: found.firecracker.clone(),
                     jailer,
                     uids: uids.start..=uids.end.saturating_sub(1),
                 };
-                Some(Jails::open(wanted).await?)
+                Some(Jails::open(wanted)?)
             }
         };
         let boot = BootFiles::new(ground.layout.boot(), &options.agent);
         boot.sweep();
         let runs = Runs::new(Arc::clone(&ground), NATURE, MANNER, runs_firecracker);
-        let inner = Inner { ground, binary, version, boot, jails };
-        Ok(Self { inner: Arc::new(inner), runs, chosen_because: "firecracker was asked for".into() })
-    }
-
-    /// Why this driver was chosen, one sentence for the host's facts, where nobody asked for it.
-    #[must_use]
-    pub fn because(self, chosen_because: String) -> Self {
-        Self { chosen_because, ..self }
+        let inner = Inner { ground, binary: found.firecracker, version, boot, jails };
+        Ok(Self { inner: Arc::new(inner), runs })
     }
 
     fn folder(&self, vm: VmId) -> PathBuf {
@@ -207,9 +207,21 @@ impl Firecracker {
         });
         match looked.await?.as_slice() {
             [] => Ok(()),
-            problems => Err(VmmError::Refused { call: "confinement", detail: problems.join("; ") }),
+            problems => {
+                self.runs.kill(vm, machine).await?;
+                Err(VmmError::Refused { call: "confinement", detail: problems.join("; ") })
+            }
         }
     }
+}
+
+fn missing(error: ProgramsError) -> VmmError {
+    let program = match error {
+        ProgramsError::NoFirecracker => "firecracker",
+        ProgramsError::NoJailer => "jailer",
+        other => return VmmError::Spawn { detail: other.to_string() },
+    };
+    VmmError::ProgramMissing { program: program.into(), hint: error.to_string() }
 }
 
 /// The program's name stands for its path: in a jail it is another copy of it, and a moment before it the jailer is in its place.
@@ -238,12 +250,13 @@ impl Vmm for Firecracker {
             driver: Driver::Firecracker,
             version: self.inner.version.text.clone(),
             acceleration: "kvm".into(),
-            chosen_because: self.chosen_because.clone(),
+            chosen_because: "firecracker was asked for".into(),
         }
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pause: true, serial_input: true, guest_agent: true }
+        let jailed = self.inner.jails.is_some();
+        Capabilities { pause: true, console_input: true, guest_agent: true, power_off_told: true, jailed, ..Capabilities::NONE }
     }
 
     fn problems(&self) -> Vec<String> {

@@ -30,13 +30,13 @@ use super::shared::{
     run::Nature,
     runs::Runs,
 };
-use super::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::{Guest, GuestFault, GuestSession};
 use async_trait::async_trait;
 use command::Acceleration;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     vm::{Driver, Exit, Inspection, Machine},
 };
 use files::{AGENT_SOCKET, CONSOLE_SOCKET, CONTROL_SOCKET, EVENTS_LOG, SOCKETS};
@@ -138,7 +138,7 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pause: true, serial_input: true, guest_agent: true }
+        Capabilities { pause: true, console_input: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE }
     }
 
     fn problems(&self) -> Vec<String> {

@@ -67,7 +67,7 @@ async fn a_guest_boots_and_execs_and_its_killing_is_seen() {
 async fn the_console_shows_what_the_guest_prints_and_takes_what_is_typed() {
     let Some(lab) = Lab::open("the_console_shows_what_the_guest_prints_and_takes_what_is_typed").await else { return };
     let driver = lab.driver().await;
-    assert!(driver.capabilities().serial_input);
+    assert!(driver.capabilities().console_input);
     let (machine, guest) = lab.booted(&driver).await;
     let mut console = driver.console(lab.vm, 4096).await.unwrap();
     let printing = words(&["sh", "-c", "echo written-to-the-console > /dev/console"]);

@@ -8,7 +8,7 @@ use super::api::{
     Invalid,
     model::{Backing, Balloon, BootSource, CacheType, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
-use super::detect::Version;
+use super::version::Version;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn version() -> Version {
-        Version::parse("Firecracker v1.16.1").unwrap()
+        Version::parse("1.16.1")
     }
 
     #[test]

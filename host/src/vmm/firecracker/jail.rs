@@ -1,6 +1,6 @@
 //! The jail of a Firecracker: its own uid, and a folder that is its whole file system. Owns which uid a VM has, what lies in the folder, and
 //! the arguments of upstream's `jailer`, which makes the rest: mount namespace, `pivot_root`, device nodes, and the fall to the uid. Starts
-//! nothing but `jailer --version`; the gate execs the jailer, which execs Firecracker in place, so the pid stays.
+//! nothing; the gate execs the jailer, which execs Firecracker in place, so the pid stays.
 //!
 //! ```text
 //!  vms/<vm>/uid                             the VM's uid, which is its gid too
@@ -24,7 +24,6 @@ mod fill;
 mod tests;
 mod uid;
 
-pub use check::release;
 pub use fill::File;
 
 use super::super::{VmmError, shared::dashed_mark};
@@ -56,10 +55,8 @@ pub struct Options {
     pub firecracker: PathBuf,
     /// Which hearth this is; stands in the process's arguments, by which a sweep knows its own.
     pub owner: String,
-    /// What Firecracker says of itself, such as "Firecracker v1.16.1".
-    pub firecracker_version: String,
-    /// Absent: beside Firecracker, else in PATH.
-    pub jailer: Option<PathBuf>,
+    /// Of the same release.
+    pub jailer: PathBuf,
     pub uids: RangeInclusive<u32>,
 }
 
@@ -98,11 +95,10 @@ impl Jails {
     ///
     /// Errors: no root, no jailer, one of another release, a range of uids with anyone else in it, a data directory on a file system without
     /// device nodes or programs. Each names the remedy. Cancel: nothing is left but the folder of the VMs.
-    pub async fn open(options: Options) -> Result<Self, VmmError> {
+    pub fn open(options: Options) -> Result<Self, VmmError> {
         check::root()?;
         let firecracker = options.firecracker.canonicalize().map_err(|source| refused(&options.firecracker, &source))?;
-        let jailer = check::find_jailer(options.jailer.as_deref(), &firecracker)?;
-        check::same_release(&options.firecracker_version, &jailer).await?;
+        let jailer = options.jailer.canonicalize().map_err(|source| refused(&options.jailer, &source))?;
         check::uids(&options.uids)?;
         make_folder(&options.vms)?;
         let vms = options.vms.canonicalize().map_err(|source| storage_error(&options.vms, source))?;

@@ -2,6 +2,7 @@
 
 use super::super::{
     MachinePlan, VmmError,
+    limits::Needs,
     shared::{
         Ground, dashed_mark,
         gate::{self, Gate, Program},
@@ -16,7 +17,7 @@ use super::config::{self, Config};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, ERRORS, KEYBOARD, VMM_LOG};
 use super::room::{self, Room};
-use super::{Inner, call_error, detect, ending};
+use super::{Inner, call_error, ending};
 use domain::{
     Attempt,
     vm::{Driver, Machine},
@@ -50,7 +51,8 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
     let held = gate::hold(&program);
     drop(program);
     let (pid, pidfd, gate) = held.inspect_err(|_| unmake())?;
-    match record(inner, launch, pid).and_then(|machine| settle(&inner.ground, plan.vm, &machine).map(|()| machine)) {
+    match record(inner, launch, pid).and_then(|machine| settle(&inner.ground, plan.vm, &machine, &needs(plan)).map(|()| machine))
+    {
         Ok(machine) => Ok((machine, pidfd, gate)),
         Err(error) => {
             // Without its gate it ends at once by itself.
@@ -60,6 +62,13 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
             Err(error)
         }
     }
+}
+
+/// Upstream promises less than 5 MiB of its own beside page tables; the buffers of sockets and devices, and what is being written to the disk, come to it.
+const OVERHEAD_MIB: u32 = 64;
+
+fn needs(plan: &MachinePlan) -> Needs {
+    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: OVERHEAD_MIB, io: None }
 }
 
 fn record(inner: &Inner, launch: Attempt, pid: u32) -> Result<Machine, VmmError> {
@@ -74,7 +83,7 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
     if !inner.binary.is_file() {
         // It was there when hearth started; exec would only say "no such file", and only after the VM's state has moved on.
         let hint = format!("it was {} when hearth started; install it again", inner.binary.display());
-        return Err(VmmError::ProgramMissing { program: detect::BINARY.into(), hint });
+        return Err(VmmError::ProgramMissing { program: "firecracker".into(), hint });
     }
     let (kernel, initrd) = (room::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
     for log in [VMM_LOG, ERRORS] {
@@ -145,12 +154,17 @@ pub async fn release(ground: &Ground, run: &Run, vm: domain::VmId, room: &Path) 
             Found::NotStarted(machine) => configure_and_start(machine, &read_config(&folder)?, room).await,
         }
     };
-    // Its last words are complete once it has ended.
     match result.await {
         Ok(()) => Ok(()),
         Err(VmmError::Gone) => {
+            // Its last words are complete once it has ended.
             let _exit = tokio::time::timeout(API_DEADLINE, run.exited()).await;
             Err(VmmError::EndedAtStart { detail: ending::last_words(&folder) })
+        }
+        // Said again, it would be refused again: unlike QEMU, Firecracker does not end by itself on what it can't do.
+        Err(error @ (VmmError::Refused { .. } | VmmError::Network { .. } | VmmError::Spawn { .. })) => {
+            run.kill().await?;
+            Err(error)
         }
         Err(error) => Err(error),
     }

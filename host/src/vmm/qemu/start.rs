@@ -7,7 +7,8 @@ use super::super::shared::{
     run::Run,
     settle::settle,
 };
-use super::super::{MachinePlan, VmmError};
+use super::super::{MachinePlan, VmmError, limits::Needs};
+use super::command::Acceleration;
 use super::files::{CONTROL_SOCKET, EVENTS_LOG, EVENTS_SOCKET, SOCKETS, VMM_LOG};
 use super::qmp::Qmp;
 use super::{Inner, command, detect, ending::last_words};
@@ -43,7 +44,9 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
     // From here on only the new process listens: were a copy left here, connecting would succeed after its end.
     drop(program);
     let (pid, pidfd, gate) = held.inspect_err(|_| unbind())?;
-    match record(inner, plan, launch, pid).and_then(|machine| settle(&inner.ground, plan.vm, &machine).map(|()| machine)) {
+    match record(inner, plan, launch, pid)
+        .and_then(|machine| settle(&inner.ground, plan.vm, &machine, &needs(inner, plan)).map(|()| machine))
+    {
         Ok(machine) => Ok((machine, pidfd, gate)),
         Err(error) => {
             // Without its gate it ends at once by itself.
@@ -53,6 +56,15 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
             Err(error)
         }
     }
+}
+
+/// QEMU's own memory: its code and devices, and emulated also the code that it makes of the guest's, of which it keeps up to 1 GiB.
+fn needs(inner: &Inner, plan: &MachinePlan) -> Needs {
+    let overhead_mib = match inner.acceleration {
+        Acceleration::Kvm => 256,
+        Acceleration::Tcg { .. } => 256 + 1024,
+    };
+    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib, io: None }
 }
 
 fn record(inner: &Inner, plan: &MachinePlan, launch: Attempt, pid: u32) -> Result<Machine, VmmError> {

@@ -7,8 +7,9 @@ use domain::vm::{RestartPolicy, State, VmSpec, table};
 
 pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
     let record = &seen.record;
-    let (actions, refused) =
-        super::split(table(record).into_iter().map(|(action, why)| (action.as_str(), why.map(|why| why.to_string()))));
+    let (actions, refused) = super::split(
+        table(record, view.offer(record.host)).into_iter().map(|(action, why)| (action.as_str(), why.map(|why| why.to_string()))),
+    );
     let running = matches!(
         record.state,
         State::Running(_)

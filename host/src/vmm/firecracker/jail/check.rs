@@ -1,18 +1,12 @@
 //! What must be true of the machine before a jail can be made on it. Changes nothing; each refusal is one sentence with the remedy.
 
 use super::{VmmError, unable};
-use crate::doctor::programs;
 use nix::{
     sys::statvfs::{FsFlags, statvfs},
     unistd::geteuid,
 };
-use std::{
-    fs,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-};
+use std::{fs, ops::RangeInclusive, path::Path};
 
-const JAILER: &str = "jailer";
 /// Where users and groups get their numbers from, and the ranges that are handed to users' own containers.
 const SINGLE: [&str; 2] = ["/etc/passwd", "/etc/group"];
 const RANGES: [&str; 2] = ["/etc/subuid", "/etc/subgid"];
@@ -27,46 +21,6 @@ pub fn root() -> Result<(), VmmError> {
     Err(unable(
         "the jailer needs root: start hearth as root, or without it by --no-jailer, where a guest that breaks out is hearth's user",
     ))
-}
-
-/// The resolved path. A jailer that is named is the only one that will do.
-pub fn find_jailer(named: Option<&Path>, firecracker: &Path) -> Result<PathBuf, VmmError> {
-    let candidates: Vec<PathBuf> = match named {
-        Some(path) => vec![path.into()],
-        None => firecracker.parent().map(|folder| folder.join(JAILER)).into_iter().chain(programs::find(JAILER)).collect(),
-    };
-    let found = candidates.iter().find(|path| programs::is_executable(path)).and_then(|path| path.canonicalize().ok());
-    found.ok_or_else(|| {
-        let place = named.map_or_else(
-            || format!("it is neither beside {} nor in PATH", firecracker.display()),
-            |path| format!("{} is no program", path.display()),
-        );
-        let hint =
-            format!("{place}; take it from Firecracker's release, name it with --jailer, or run without it by --no-jailer");
-        VmmError::ProgramMissing { program: JAILER.into(), hint }
-    })
-}
-
-/// The release that a program's words name: "1.16.1" of "Firecracker v1.16.1".
-pub fn release(words: &str) -> Option<&str> {
-    let bare = words.split_whitespace().map(|word| word.strip_prefix('v').unwrap_or(word));
-    bare.into_iter().find(|word| word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.'))
-}
-
-/// Upstream promises that a jailer works with the Firecracker of its own release, and with no other.
-pub async fn same_release(firecracker: &str, jailer: &Path) -> Result<(), VmmError> {
-    let says = programs::version(jailer, &["--version"]).await;
-    let says = says.map_err(|error| unable(format!("the jailer {} does not work: {error}", jailer.display())))?;
-    match (release(firecracker), release(&says)) {
-        (Some(of_firecracker), Some(of_jailer)) if of_firecracker == of_jailer => Ok(()),
-        (of_firecracker, of_jailer) => {
-            let (of_firecracker, of_jailer) = (of_firecracker.unwrap_or(firecracker), of_jailer.unwrap_or(&says));
-            let path = jailer.display();
-            Err(unable(format!(
-                "the jailer {path} is of release {of_jailer} and Firecracker of {of_firecracker}: take both from one release"
-            )))
-        }
-    }
 }
 
 pub fn uids(range: &RangeInclusive<u32>) -> Result<(), VmmError> {
@@ -158,21 +112,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_release_is_found_in_what_programs_say() {
-        for (words, expected) in [
-            ("Firecracker v1.16.1", Some("1.16.1")),
-            ("Jailer v1.17.0-dev\n", Some("1.17.0-dev")),
-            ("1.16.1", Some("1.16.1")),
-            ("Firecracker", None),
-            ("usage: jailer v", None),
-            ("error 127", None),
-            ("", None),
-        ] {
-            assert_eq!(release(words), expected, "{words:?}");
-        }
-    }
-
-    #[test]
     fn a_range_with_anyone_in_it_is_refused() {
         assert_eq!(shape(&(1..=5)), None);
         assert!(shape(&(0..=5)).unwrap().contains("root"));
@@ -214,20 +153,5 @@ mod tests {
         assert!(nodev.contains("/data/vms is mounted nodev"), "{nodev}");
         let noexec = mounted_for_jails(folder, FsFlags::ST_NOEXEC).unwrap_err().to_string();
         assert!(noexec.contains("noexec") && noexec.contains("--no-jailer"), "{noexec}");
-    }
-
-    #[test]
-    fn a_jailer_is_taken_from_where_it_is_named_or_beside_firecracker() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let firecracker = folder.path().join("firecracker");
-        let beside = folder.path().join(JAILER);
-        fs::write(&beside, "no program").unwrap();
-        let missing = find_jailer(Some(&beside), &firecracker).unwrap_err().to_string();
-        assert!(missing.contains("is no program") && missing.contains("--no-jailer"), "{missing}");
-        fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(find_jailer(None, &firecracker).unwrap(), beside.canonicalize().unwrap());
-        let named = find_jailer(Some(Path::new("/nowhere/jailer")), &firecracker);
-        assert!(matches!(named, Err(VmmError::ProgramMissing { .. })), "one that is named is not replaced by another: {named:?}");
     }
 }
