@@ -14,6 +14,7 @@ pub(crate) use shared::layout::storage_error;
 
 use crate::guest::GuestSession;
 use async_trait::async_trait;
+use confinement::Confinement;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
@@ -175,6 +176,11 @@ pub trait Vmm: Send + Sync + 'static {
     async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError>;
 
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError>;
+
+    /// How the process is confined, at this moment; absent where there is no process.
+    async fn confinement(&self, _vm: VmId, _machine: &Machine) -> Result<Option<Confinement>, VmmError> {
+        Ok(None)
+    }
 
     /// Removes what belongs to this hearth (its data directory) but to no VM in `known`: processes, cgroups, folders. Says what was removed.
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError>;

@@ -24,7 +24,7 @@ mod start;
 mod version;
 pub mod vsock;
 
-use super::confinement::{self, Wanted};
+use super::confinement::{Confinement, Wanted};
 use super::shared::{
     Ground, blocking,
     boot::BootFiles,
@@ -200,12 +200,8 @@ impl Firecracker {
         // Once this is answered, the thread that answers has its filter too (see `confinement`).
         let _answered = self.at(vm).await?;
         let uid = jails.jail(vm)?.uid();
-        let (root, pid) = (self.inner.room(vm), machine.pid);
-        let looked = blocking(move || {
-            let look = confinement::look(pid).map_err(|error| layout::short_or(&error, VmmError::Gone))?;
-            Ok(look.problems(&Wanted::jailed(uid, &root)))
-        });
-        match looked.await?.as_slice() {
+        let (root, look) = (self.inner.room(vm), self.runs.confinement(vm, machine).await?);
+        match look.problems(&Wanted::jailed(uid, &root)).as_slice() {
             [] => Ok(()),
             problems => {
                 self.runs.kill(vm, machine).await?;
@@ -379,6 +375,10 @@ impl Vmm for Firecracker {
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
         let run = self.runs.live(vm, machine)?;
         process::usage(run.machine.pid).ok_or(VmmError::Gone)
+    }
+
+    async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Option<Confinement>, VmmError> {
+        self.runs.confinement(vm, machine).await.map(Some)
     }
 
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {

@@ -22,6 +22,7 @@ mod tsc;
 
 pub use detect::{AccelerationChoice, KvmVerdict};
 
+use super::confinement::Confinement;
 use super::shared::{
     Ground, blocking,
     boot::BootFiles,
@@ -241,6 +242,10 @@ impl Vmm for Qemu {
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
         let run = self.runs.live(vm, machine)?;
         process::usage(run.machine.pid).ok_or(VmmError::Gone)
+    }
+
+    async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Option<Confinement>, VmmError> {
+        self.runs.confinement(vm, machine).await.map(Some)
     }
 
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {

@@ -1,10 +1,13 @@
 //! The machines that a driver knows: those it launched and those it adopted, and their consoles.
 
-use super::super::VmmError;
+use super::super::{
+    VmmError,
+    confinement::{self, Confinement},
+};
 use super::console::{ConsoleLog, Manner};
 use super::gate::Gate;
 use super::run::{Nature, Run, lock};
-use super::{Ground, leftovers, process};
+use super::{Ground, blocking, layout, leftovers, process};
 use domain::{
     VmId,
     vm::{Exit, Machine},
@@ -80,6 +83,16 @@ impl Runs {
             return Err(VmmError::Refused { call, detail: "the process was not released yet".into() });
         }
         Ok(run)
+    }
+
+    /// How a live process is confined.
+    pub async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Confinement, VmmError> {
+        let run = self.live(vm, machine)?;
+        let looked =
+            blocking(move || confinement::look(run.machine.pid).map_err(|error| layout::short_or(&error, VmmError::Gone)));
+        let looked = looked.await?;
+        // What was looked at may have been another's process by then, if this one has ended.
+        self.live(vm, machine).map(|_run| looked)
     }
 
     /// How a machine ended that is not there any more.
