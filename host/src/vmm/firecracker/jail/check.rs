@@ -230,19 +230,4 @@ mod tests {
         let named = find_jailer(Some(Path::new("/nowhere/jailer")), &firecracker);
         assert!(matches!(named, Err(VmmError::ProgramMissing { .. })), "one that is named is not replaced by another: {named:?}");
     }
-
-    /// With programs that are no jailers but tell a release.
-    #[tokio::test]
-    async fn a_jailer_of_another_release_is_refused() {
-        let cat = programs::find("cat").unwrap();
-        let says = programs::version(&cat, &["--version"]).await.unwrap();
-        let release = release(&says).unwrap();
-        same_release(&format!("Firecracker v{release}"), &cat).await.unwrap();
-        for other in ["Firecracker v0.0.1", "Firecracker"] {
-            let told = same_release(other, &cat).await.unwrap_err().to_string();
-            assert!(told.contains(release) && told.contains("take both from one release"), "{told}");
-        }
-        let broken = same_release(&says, &programs::find("false").unwrap()).await.unwrap_err().to_string();
-        assert!(broken.contains("does not work"), "{broken}");
-    }
 }
