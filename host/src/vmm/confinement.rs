@@ -59,8 +59,10 @@ pub struct Confinement {
 pub struct Wanted {
     /// The uid and only gid; absent: whoever hearth is.
     pub uid: Option<u32>,
-    /// Filter and no-new-privileges on every thread, and no capability.
-    pub sandboxed: bool,
+    /// A seccomp filter and no-new-privileges on every thread.
+    pub filtered: bool,
+    /// No thread has a capability.
+    pub powerless: bool,
     pub own_pid_ns: bool,
     pub own_net_ns: bool,
     pub own_mount_ns: bool,
@@ -73,13 +75,19 @@ pub struct Wanted {
 impl Wanted {
     /// A jailed Firecracker whose guest runs. The network namespace is not its own: its TAP devices are in hearth's.
     pub fn jailed(uid: u32, root: &Path) -> Self {
+        Self { uid: Some(uid), powerless: true, own_mount_ns: true, root: Some(root.into()), ..Self::unjailed() }
+    }
+
+    /// A Firecracker whose guest runs, started by hearth's gate without the jailer.
+    pub fn unjailed() -> Self {
         Self {
-            uid: Some(uid),
-            sandboxed: true,
+            uid: None,
+            filtered: true,
+            powerless: false,
             own_pid_ns: true,
             own_net_ns: false,
-            own_mount_ns: true,
-            root: Some(root.into()),
+            own_mount_ns: false,
+            root: None,
             cgroup: None,
         }
     }
@@ -126,9 +134,11 @@ impl Confinement {
             found.extend(self.those(&format!("do not run as group {uid}"), |thread| !is(uid)(thread.gids)));
             found.extend(self.those("are in further groups", |thread| thread.groups.iter().any(|&group| group != uid)));
         }
-        if wanted.sandboxed {
+        if wanted.filtered {
             found.extend(self.those("have no seccomp filter", |thread| thread.seccomp != FILTERED));
             found.extend(self.those("may gain privileges", |thread| !thread.no_new_privs));
+        }
+        if wanted.powerless {
             let all = format!("have capabilities ({:#x})", self.capabilities());
             found.extend(self.those(&all, |thread| thread.capabilities != 0));
         }

@@ -71,15 +71,7 @@ fn the_group_of_the_second_version_is_found_in_a_mixed_list() {
 #[test]
 fn a_process_that_is_as_it_should_be_has_no_problem() {
     assert_eq!(jailed(vec![thread(), thread()]).problems(&wanted()), Vec::<String>::new());
-    let nothing = Wanted {
-        uid: None,
-        sandboxed: false,
-        own_pid_ns: false,
-        own_net_ns: false,
-        own_mount_ns: false,
-        root: None,
-        cgroup: None,
-    };
+    let nothing = Wanted { filtered: false, own_pid_ns: false, ..Wanted::unjailed() };
     let loose = Confinement { own_pid_ns: false, own_mount_ns: false, chroot: false, ..jailed(vec![]) };
     assert_eq!(loose.problems(&nothing), Vec::<String>::new());
 }

@@ -165,6 +165,8 @@ fn what_can_t_be_put_in_leaves_nothing() {
     let jail = jails.jail(vm(&jails, 1)).unwrap();
     let image = data.path().join("image");
     fs::write(&image, "image").unwrap();
+    let pipe = data.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let shared = |source: &Path, name: &str| File::Shared { source: source.into(), name: name.into() };
     let wrong = [
         vec![shared(&image, "kernel"), shared(&data.path().join("none"), "initramfs")],
@@ -173,7 +175,8 @@ fn what_can_t_be_put_in_leaves_nothing() {
         vec![shared(&image, "firecracker")],
         vec![shared(data.path(), "kernel")],
         vec![shared(Path::new("/dev/null"), "kernel")],
-        vec![File::Own { source: "/dev/null".into(), name: "disk".into() }],
+        vec![shared(&pipe, "kernel")],
+        vec![File::Own { source: pipe.clone(), name: "disk".into() }],
     ];
     for files in wrong {
         let told = jail.prepare(&files).unwrap_err().to_string();
