@@ -8,7 +8,10 @@
 use domain::VmId;
 use host::vmm::{
     confinement::{Confinement, Wanted, look},
-    firecracker::jail::{DEFAULT_UIDS, File, Jail, Jails, Options},
+    firecracker::{
+        jail::{DEFAULT_UIDS, File, Jail, Jails, Options},
+        programs,
+    },
 };
 use std::{
     collections::BTreeSet,
@@ -50,16 +53,16 @@ impl Lab {
             skipped(test, "needs root");
             return None;
         }
-        let said = Command::new(&firecracker).arg("--version").output().unwrap();
+        let programs = programs::look(Some(&firecracker), Some(None)).await.unwrap();
         let data = tempfile::tempdir().unwrap();
         let options = Options {
             vms: data.path().join("vms"),
-            firecracker,
-            firecracker_version: String::from_utf8(said.stdout).unwrap(),
-            jailer: std::env::var_os("HEARTH_JAILER").map(PathBuf::from),
+            firecracker: programs.firecracker,
+            owner: "t1".into(),
+            jailer: programs.jailer.unwrap(),
             uids: DEFAULT_UIDS,
         };
-        let jails = Jails::open(options).await.unwrap();
+        let jails = Jails::open(options).unwrap();
         let vm = VmId::from_bits(rand::random());
         fs::create_dir_all(data.path().join("vms").join(vm.to_string())).unwrap();
         Some(Self { data, jails, vm })

@@ -46,7 +46,7 @@ use domain::{
 };
 use door::Door;
 use files::{API_SOCKET, CONFIG, DISK, KEYBOARD, RUN, VMM_LOG, VSOCK_SOCKET};
-use jail::Jails;
+use jail::{Jails, Place};
 use programs::ProgramsError;
 use std::{
     ops::Range,
@@ -115,19 +115,18 @@ const MANNER: Manner = Manner { keyboard: Keyboard::Pipe(KEYBOARD), other_log: V
 impl Inner {
     /// Where the VM's process has its sockets.
     fn room(&self, vm: VmId) -> PathBuf {
-        match &self.jails {
-            Some(jails) => jails.place(vm).root(),
-            None => self.ground.folder(vm).join(RUN),
-        }
+        let jail = self.place(vm);
+        if jail.exists() { jail.root() } else { self.ground.folder(vm).join(RUN) }
+    }
+
+    fn place(&self, vm: VmId) -> Place {
+        Place::of(&self.ground.layout.vms(), &self.binary, &self.ground.owner, vm)
     }
 
     /// Removes that place. Blocks.
     fn unmake_room(&self, vm: VmId) -> Result<(), VmmError> {
         room::remove_open(&self.ground.folder(vm))?;
-        match &self.jails {
-            Some(jails) => jails.place(vm).clean(),
-            None => Ok(()),
-        }
+        self.place(vm).clean()
     }
 }
 

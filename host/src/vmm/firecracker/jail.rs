@@ -115,8 +115,7 @@ impl Jails {
     }
 
     pub fn place(&self, vm: VmId) -> Place {
-        let program = self.firecracker.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Place { base: self.vms.join(vm.to_string()).join(FOLDER), program, id: dashed_mark(&self.owner, vm) }
+        Place::of(&self.vms, &self.firecracker, &self.owner, vm)
     }
 
     /// The VM's jail with its uid, which is allotted at the first call and kept in the VM's folder until that is removed. Blocks: reads one
@@ -133,6 +132,17 @@ impl Jails {
 }
 
 impl Place {
+    /// Where a jail would be, also for a hearth that makes none: an earlier start of it may have.
+    pub fn of(vms: &Path, firecracker: &Path, owner: &str, vm: VmId) -> Self {
+        let program = firecracker.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { base: vms.join(vm.to_string()).join(FOLDER), program, id: dashed_mark(owner, vm) }
+    }
+
+    /// Whether there is one.
+    pub fn exists(&self) -> bool {
+        self.base.exists()
+    }
+
     /// What the jailed process calls `/`, as hearth sees it. An upgrade of Firecracker may have given the program another name since a
     /// process was started that still runs: its folder goes before one that is not there.
     pub fn root(&self) -> PathBuf {

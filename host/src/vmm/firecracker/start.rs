@@ -2,7 +2,7 @@
 
 use super::super::{
     MachinePlan, VmmError,
-    limits::Needs,
+    limits::{FIRECRACKER_MIB, Needs},
     shared::{
         Ground, dashed_mark,
         gate::{self, Gate, Program},
@@ -64,11 +64,8 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
     }
 }
 
-/// Upstream promises less than 5 MiB of its own beside page tables; the buffers of sockets and devices, and what is being written to the disk, come to it.
-const OVERHEAD_MIB: u32 = 64;
-
 fn needs(plan: &MachinePlan) -> Needs {
-    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: OVERHEAD_MIB, io: None }
+    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: FIRECRACKER_MIB, io: None }
 }
 
 fn record(inner: &Inner, launch: Attempt, pid: u32) -> Result<Machine, VmmError> {
