@@ -1,10 +1,11 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test sim fuzz api-fuzz bench chaos powerloss kernel image-debian clean
+.PHONY: help setup setup-test build run test test-firecracker sim fuzz api-fuzz bench chaos powerloss kernel image-debian clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
 	  'make test          everything that CI runs; the last line is: N passed, N failed, N skipped' \
+	  'make test-firecracker  the VMM suite on a real Firecracker: here if guests boot on this KVM, else in a machine in software (root, minutes)' \
 	  'make sim           whole nodes simulated from SEEDS (10000) seeds; a failing one prints the line that runs it again' \
   'make fuzz          every parser fuzzed for FUZZ_SECONDS (60) each, as CI does' \
 	  'make api-fuzz      build, then every operation of the API held to its OpenAPI document' \
@@ -32,6 +33,9 @@ run: build
 
 test:
 	@scripts/test.sh
+
+test-firecracker:
+	@scripts/test-firecracker.sh
 
 sim:
 	@SEEDS=$(SEEDS) FROM=$(FROM) scripts/sim.sh

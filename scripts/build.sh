@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds all of hearth: the guest agent, the web console, and the one binary that carries both. 
+# Builds all of hearth: the guest agent, the web console, and the one binary that carries both; `build.sh agent`: the guest agent alone.
 # The binary takes the two from $HEARTH_EMBED_DIR: `hearth-agent`, and `console/` where each compressible file has a .br and a .gz beside it.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -98,5 +98,6 @@ build_server() {
 
 mkdir -p "$EMBED"
 build_agent
+[ "${1:-}" != agent ] || exit 0
 build_console
 build_server

@@ -16,83 +16,15 @@ export HEARTH_IMAGES=$IMAGES
 export HEARTH_AGENT=$ROOT/target/embed/hearth-agent
 # What no machine of ours took: a stuck test must end the run and name itself in the log, rather than hang a CI for hours.
 STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-2400}
-mkdir -p "$LOGS"
-rm -f -- "$LOGS"/*.log "$LOGS/summary"
-: >"$HEARTH_SKIP_LOG"
-
-passed=0 failed=0 skipped=0
-failures=()
-
-summary() {
-  local silent
-  silent=$(wc -l <"$HEARTH_SKIP_LOG")
-  # Those returned early and were counted as passed by libtest.
-  passed=$((passed - silent)) skipped=$((skipped + silent))
-  [ "$silent" = 0 ] || { printf '\nskipped on this machine:\n'; sed 's/^/   /' "$HEARTH_SKIP_LOG"; }
-  if [ ${#failures[@]} != 0 ]; then
-    printf '\nfailed:\n'
-    printf '   %s\n' "${failures[@]}"
-  fi
-  printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped" | tee "$LOGS/summary"
-  [ "$failed" = 0 ]
-}
+# shellcheck source=checks.sh
+. "$ROOT/scripts/checks.sh"
+# shellcheck source=firecracker-find.sh
+. "$ROOT/scripts/firecracker-find.sh"
 
 # The names of all checks, so that those that were never reached can be counted.
-PLAN=(setup fmt clippy tidy wasm deny guest console build unit sim e2e api fuzz)
+PLAN=(setup fmt clippy tidy wasm deny guest console build unit sim e2e firecracker api fuzz)
 # Of these, that not one test ran is a failure: a suite that nobody finds passes for ever.
-WITH_TESTS='guest console unit sim e2e'
-reached=0
-
-# check NAME TITLE CMD...: runs it with its output shown and kept; counts its tests if it has any, and itself.
-check() {
-  local name=$1 title=$2 log=$LOGS/$1.log begun=$SECONDS code=0
-  shift 2
-  reached=$((reached + 1))
-  printf '\n==> [%s/%s] %s\n' "$reached" "${#PLAN[@]}" "$title"
-  # With its own session timeout(1) ends grandchildren too; the pipe keeps the exit code of the command.
-  set +e
-  timeout --kill-after=10 "$STEP_LIMIT_S" "$@" </dev/null 2>&1 | tee "$log"
-  code=${PIPESTATUS[0]}
-  set -e
-  count_tests "$log"
-  case " $WITH_TESTS " in
-    *" $name "*)
-      if [ "$code" = 0 ] && ! grep -q '^test result: .* [1-9][0-9]* passed' "$log"; then
-        printf 'not one test ran\n' | tee -a "$log"
-        code=1
-      fi
-      ;;
-  esac
-  if [ "$code" = 0 ]; then
-    passed=$((passed + 1))
-    printf '    ok: %s (%s s)\n' "$name" "$((SECONDS - begun))"
-    return 0
-  fi
-  [ "$code" != 124 ] || printf 'no end after %s s\n' "$STEP_LIMIT_S" | tee -a "$log"
-  failed=$((failed + 1))
-  failures+=("$name: $title (log: target/test-logs/$name.log)")
-  printf '    FAILED: %s (%s s)\n' "$name" "$((SECONDS - begun))"
-  return 1
-}
-
-# libtest's own lines: "test result: ok. 12 passed; 0 failed; 1 ignored; ..."
-count_tests() {
-  local p f i
-  read -r p f i < <(awk '/^test result:/ {for (n = 1; n < NF; n++) {if ($(n+1) ~ /^passed/) p += $n; if ($(n+1) ~ /^failed/) f += $n; if ($(n+1) ~ /^ignored/) i += $n}}
-    END {print p + 0, f + 0, i + 0}' "$1")
-  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + i))
-  if [ "$f" != 0 ]; then
-    local name
-    while read -r name; do failures+=("   test $name"); done < <(awk '/^test .* \.\.\. FAILED$/ {print $2}' "$1")
-  fi
-}
-
-skip() {
-  reached=$((reached + 1))
-  printf '\n==> [%s/%s] %s: SKIPPED: %s\n' "$reached" "${#PLAN[@]}" "$1" "$2"
-  printf 'check %s: %s\n' "$1" "$2" >>"$LOGS/skipped-checks"
-  skipped=$((skipped + 1))
-}
+WITH_TESTS='guest console unit sim e2e firecracker'
 
 # Nothing later can work: the rest is skipped, and said to be.
 give_up() {
@@ -155,7 +87,7 @@ test_targets() {
 unit_tests() {
   local targets file files=()
   for file in */tests/*.rs */tests/*/main.rs tests/fake-firecracker/tests/*/main.rs; do
-    case $file in tests/tests/* | guest/* | web-yew/*) ;; *) files+=("$file") ;; esac
+    case $file in tests/tests/* | guest/* | web-yew/* | host/tests/firecracker/main.rs) ;; *) files+=("$file") ;; esac
   done
   mapfile -t targets < <(test_targets "${files[@]}")
   cargo test --locked --workspace --no-run &&
@@ -176,7 +108,6 @@ export -f in_each_workspace fmt_check lint with_wasm_path wasm_check deny_check 
 run() { local name=$1 title=$2; shift 2; check "$name" "$title" bash -c "set -eu; $*"; }
 
 begun=$SECONDS
-: >"$LOGS/skipped-checks"
 check setup 'set-up, with what the tests need' scripts/setup.sh test || give_up
 # shellcheck disable=SC1091
 . "$HEARTH_TOOLS/targets.env"
@@ -198,6 +129,11 @@ run unit 'unit, property, actor and crash tests' unit_tests || true
 # Fixed and fresh seeds, and the mistakes that must be found: under three minutes on two cores.
 check sim 'whole nodes, simulated from seeds' bash -c 'cd tests/sim && cargo test --locked --no-fail-fast' || true
 run e2e 'end to end: the built binary in a network of its own' e2e_tests || true
+if find_firecracker; then
+  check firecracker "the VMM suite on $FIRECRACKER" scripts/firecracker-suite.sh || true
+else
+  skip firecracker "$WHY_NOT"
+fi
 check api 'the REST API held to its OpenAPI document (schemathesis)' scripts/in-netns.sh scripts/api-fuzz.sh || true
 check fuzz 'every parser of foreign bytes fuzzed, 60 s each' scripts/fuzz.sh || true
 

@@ -6,8 +6,12 @@ mod index;
 mod table;
 
 use domain::{
-    HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId, WebhookId, host::Host, image::Image, operation::Operation,
-    vm::Vm, webhook::Webhook,
+    HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId, WebhookId,
+    host::{Host, Offer},
+    image::Image,
+    operation::Operation,
+    vm::Vm,
+    webhook::Webhook,
 };
 use std::{
     net::IpAddr,
@@ -178,6 +182,11 @@ impl View {
 
     pub fn host(&self, id: HostId) -> Option<Arc<Host>> {
         read(&self.hosts).get(&id).cloned()
+    }
+
+    /// What that host's driver can do; nothing while it is not known.
+    pub fn offer(&self, host: HostId) -> Option<Offer> {
+        read(&self.hosts).get(&host).map(|host| host.facts.offer())
     }
 
     pub fn find_host(&self, name: &Name) -> Option<HostId> {

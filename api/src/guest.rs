@@ -1,7 +1,7 @@
 //! What host and guest agent say to one another: frames, messages, limits. Owns the wire format and nothing else: no I/O, no clock, no
 //! randomness; both ends bring their own.
 //!
-//! One byte stream (a virtio-serial port, later vsock) carries everything. Bytes on it are frames between zero bytes ([`frame`]): a zero
+//! One byte stream (a virtio-serial port or a vsock connection) carries everything. Bytes on it are frames between zero bytes ([`frame`]): a zero
 //! never occurs inside a frame, so a receiver finds the next frame after any garbage or half a frame, without a timer and without padding.
 //!
 //! ```text
@@ -20,6 +20,7 @@
 //! - An unknown message is answered [`ErrorCode::Unsupported`]; unknown fields are ignored; new fields are optional. The generation is the
 //!   lower of the two at hello, and nobody sends a message born later ([`HostMessage::born`]).
 //! - A lost session is not resumed. Its processes get SIGHUP at once and SIGKILL after [`LOST_SESSION_GRACE_MS`].
+mod boot;
 mod crc;
 mod error;
 mod exec;
@@ -29,6 +30,7 @@ mod message;
 mod metrics;
 mod network;
 
+pub use boot::{POWER_OFF_LINE, VSOCK_PORT};
 pub use error::{ErrorCode, GuestError};
 pub use exec::{ExecRequest, ExitStatus, Stdin, TtySize};
 pub use frame::{Decoder, Frame, FrameError, FrameKind};

@@ -6,12 +6,14 @@
 //!                   offline                 not heard of for a while
 //! ```
 
+pub mod capability;
 pub mod effect;
 pub mod input;
 pub mod invariant;
 pub mod state;
 pub mod step;
 
+pub use capability::{Capabilities, Capability, Lacking, Offer};
 pub use effect::{Effect, Step};
 pub use input::{Command, Input, Observed, Ticket};
 pub use state::{Facts, Host, State, VmmFacts};

@@ -3,7 +3,7 @@
 
 use domain::{
     Attempt, HostId, ImageId, Labels, Name, OperationId, Timestamp,
-    host::{self, Facts, VmmFacts},
+    host::{self, Capabilities, Facts, VmmFacts},
     image::{self, Files, Finished, Image, ImageKind, ImageSpec},
     operation::{Amount, Change, Input as OperationInput},
     vm::Driver,
@@ -112,6 +112,7 @@ fn facts() -> impl Strategy<Value = Facts> {
         vmm: VmmFacts { driver: Driver::Qemu, version: "7".into(), acceleration: "tcg".into(), chosen_because: "test".into() },
         network_problem: network.then(|| "no bridge".to_owned()),
         problems: problem.then(|| "no cgroups".to_owned()).into_iter().collect(),
+        capabilities: Capabilities { pause: mem == 1, ..Capabilities::NONE },
     })
 }
 

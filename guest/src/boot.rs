@@ -39,7 +39,7 @@ pub fn run() -> ExitCode {
     if cmdline.root().is_some()
         && let Some(program) = init::find(cmdline.init())
     {
-        if let Err(error) = keeper::become_other(&["@hearth-agent", "--keep"]) {
+        if let Err(error) = keeper::start(cmdline.machine()) {
             kmsg::log(&format!("the agent's keeper can't be started: {error}"));
         }
         let error = init::become_it(&program);
@@ -47,5 +47,5 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     mount::for_ourselves_as_init();
-    keeper::run()
+    keeper::run(cmdline.machine())
 }

@@ -5,7 +5,12 @@
 #[path = "../../fuzz/shared/script.rs"]
 mod script;
 
-use crate::{boot::Cmdline, exec::Account, metrics, network, session};
+use crate::{
+    boot::Cmdline,
+    exec::Account,
+    machine::{Channel, PowerOff},
+    metrics, network, session,
+};
 use api::guest::{AgentMessage, Decoder, Frame, FrameKind, HostMessage};
 
 /// The nonce of the session that is on, where one is.
@@ -69,6 +74,9 @@ fn cmdline(text: &str) {
         let words = text.matches(',').count() + text.split_ascii_whitespace().count();
         assert!(network.addresses.len() + network.gateways.len() + network.dns.len() <= 3 * words);
     }
+    let machine = line.machine();
+    assert!(machine.channel == Channel::Port || text.contains("hearth.agent=vsock"));
+    assert!(machine.power_off == PowerOff::Itself || text.contains("hearth.poweroff=reboot"));
     // A word in front changes nothing about those behind it: the last one wins.
     let longer = format!("root=/dev/first init=/first {text}");
     let longer = Cmdline::parse(&longer);

@@ -1,6 +1,6 @@
 //! Keeps the agent alive, and reaps. Runs beside the image's init, or as PID 1 where there is none. Does nothing else, so that nothing
 //! in it can fail.
-use crate::kmsg;
+use crate::{kmsg, machine::Machine};
 use nix::{
     errno::Errno,
     sys::wait::{WaitStatus, waitpid},
@@ -11,18 +11,25 @@ use std::{ffi::CString, process::ExitCode, time::Duration};
 /// An agent that dies at once must not take the guest's CPU with it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The port's name on the host's side.
-pub const PORT: &str = "agent.0";
+/// systemd lets processes whose first word begins so alone at shutdown.
+const NAME: &str = "@hearth-agent";
+/// Before the machine's words: the keeper, not the agent.
+pub const KEEP: &str = "--keep";
+
+/// Makes the keeper, beside the image's init.
+pub fn start(machine: Machine) -> nix::Result<Pid> {
+    become_other(&[vec![NAME, KEEP], machine.words()].concat())
+}
 
 /// Never returns but when processes can't be made any more.
-pub fn run() -> ExitCode {
+pub fn run(machine: Machine) -> ExitCode {
     let _ = setsid();
     // The last thing that a guest out of memory should lose is the way to it.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
     let mut pause = FIRST_PAUSE;
     loop {
         let born = std::time::Instant::now();
-        match become_other(&["@hearth-agent", "--port", PORT]) {
+        match become_other(&[vec![NAME], machine.words()].concat()) {
             Ok(agent) => wait_for(agent),
             Err(error) => kmsg::log(&format!("the agent can't be started: {error}")),
         }
@@ -35,7 +42,7 @@ pub fn run() -> ExitCode {
 }
 
 /// Forks, and executes this very program in the child with other words.
-pub fn become_other(words: &[&str]) -> nix::Result<Pid> {
+fn become_other(words: &[&str]) -> nix::Result<Pid> {
     let words: Vec<CString> = words.iter().filter_map(|word| CString::new(*word).ok()).collect();
     #[allow(unsafe_code)]
     // SAFETY: PID 1 and the keeper have one thread, so the child finds no lock held.

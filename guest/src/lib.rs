@@ -16,6 +16,7 @@ mod exec;
 pub mod fuzz;
 mod keeper;
 mod kmsg;
+mod machine;
 mod metrics;
 mod network;
 mod run;

@@ -30,9 +30,15 @@ pub async fn serve(mut transport: impl Transport, rights: Rights) -> io::Error {
             Err(error) => return error,
         };
         let mut incoming = Incoming { reader, decoder: Decoder::new(), buffer: vec![0; READ_BUFFER], from: 0, to: 0 };
-        let mut hello = None;
-        while let Next::Hello(next) = session(&mut incoming, &mut writer, hello.take(), &mut fresh, rights).await {
-            hello = Some(next);
+        let connection = async {
+            let mut hello = None;
+            while let Next::Hello(next) = session(&mut incoming, &mut writer, hello.take(), &mut fresh, rights).await {
+                hello = Some(next);
+            }
+        };
+        tokio::select! {
+            () = connection => {}
+            () = transport.newer() => {}
         }
     }
 }

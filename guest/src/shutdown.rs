@@ -1,6 +1,6 @@
 //! Ending the guest: asks the init in its own language, and ends the machine by force shortly before the host's deadline.
-use crate::kmsg;
-use api::guest::ShutdownKind;
+use crate::{kmsg, machine::PowerOff};
+use api::guest::{POWER_OFF_LINE, ShutdownKind};
 use nix::{
     mount::{MsFlags, mount},
     sys::{
@@ -68,21 +68,25 @@ fn is_us() -> bool {
 }
 
 /// Does not return in a guest that obeys.
-pub async fn run(kind: ShutdownKind, deadline: Duration) {
+pub async fn run(kind: ShutdownKind, power_off: PowerOff, deadline: Duration) {
     let force_at = Instant::now() + deadline.saturating_sub(FORCE_MARGIN);
     let init = Init::running();
     kmsg::log(&format!("the host asks for {kind:?}; init is {}", init.name()));
     if init == Init::Agent {
         end_processes(force_at.min(Instant::now() + TERM_GRACE)).await;
-        return force(kind);
+        return force(kind, power_off);
     }
     if !deadline.is_zero() {
-        ask(init, kind);
+        let last = Last::of(kind, power_off);
+        if let Some(line) = last.line {
+            kmsg::to_the_host(line);
+        }
+        ask(init, if last.mode == RebootMode::RB_AUTOBOOT { ShutdownKind::Reboot } else { kind });
         // The init's own end of it ends us, too.
         tokio::time::sleep_until(force_at).await;
     }
     kmsg::log("the init did not do it in time");
-    force(kind);
+    force(kind, power_off);
 }
 
 fn ask(init: Init, kind: ShutdownKind) {
@@ -130,8 +134,26 @@ fn others_are_left() -> bool {
     pids.filter(|pid| *pid != 1 && *pid != own).any(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok())
 }
 
+/// The last thing that a machine is told.
+#[derive(Debug, PartialEq, Eq)]
+struct Last {
+    /// What the host must read before it, because the machine's end looks like something else.
+    line: Option<&'static str>,
+    mode: RebootMode,
+}
+
+impl Last {
+    fn of(kind: ShutdownKind, power_off: PowerOff) -> Self {
+        match (kind, power_off) {
+            (ShutdownKind::Reboot, _) => Self { line: None, mode: RebootMode::RB_AUTOBOOT },
+            (_, PowerOff::Itself) => Self { line: None, mode: RebootMode::RB_POWER_OFF },
+            (_, PowerOff::ByRestart) => Self { line: Some(POWER_OFF_LINE), mode: RebootMode::RB_AUTOBOOT },
+        }
+    }
+}
+
 /// Syncs, makes the root read-only, and switches off.
-fn force(kind: ShutdownKind) {
+fn force(kind: ShutdownKind, power_off: PowerOff) {
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     sync();
     let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
@@ -140,9 +162,30 @@ fn force(kind: ShutdownKind) {
         let _ = fs::write("/proc/sysrq-trigger", "u");
     }
     sync();
-    let mode = if kind == ShutdownKind::Reboot { RebootMode::RB_AUTOBOOT } else { RebootMode::RB_POWER_OFF };
-    match reboot(mode) {
+    let last = Last::of(kind, power_off);
+    if let Some(line) = last.line {
+        kmsg::to_the_host(line);
+    }
+    match reboot(last.mode) {
         Ok(never) => match never {},
         Err(error) => kmsg::log(&format!("the machine can't be switched off: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_that_is_a_power_off_says_so_and_no_other_does() {
+        let last = |kind, power_off| {
+            let last = Last::of(kind, power_off);
+            (last.line, last.mode)
+        };
+        use ShutdownKind::{Poweroff, Reboot};
+        assert_eq!(last(Poweroff, PowerOff::Itself), (None, RebootMode::RB_POWER_OFF));
+        assert_eq!(last(Reboot, PowerOff::Itself), (None, RebootMode::RB_AUTOBOOT));
+        assert_eq!(last(Poweroff, PowerOff::ByRestart), (Some("hearth: power off"), RebootMode::RB_AUTOBOOT));
+        assert_eq!(last(Reboot, PowerOff::ByRestart), (None, RebootMode::RB_AUTOBOOT));
     }
 }

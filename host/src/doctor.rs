@@ -4,6 +4,7 @@
 //! the probe, files without a name. Whether a guest boots on this KVM only the VMM driver can try; the caller hands the result in.
 //! Every probe has a deadline; they run side by side.
 
+mod jail;
 mod kvm;
 mod machine;
 mod network;
@@ -15,8 +16,9 @@ mod tests;
 mod vmm;
 
 pub use report::{Check, Report, Status};
+pub(crate) use vmm::older;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::Range, path::PathBuf, time::Duration};
 use tokio::{task::spawn_blocking, time::timeout};
 
 /// What is to be looked at, and what the caller knows already.
@@ -26,7 +28,13 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// `--firecracker`; else `HEARTH_FIRECRACKER`, else PATH.
     pub firecracker: Option<PathBuf>,
+    /// `--jailer`; else `HEARTH_JAILER`, else beside Firecracker, else PATH.
+    pub jailer: Option<PathBuf>,
+    /// The uids that jails are given.
+    pub jailer_uids: Range<u32>,
     pub guest_boot: GuestBoot,
+    /// The same with Firecracker.
+    pub firecracker_boot: GuestBoot,
 }
 
 /// What the driver's self-test found.
@@ -63,14 +71,17 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 /// Takes well under a second; at most about twenty when everything hangs.
 pub async fn run(options: Options) -> Report {
     let data_dir = options.data_dir.clone();
-    let (kvm, vmm, network, storage, machine) = tokio::join!(
-        look("kvm", move || kvm::checks(&options.guest_boot)),
-        vmm::checks(options.firecracker.as_deref()),
+    let uids = options.jailer_uids.clone();
+    let (kvm, vmm, jail, network, storage, machine) = tokio::join!(
+        look("kvm", move || kvm::checks(&options.guest_boot, &options.firecracker_boot)),
+        vmm::checks(options.firecracker.as_deref(), options.jailer.as_deref()),
+        look("jail", move || vec![jail::uids(&uids)]),
         network::checks(),
         look("storage", move || storage::checks(&data_dir)),
         look("machine", machine::checks),
     );
-    Report { hearth_version: env!("CARGO_PKG_VERSION").to_owned(), checks: [kvm, vmm, network, storage, machine].concat() }
+    let checks = [kvm, vmm, jail, network, storage, machine].concat();
+    Report { hearth_version: env!("CARGO_PKG_VERSION").to_owned(), checks }
 }
 
 /// Runs checks that may block on a thread of their own. One that hangs is left behind and reported.

@@ -2,7 +2,10 @@
 //!
 //! Which VMM was chosen and what is wrong with the machine are found out elsewhere and handed in.
 
-use domain::host::{Facts, VmmFacts};
+use domain::{
+    host::{Capabilities, Facts, VmmFacts},
+    vm::Driver,
+};
 use serde::Serialize;
 use std::{
     path::PathBuf,
@@ -26,7 +29,8 @@ pub const SIMULATED_MEM_MIB: u64 = 1 << 30;
 const LOOK_APART: Duration = Duration::from_millis(250);
 
 /// The facts of this machine. What can't be found out is `unknown` or 0, and one of the problems. Blocks for a few milliseconds.
-pub fn collect(vmm: VmmFacts, network_problem: Option<String>, mut problems: Vec<String>, simulated: bool) -> Facts {
+pub fn collect(vmm: VmmFacts, capabilities: Capabilities, network_problem: Option<String>, mut problems: Vec<String>) -> Facts {
+    let simulated = vmm.driver == Driver::Simulated;
     let kinds = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()).with_memory(MemoryRefreshKind::nothing().with_ram());
     let system =
         System::new_with_specifics(kinds).map_err(|error| problems.push(format!("the machine can't be looked at: {error}")));
@@ -50,6 +54,7 @@ pub fn collect(vmm: VmmFacts, network_problem: Option<String>, mut problems: Vec
         vmm,
         network_problem,
         problems,
+        capabilities,
     }
 }
 
@@ -128,7 +133,6 @@ fn look(system: Option<&mut System>, data_dir: &std::path::Path) -> HostUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::vm::Driver;
 
     fn vmm(driver: Driver) -> VmmFacts {
         VmmFacts { driver, version: "7.2".to_owned(), acceleration: "tcg".to_owned(), chosen_because: "asked for".to_owned() }
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn facts_are_those_of_this_machine() {
-        let facts = collect(vmm(Driver::Qemu), None, Vec::new(), false);
+        let facts = collect(vmm(Driver::Qemu), Capabilities::NONE, None, Vec::new());
         assert_eq!(facts.problems, Vec::<String>::new());
         assert_eq!(facts.kernel, std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
         assert!(facts.cpus >= 1 && facts.mem_mib > 0 && facts.vm_mem_mib < facts.mem_mib, "{facts:?}");
@@ -145,7 +149,9 @@ mod tests {
 
     #[test]
     fn the_simulated_driver_has_room_for_a_million() {
-        let facts = collect(vmm(Driver::Simulated), Some("none".to_owned()), vec!["one".to_owned()], true);
+        let can = Capabilities { pause: true, ..Capabilities::NONE };
+        let facts = collect(vmm(Driver::Simulated), can, Some("none".to_owned()), vec!["one".to_owned()]);
+        assert_eq!(facts.capabilities, can);
         assert_eq!((facts.vm_vcpus, facts.vm_mem_mib), (1_000_000, 1_073_741_824));
         assert_eq!((facts.network_problem.as_deref(), facts.problems.len()), (Some("none"), 1));
     }

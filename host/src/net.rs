@@ -14,6 +14,8 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use tap::give as give_tap;
+
 use async_trait::async_trait;
 use domain::VmId;
 use std::{net::Ipv4Addr, sync::Arc};

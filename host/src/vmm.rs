@@ -3,15 +3,21 @@
 //! A VMM process belongs to the machine, not to hearth: own session, own cgroup, recorded before its first instruction. Every call is
 //! idempotent and may be repeated after a crash. Cancel: a dropped call may have taken effect; the caller finds out by `inspect`.
 
+pub mod confinement;
 pub mod firecracker;
+pub mod limits;
 pub mod qemu;
+mod shared;
 pub mod simulated;
+
+pub(crate) use shared::layout::storage_error;
 
 use crate::guest::GuestSession;
 use async_trait::async_trait;
+use confinement::Confinement;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     vm::{Exit, Inspection, Machine},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -52,14 +58,6 @@ pub struct NicPlan {
     pub prefix: u8,
     pub gateway: std::net::Ipv4Addr,
     pub dns: Vec<std::net::Ipv4Addr>,
-}
-
-/// What a driver can do. The API shows it and `domain` refuses by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    pub pause: bool,
-    pub serial_input: bool,
-    pub guest_agent: bool,
 }
 
 /// What the VMM process itself uses on the host.
@@ -127,6 +125,7 @@ pub trait Follower: Send + Sync + 'static {
 #[async_trait]
 pub trait Vmm: Send + Sync + 'static {
     fn facts(&self) -> VmmFacts;
+    /// What hearth offers with this driver today: the API shows it, and `domain` refuses by it.
     fn capabilities(&self) -> Capabilities;
     /// What of this driver does not work as it should on this machine, one sentence each; VMs run all the same.
     fn problems(&self) -> Vec<String> {
@@ -177,6 +176,11 @@ pub trait Vmm: Send + Sync + 'static {
     async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError>;
 
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError>;
+
+    /// How the process is confined, at this moment; absent where there is no process.
+    async fn confinement(&self, _vm: VmId, _machine: &Machine) -> Result<Option<Confinement>, VmmError> {
+        Ok(None)
+    }
 
     /// Removes what belongs to this hearth (its data directory) but to no VM in `known`: processes, cgroups, folders. Says what was removed.
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError>;

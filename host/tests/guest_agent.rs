@@ -286,6 +286,27 @@ async fn a_new_session_ends_the_old_ones_processes_even_after_half_a_frame() {
     }
 }
 
+/// The host's end of a connection can die without the agent's learning of it (a machine that was copied), and one that is not read from
+/// keeps the agent from all else.
+#[tokio::test]
+async fn the_newest_connection_is_the_one_that_counts() {
+    let agent = Agent::start().await;
+    let first = agent.guest().await;
+    let mut session = first.exec(shell("echo ready; exec sleep 1000")).await.unwrap();
+    wait_for(&mut session, "ready").await;
+    let mut deaf = agent.stream().await;
+    gone(session.pid).await;
+    assert!(matches!(timeout(DEADLINE, first.closed()).await.unwrap(), GuestFault::Closed | GuestFault::Broken { .. }));
+    // Answers to nobody, until nothing more goes in: the agent waits for its own.
+    let mut asked = Vec::new();
+    for (id, message) in [(0, r#"{"type":"hello","generation":1,"nonce":1}"#), (1, r#"{"type":"ping"}"#)] {
+        api::guest::frame::encode(api::guest::FrameKind::Control, id, message.as_bytes(), &mut asked).unwrap();
+    }
+    while timeout(Duration::from_millis(500), deaf.write_all(&asked)).await.is_ok() {}
+    let second = agent.guest().await;
+    assert_eq!(run(&second, shell("echo anew")).await.stdout, b"anew\n");
+}
+
 /// As over a virtio port, where nobody may see that the host has come back.
 #[tokio::test]
 async fn a_hello_on_the_same_connection_begins_anew() {

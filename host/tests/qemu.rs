@@ -6,12 +6,15 @@
 
 #[path = "support/contract.rs"]
 mod contract;
+#[path = "support/guests.rs"]
+mod guests;
 
 use contract::{HELLO, Images, SOON, end, plan, start};
 use domain::{
     Attempt, VmId,
     vm::{Exit, Inspection},
 };
+use guests::{images, kill_9, lives, output, skipped, within};
 use host::{
     guest::GuestSession,
     vmm::{
@@ -20,7 +23,7 @@ use host::{
     },
 };
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,30 +40,7 @@ struct Lab {
     _slot: tokio::sync::SemaphorePermit<'static>,
 }
 
-fn images() -> Option<(Images, Vec<u8>)> {
-    let folder = PathBuf::from(std::env::var_os("HEARTH_IMAGES")?);
-    let agent = std::fs::read(std::env::var_os("HEARTH_AGENT")?).ok()?;
-    let own = folder.join("hearth-kernel/vmlinux");
-    let rootfs = folder.join("busybox/rootfs.ext4");
-    let images = if own.exists() && std::env::var_os("HEARTH_DEBIAN_KERNEL").is_none() {
-        Images { kernel: own, initrd: None, rootfs }
-    } else {
-        let modules = folder.join("debian-kernel/modules.cpio");
-        Images { kernel: folder.join("debian-kernel/vmlinux"), initrd: Some(modules), rootfs }
-    };
-    Some((images, agent))
-}
-
 /// A failed test must not leave a guest running; what a good one left, it has complained of.
-/// Said aloud, and counted by the run that names a log for it: libtest would call it passed.
-fn skipped(test: &str, why: &str) {
-    eprintln!("SKIPPED: {test}: {why}");
-    if let Some(log) = std::env::var_os("HEARTH_SKIP_LOG") {
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
-        std::io::Write::write_all(&mut file, format!("{test}: {why}\n").as_bytes()).unwrap();
-    }
-}
-
 impl Drop for Lab {
     fn drop(&mut self) {
         for pid in marked(&self.owner) {
@@ -99,29 +79,6 @@ impl Lab {
         let machine = start(qemu, &plan(self.vm, &self.images), 1).await;
         let guest = qemu.guest(self.vm, &machine, HELLO).await.expect("hello");
         (machine, guest)
-    }
-}
-
-async fn output(guest: &dyn GuestSession, argv: &[&str]) -> String {
-    let request = api::guest::ExecRequest { argv: argv.iter().map(|&word| word.to_owned()).collect(), ..Default::default() };
-    let collected = guest.exec(request).await.unwrap().collect(4096).await.unwrap();
-    String::from_utf8_lossy(&collected.stdout).trim().to_owned()
-}
-
-fn kill_9(pid: u32) {
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL).unwrap();
-}
-
-/// Whether the process is there and not a zombie.
-fn lives(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-async fn within(deadline: Duration, what: &str, mut holds: impl FnMut() -> bool) {
-    let from = Instant::now();
-    while !holds() {
-        assert!(from.elapsed() < deadline, "{what} within {deadline:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -31,7 +31,7 @@ fn lab() -> Lab {
 
 impl Lab {
     fn driver(&self, faults: Faults) -> Simulated {
-        Simulated::new(SimulatedOptions { data: self.data.path().into(), faults }).unwrap()
+        Simulated::new(SimulatedOptions { data: self.data.path().into(), faults, ..SimulatedOptions::default() }).unwrap()
     }
 }
 

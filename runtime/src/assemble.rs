@@ -1,30 +1,37 @@
 //! Putting a node's parts together: which VMM, with which acceleration, which network, and what is wrong with the machine. Owns the small
-//! files of the data directory that say which hearth this is (`id`) and what the KVM self-test gave (`kvm.json`). Decides nothing later.
+//! files of the data directory that say which hearth this is (`id`) and what the self-tests gave (`kvm.json`, `firecracker.json`). Decides
+//! nothing later.
+
+mod choose;
+mod driver;
+pub mod firecracker;
+mod kept;
+mod names;
 
 use crate::deliver::Deliverer;
 use actors::{Parts, Ports, shared::HostProbe, webhook::WebhookPorts};
 use async_trait::async_trait;
 use domain::{
-    host::{Facts, VmmFacts},
+    host::{Capabilities, Facts, VmmFacts},
     ipam::{Subnet, SubnetError},
+    vm::Driver,
 };
+use driver::Place;
+pub use driver::remembered_kvm;
+use firecracker::FirecrackerWanted;
 use host::{
-    image::{FileStore, ImageStore},
+    image::FileStore,
     net::{Network, NetworkPlan},
     secret::FileSecrets,
     vmm::{
         Vmm, VmmError,
-        qemu::{KvmVerdict, Qemu, QemuOptions},
+        firecracker::programs::{Programs, ProgramsError},
         simulated::{Simulated, SimulatedOptions},
     },
 };
-use std::{
-    io::Write,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-use storage::{Journal, schema};
+use names::{hostname, nameservers, owner};
+use std::{path::PathBuf, sync::Arc};
+use storage::Journal;
 
 /// Below the data directory; a file for each secret that a webhook's record names.
 pub const SECRETS: &str = "secrets";
@@ -32,9 +39,8 @@ pub const SECRETS: &str = "secrets";
 /// Which VMM to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum VmmChoice {
-    /// QEMU, with KVM where a guest really boots on it.
+    /// Firecracker where a guest really boots with it, else QEMU, with KVM where a guest really boots on that.
     Auto,
-    /// Not in this version.
     Firecracker,
     Qemu,
     /// No guests: for trying the API and for tests at scale.
@@ -53,12 +59,15 @@ pub struct Wanted {
     pub agent: Option<&'static [u8]>,
     /// A kernel to try KVM with when the store has none yet.
     pub kernel: Option<PathBuf>,
+    pub firecracker: FirecrackerWanted,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
-    #[error("--vmm firecracker is not in this version; use --vmm auto")]
-    NoFirecracker,
+    #[error("--vmm firecracker")]
+    Firecracker(#[source] ProgramsError),
+    #[error("--vmm auto: {why}")]
+    NoVmm { why: String },
     #[error("this build has no guest agent inside: build it with `make build`")]
     NoAgent,
     #[error("--subnet {subnet}: {source}")]
@@ -73,22 +82,75 @@ pub enum AssembleError {
     Vmm(#[source] VmmError),
 }
 
-/// Looks for what is there and makes the parts. The journal is open already: nothing is touched before the directory is ours.
-pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, AssembleError> {
-    let subnet =
-        Subnet::parse(&wanted.subnet).map_err(|source| AssembleError::Subnet { subnet: wanted.subnet.clone(), source })?;
+/// What was found before anything was made.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Absent where Firecracker is not asked for; else the programs, or why they can't be used.
+    firecracker: Option<Result<Programs, ProgramsError>>,
+}
+
+/// Looks for what `wanted` can't do without, and makes nothing: a start that is refused by it leaves nothing behind.
+pub async fn look(wanted: &Wanted) -> Result<Found, AssembleError> {
+    subnet(wanted)?;
+    let firecracker = match wanted.vmm {
+        VmmChoice::Firecracker => Some(Ok(firecracker::look(&wanted.firecracker).await.map_err(AssembleError::Firecracker)?)),
+        VmmChoice::Auto => match firecracker::look(&wanted.firecracker).await {
+            // A typing error is to be seen, not papered over with another VMM.
+            Err(error @ (ProgramsError::FirecrackerNamed { .. } | ProgramsError::JailerNamed { .. })) => {
+                return Err(AssembleError::Firecracker(error));
+            }
+            found => Some(found),
+        },
+        VmmChoice::Qemu | VmmChoice::Simulated => None,
+    };
+    if wanted.vmm != VmmChoice::Simulated {
+        wanted.agent.ok_or(AssembleError::NoAgent)?;
+    }
+    Ok(Found { firecracker })
+}
+
+fn subnet(wanted: &Wanted) -> Result<Subnet, AssembleError> {
+    Subnet::parse(&wanted.subnet).map_err(|source| AssembleError::Subnet { subnet: wanted.subnet.clone(), source })
+}
+
+/// Makes the parts of what was found. The journal is open already: nothing is touched before the directory is ours.
+pub async fn assemble(journal: Journal, wanted: &Wanted, found: Found) -> Result<Parts, AssembleError> {
     let owner = owner(&wanted.data_dir)?;
     let images = Arc::new(FileStore::new(wanted.data_dir.join("images")));
-    let simulated = wanted.vmm == VmmChoice::Simulated;
-    let vmm: Arc<dyn Vmm> = match wanted.vmm {
-        VmmChoice::Firecracker => return Err(AssembleError::NoFirecracker),
+    let place = Place { journal: &journal, wanted, owner: &owner, images: &images };
+    let (vmm, chosen_because) = match wanted.vmm {
         VmmChoice::Simulated => {
             let options = SimulatedOptions { data: wanted.data_dir.clone(), ..SimulatedOptions::default() };
-            Arc::new(Simulated::new(options).map_err(AssembleError::Vmm)?)
+            let simulated: Arc<dyn Vmm> = Arc::new(Simulated::new(options).map_err(AssembleError::Vmm)?);
+            (simulated, None)
         }
-        VmmChoice::Auto | VmmChoice::Qemu => Arc::new(qemu(&journal, wanted, &owner, &images).await?),
+        VmmChoice::Qemu => (place.qemu().await?, None),
+        VmmChoice::Firecracker => match found.firecracker {
+            Some(Ok(programs)) => (place.firecracker(&programs).await?, Some("it was asked for".to_owned())),
+            // Looked for first by whoever made `found`.
+            Some(Err(error)) => return Err(AssembleError::Firecracker(error)),
+            None => return Err(AssembleError::Firecracker(ProgramsError::NoFirecracker)),
+        },
+        VmmChoice::Auto => place.auto(found.firecracker).await?,
     };
-    let (network, network_problem) = match network(wanted, subnet, &owner, simulated).await {
+    put_together(journal, wanted, &owner, images, vmm, chosen_because).await
+}
+
+/// The parts around a driver. `chosen_because`: where something else than the driver itself knows why it runs here.
+pub async fn put_together(
+    journal: Journal,
+    wanted: &Wanted,
+    owner: &str,
+    images: Arc<FileStore>,
+    vmm: Arc<dyn Vmm>,
+    chosen_because: Option<String>,
+) -> Result<Parts, AssembleError> {
+    let subnet = subnet(wanted)?;
+    let mut facts = vmm.facts();
+    facts.chosen_because = chosen_because.unwrap_or(facts.chosen_because);
+    tracing::info!(driver = facts.driver.as_str(), version = facts.version, because = facts.chosen_because, "the VMM was chosen");
+    let simulated = facts.driver == Driver::Simulated;
+    let (network, network_problem) = match network(wanted, subnet, owner, simulated).await {
         Ok(network) => (network, None),
         Err(problem) => (None, Some(problem)),
     };
@@ -96,7 +158,12 @@ pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, Assemb
         tracing::warn!(problem, "VMs run without a network");
     }
     // A simulated VM has an address on paper, so that what depends on it can be tried.
-    let probe = Probe { vmm: vmm.facts(), network_problem: network_problem.clone(), problems: vmm.problems(), simulated };
+    let probe = Probe {
+        vmm: facts,
+        capabilities: vmm.capabilities(),
+        network_problem: network_problem.clone(),
+        problems: vmm.problems(),
+    };
     let webhooks =
         WebhookPorts { deliver: Arc::new(Deliverer::new()), secrets: Arc::new(FileSecrets::new(wanted.data_dir.join(SECRETS))) };
     Ok(Parts {
@@ -109,85 +176,22 @@ pub async fn assemble(journal: Journal, wanted: &Wanted) -> Result<Parts, Assemb
 
 struct Probe {
     vmm: VmmFacts,
+    capabilities: Capabilities,
     network_problem: Option<String>,
     problems: Vec<String>,
-    simulated: bool,
 }
 
 #[async_trait]
 impl HostProbe for Probe {
     async fn facts(&self) -> Facts {
         let (vmm, network, problems) = (self.vmm.clone(), self.network_problem.clone(), self.problems.clone());
-        let simulated = self.simulated;
-        let look = move || host::facts::collect(vmm, network, problems, simulated);
+        let capabilities = self.capabilities;
+        let look = move || host::facts::collect(vmm, capabilities, network, problems);
         match tokio::task::spawn_blocking(look).await {
             Ok(facts) => facts,
             // The runtime is going down: nobody reads the answer.
             Err(_) => std::future::pending().await,
         }
-    }
-}
-
-async fn qemu(journal: &Journal, wanted: &Wanted, owner: &str, images: &Arc<FileStore>) -> Result<Qemu, AssembleError> {
-    let agent = wanted.agent.ok_or(AssembleError::NoAgent)?.to_vec();
-    let remembered = wanted.data_dir.join("kvm.json");
-    let kernel = stored_kernel(journal, images.as_ref()).or_else(|| wanted.kernel.clone());
-    let options = QemuOptions {
-        data: wanted.data_dir.clone(),
-        owner: owner.to_owned(),
-        agent,
-        kvm: recall(&remembered),
-        kernel: kernel.clone(),
-        ..QemuOptions::default()
-    };
-    let qemu = Qemu::detect(options).await.map_err(AssembleError::Vmm)?;
-    // A verdict without a kernel to try is no verdict, and one without the right to try is another user's tomorrow.
-    if let (Some(verdict), Some(_)) = (qemu.kvm_verdict(), kernel)
-        && nix::unistd::access("/dev/kvm", nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::W_OK).is_ok()
-    {
-        remember(&remembered, verdict);
-    }
-    Ok(qemu)
-}
-
-/// The file of a kernel that was imported, to try KVM with.
-fn stored_kernel(journal: &Journal, images: &dyn ImageStore) -> Option<PathBuf> {
-    let loaded = journal.load(schema::IMAGES).ok()?.decode::<domain::image::Image>();
-    let ready = loaded.good.into_iter().map(|(_, image)| image).find(|image| {
-        image.spec.kind == domain::image::ImageKind::Kernel && matches!(image.state, domain::image::State::Ready(_))
-    })?;
-    let path = images.path(ready.id);
-    path.is_file().then_some(path)
-}
-
-/// The verdict holds for one boot of one host kernel.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Remembered {
-    boot_id: String,
-    verdict: KvmVerdict,
-}
-
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-fn recall(path: &Path) -> Option<KvmVerdict> {
-    let remembered: Remembered = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    (remembered.boot_id == boot_id()).then_some(remembered.verdict)
-}
-
-/// What the last start of this boot found out about KVM.
-pub fn remembered_kvm(data_dir: &Path) -> Option<KvmVerdict> {
-    recall(&data_dir.join("kvm.json"))
-}
-
-/// Only saves the next start some seconds: a failure is no failure.
-fn remember(path: &Path, verdict: &KvmVerdict) {
-    let remembered = Remembered { boot_id: boot_id(), verdict: verdict.clone() };
-    if let Ok(bytes) = serde_json::to_vec(&remembered)
-        && let Err(error) = std::fs::write(path, bytes)
-    {
-        tracing::debug!(%error, "the self-test's outcome was not kept");
     }
 }
 
@@ -208,60 +212,4 @@ async fn network(wanted: &Wanted, subnet: Subnet, owner: &str, simulated: bool) 
         Ok(network) => Ok(Some(network)),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// Which hearth this is: made once per data directory, stands on everything that belongs to it.
-fn owner(data_dir: &Path) -> Result<String, AssembleError> {
-    let path = data_dir.join("id");
-    let file = |source| AssembleError::File { path: path.clone(), source };
-    match std::fs::read_to_string(&path) {
-        Ok(text) if is_owner(text.trim()) => return Ok(text.trim().to_owned()),
-        Ok(_) => {
-            let source = std::io::Error::other("it holds no id; restore it from a backup, or move it away when no VM runs");
-            return Err(file(source));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(file(error)),
-    }
-    let id = format!("{:08x}", rand::random::<u32>());
-    let temporary = data_dir.join("id.new");
-    let write = || -> std::io::Result<()> {
-        let mut handle = std::fs::File::create(&temporary)?;
-        handle.write_all(id.as_bytes())?;
-        handle.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        std::fs::File::open(data_dir)?.sync_all()
-    };
-    write().map_err(file)?;
-    Ok(id)
-}
-
-fn is_owner(text: &str) -> bool {
-    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// The host's own name servers, as guests can use them: one on the loopback is of no use to a guest.
-fn nameservers() -> Vec<Ipv4Addr> {
-    let usable = |path: &str| -> Vec<Ipv4Addr> {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let servers =
-            text.lines().filter_map(|line| line.strip_prefix("nameserver ")).filter_map(|rest| rest.trim().parse().ok());
-        servers.filter(|address: &Ipv4Addr| !address.is_loopback()).take(3).collect()
-    };
-    let found = usable("/etc/resolv.conf");
-    // systemd-resolved keeps the real ones here.
-    if found.is_empty() { usable("/run/systemd/resolve/resolv.conf") } else { found }
-}
-
-/// A host's name as a name of ours: what is not allowed in one becomes a dash.
-fn hostname() -> String {
-    let raw = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let clean: String = raw
-        .to_ascii_lowercase()
-        .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' || letter == '-' { letter } else { '-' })
-        .take(domain::name::NAME_MAX)
-        .collect();
-    let clean = clean.trim_matches(['.', '-']).to_owned();
-    if clean.is_empty() { "host".to_owned() } else { clean }
 }

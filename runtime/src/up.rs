@@ -2,22 +2,22 @@
 //! `http`.
 //!
 //! ```text
-//!  port -> lock, journal -> token -> serve (503) -> VMM, network -> node recovers -> serve -> ready -> demo
+//!  port -> programs -> lock, journal -> token -> serve (503) -> VMM, network -> node recovers -> serve -> ready -> demo
 //!  signal -> streams end -> requests end -> actors stop, guests go on -> journal closes
 //!  down   -> guests stop -> as by a signal
 //! ```
-//! The port comes first: it is the one step that leaves nothing behind when it fails.
+//! The port and the programs come first: they leave nothing behind when they fail.
 
 mod args;
 mod demo;
 mod error;
 mod serve;
 
-pub use args::{JOURNAL, UpArgs};
+pub use args::{JOURNAL, UpArgs, uids};
 pub use error::UpError;
 
 use crate::{
-    assemble::{Wanted, assemble},
+    assemble::{self, Found, Wanted, assemble},
     auth::{self, AdminToken},
     embed,
     http::Edge,
@@ -73,13 +73,14 @@ async fn live(args: UpArgs, data_dir: &Path) -> Result<(), UpError> {
     let mut signals = Signals::new()?;
     let listener = bind(&args, data_dir).await?;
     let address = listener.local_addr().map_err(|source| UpError::Listen { address: args.listen.clone(), source })?;
+    let found = assemble::look(&wanted(&args, data_dir)).await.map_err(|source| UpError::Assemble { source })?;
     let data_dir = make_data_dir(data_dir)?;
     let journal = open_journal(&args, &data_dir).await?;
     let token = AdminToken::open(&data_dir)?;
     let edge = Edge::new(token);
     let server = serve::start(listener, &edge);
     let node = tokio::select! {
-        node = start_node(&args, &data_dir, journal) => match node {
+        node = start_node(&args, &data_dir, journal, found) => match node {
             Ok(node) => node,
             Err(error) => {
                 server.stop(REQUESTS_WITHIN).await;
@@ -184,8 +185,8 @@ async fn open_journal(args: &UpArgs, data_dir: &Path) -> Result<Journal, UpError
     }
 }
 
-async fn start_node(args: &UpArgs, data_dir: &Path, journal: Journal) -> Result<Node, UpError> {
-    let wanted = Wanted {
+fn wanted(args: &UpArgs, data_dir: &Path) -> Wanted {
+    Wanted {
         data_dir: data_dir.to_owned(),
         vmm: args.vmm,
         bridge: args.bridge.clone(),
@@ -193,8 +194,12 @@ async fn start_node(args: &UpArgs, data_dir: &Path, journal: Journal) -> Result<
         no_network: args.no_network,
         agent: embed::agent(),
         kernel: demo::kernel(&args.images),
-    };
-    let parts = assemble(journal, &wanted).await.map_err(|source| UpError::Assemble { source })?;
+        firecracker: args.firecracker(),
+    }
+}
+
+async fn start_node(args: &UpArgs, data_dir: &Path, journal: Journal, found: Found) -> Result<Node, UpError> {
+    let parts = assemble(journal, &wanted(args, data_dir), found).await.map_err(|source| UpError::Assemble { source })?;
     Node::start(parts).await.map_err(|source| UpError::Node { source })
 }
 

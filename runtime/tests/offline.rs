@@ -5,7 +5,7 @@
 
 use domain::{
     Attempt, Generation, HostId, ImageId, Labels, Name, Timestamp, VmId,
-    host::{Facts, Host, VmmFacts},
+    host::{Capabilities, Facts, Host, VmmFacts},
     image::{Files, Image, ImageKind, ImageSpec},
     vm::{BootImages, Driver, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
 };
@@ -46,6 +46,7 @@ fn host() -> Host {
         vmm,
         network_problem: None,
         problems: vec![],
+        capabilities: Capabilities::NONE,
     };
     Host {
         id: HostId::from_bits(1),

@@ -33,8 +33,15 @@ impl Stored for Image {
 }
 
 impl Stored for Host {
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
     const NAME: &'static str = "host";
+
+    fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
+        match schema {
+            1 => Ok(exact::<older::Host1>(Self::NAME, schema, payload)?.into()),
+            _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
+        }
+    }
 }
 
 impl Stored for Operation {

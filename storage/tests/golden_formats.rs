@@ -9,7 +9,7 @@
 use domain::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId, WebhookId,
     event::{Datum, Event, Kind},
-    host::{Facts, Host, State as HostState, VmmFacts},
+    host::{Capabilities, Capability, Facts, Host, State as HostState, VmmFacts},
     image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
     operation::{Amount, Operation, OperationError, OperationKind, Status, StepRecord, StepStatus, Target},
     vm::{
@@ -192,6 +192,17 @@ fn images() -> Vec<Image> {
     ]
 }
 
+/// What schema 1 is read as, which knew nothing of capabilities.
+fn capabilities_1(driver: Driver) -> Capabilities {
+    match driver {
+        Driver::Firecracker => Capabilities::NONE,
+        Driver::Qemu => {
+            Capabilities { pause: true, console_input: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE }
+        }
+        Driver::Simulated => Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE },
+    }
+}
+
 fn hosts() -> Vec<Host> {
     let host = |state, driver| Host {
         id: HostId::from_bits(3),
@@ -213,6 +224,7 @@ fn hosts() -> Vec<Host> {
             vmm: VmmFacts { driver, version: "1".into(), acceleration: "kvm".into(), chosen_because: "it boots".into() },
             network_problem: Some("no bridge".into()),
             problems: vec!["no cgroups".into()],
+            capabilities: capabilities_1(driver),
         },
         state,
         cordoned: true,
@@ -222,6 +234,18 @@ fn hosts() -> Vec<Host> {
         host(HostState::Degraded, Driver::Qemu),
         host(HostState::Offline, Driver::Simulated),
     ]
+}
+
+/// Since schema 2 what the driver can do is told too; one example for each capability, so that a new one at the end adds one.
+fn able_hosts() -> Vec<Host> {
+    let mut all = hosts();
+    let first = all[0].clone();
+    all.extend(Capability::ALL.map(|what| {
+        let mut host = first.clone();
+        host.facts.capabilities = Capabilities::from(vec![what]);
+        host
+    }));
+    all
 }
 
 fn operations() -> Vec<Operation> {
@@ -408,7 +432,12 @@ fn image_1() {
 
 #[test]
 fn host_1() {
-    agree(&hosts());
+    read_back(1, &hosts());
+}
+
+#[test]
+fn host_2() {
+    agree(&able_hosts());
 }
 
 #[test]

@@ -28,7 +28,7 @@ use domain::{
 use host::{
     guest::GuestSession,
     secret::{Secret, SecretError},
-    vmm::{Console, Usage},
+    vmm::{Console, Usage, confinement::Confinement},
 };
 use ractor::{Actor, Message, RpcReplyPort, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
@@ -392,6 +392,20 @@ impl Node {
         match row.record.state.machine() {
             None => Err(CommandError::Vm(vm::actions::Refused::NotRunning)),
             Some(machine) => self.shared.vmm.usage(id, machine).await.map_err(vmm_error),
+        }
+    }
+
+    /// How the VM's process is confined; absent where it has none, or where that can't be told.
+    pub async fn confinement(&self, id: VmId) -> Option<Confinement> {
+        let row = self.shared.view.vm(id)?;
+        let machine = row.record.state.machine()?;
+        match self.shared.vmm.confinement(id, machine).await {
+            Ok(confinement) => confinement,
+            // It has just ended, or is about to begin: the state tells of that.
+            Err(error) => {
+                tracing::debug!(%id, %error, "how the VMM is confined can't be told");
+                None
+            }
         }
     }
 

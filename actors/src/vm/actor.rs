@@ -280,7 +280,7 @@ async fn cancel(
 
 fn ticket(state: &State, operation: OperationId, who: &Who) -> Ticket {
     let agent = if state.guest.session().is_some() { Agent::Connected } else { Agent::Away };
-    Ticket { operation, actor: who.actor.clone(), agent }
+    Ticket { operation, actor: who.actor.clone(), agent, offer: state.shared.view.offer(state.shared.host) }
 }
 
 /// An input that nobody waits for. An error ends the actor: it is loaded again and finds out what is true.
@@ -412,7 +412,9 @@ fn hold_capacity(state: &State, record: &Vm) {
 
 fn guest(state: &State) -> Result<(vm::Machine, Arc<dyn host::guest::GuestSession>), CommandError> {
     let record = state.record.as_ref().ok_or(CommandError::Restarting)?;
-    let refused = vm::table(record).into_iter().find(|(action, _)| *action == vm::Action::Exec).and_then(|(_, refused)| refused);
+    let offer = state.shared.view.offer(record.host);
+    let mut table = vm::table(record, offer).into_iter();
+    let refused = table.find(|(action, _)| *action == vm::Action::Exec).and_then(|(_, refused)| refused);
     if let Some(refused) = refused {
         return Err(CommandError::Vm(refused));
     }

@@ -204,7 +204,7 @@ impl Bench {
     /// Whether the VM admits it where it is; what is no command always can be.
     pub fn admits(&self, act: &Act) -> bool {
         match (act, self.vm()) {
-            (Act::Command(command), Some(vm)) => domain::vm::admit(&vm, &meant(command, &vm)).is_ok(),
+            (Act::Command(command), Some(vm)) => domain::vm::admit(&vm, &meant(command, &vm), None).is_ok(),
             (Act::Ends(_), vm) => vm.is_some_and(|vm| vm.state.machine().is_some()),
             _ => true,
         }

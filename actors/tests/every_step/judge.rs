@@ -181,7 +181,7 @@ pub fn honest(
 /// The user goes on: a start where one is admitted, a deletion, the same name again; and then nothing is left.
 pub async fn goes_on(bench: &mut Bench) -> Result<(), String> {
     if let Some(vm) = bench.vm() {
-        if admit(&vm, &Command::Start).is_ok() {
+        if admit(&vm, &Command::Start, None).is_ok() {
             command(bench, Command::Start).await?;
             let state = bench.vm().map(|vm| vm.state.clone());
             if !matches!(state, Some(State::Running(_))) {

@@ -5,7 +5,7 @@ use super::script::Script;
 use async_trait::async_trait;
 use domain::{
     Attempt, ImageId, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     image::{Files, ImageSpec},
     vm::{Exit, Inspection, Machine},
 };
@@ -17,7 +17,7 @@ use host::{
     image::{Copying, FileStore, ImageError, ImageStore},
     net::{NetError, Network},
     vmm::{
-        Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError,
+        Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError,
         simulated::{Simulated, SimulatedOptions},
     },
 };

@@ -5,12 +5,12 @@
 use async_trait::async_trait;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     vm::{Exit, Inspection, Machine},
 };
 use host::{
     guest::GuestSession,
-    vmm::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError, simulated::Simulated},
+    vmm::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError, simulated::Simulated},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;

@@ -1,5 +1,6 @@
 //! What a host is.
 
+use super::capability::{Capabilities, Offer};
 use crate::{Generation, HostId, Labels, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,15 @@ pub struct Facts {
     pub network_problem: Option<String>,
     /// Everything else that is not as it should be, one sentence each.
     pub problems: Vec<String>,
+    /// What the VMM's driver can do with VMs.
+    pub capabilities: Capabilities,
+}
+
+impl Facts {
+    /// What the commands of this host's VMs are judged by.
+    pub fn offer(&self) -> Offer {
+        Offer { driver: self.vmm.driver, capabilities: self.capabilities }
+    }
 }
 
 /// The VMM that runs this host's VMs, and why this one.

@@ -111,7 +111,10 @@ fn event(name: &'static str, ticket: Option<&Ticket>, host: &Host) -> EventDraft
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{host::VmmFacts, vm::Driver};
+    use crate::{
+        host::{Capabilities, VmmFacts},
+        vm::Driver,
+    };
 
     fn facts(problem: bool) -> Facts {
         Facts {
@@ -132,6 +135,7 @@ mod tests {
             },
             network_problem: problem.then(|| "no bridge".to_owned()),
             problems: vec![],
+            capabilities: Capabilities::NONE,
         }
     }
 

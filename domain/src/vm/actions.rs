@@ -5,7 +5,10 @@ use super::{
     input::{Command, StopMode},
     state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
-use crate::operation::NotCancellable;
+use crate::{
+    host::{Capability, Lacking, Offer},
+    operation::NotCancellable,
+};
 
 /// Everything that can be asked of a VM, by its name in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +91,9 @@ pub enum Refused {
     HalfDeleted,
     #[error(transparent)]
     NotCancellable(NotCancellable),
+    /// Not in this state or another: the host's driver can't.
+    #[error(transparent)]
+    NotOffered(Lacking),
 }
 
 impl Refused {
@@ -108,6 +114,7 @@ impl Refused {
             Refused::OnlyWhenStopped => "only-when-stopped",
             Refused::HalfDeleted => "vm-half-deleted",
             Refused::NotCancellable(why) => why.code(),
+            Refused::NotOffered(_) => "unsupported-by-driver",
         }
     }
 
@@ -126,17 +133,20 @@ impl Refused {
             Refused::OnlyWhenStopped => "stop it first",
             Refused::HalfDeleted => "delete it again",
             Refused::NotCancellable(why) => why.hint(),
+            Refused::NotOffered(_) => {
+                "see `hearth host get` for what each host's driver can do; another driver may (hearth up --vmm)"
+            }
         }
     }
 }
 
-/// Whether `command` may be carried out now.
-pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
+/// Whether `command` may be carried out now, by this host's driver.
+pub fn admit(vm: &Vm, command: &Command, offer: Option<Offer>) -> Result<(), Refused> {
     match command {
         Command::Start => start(vm),
         Command::Stop(mode) => stop(&vm.state, *mode),
-        Command::Pause => pause(&vm.state),
-        Command::Resume => resume(&vm.state),
+        Command::Pause => offered(offer, Capability::Pause).and_then(|()| pause(&vm.state)),
+        Command::Resume => offered(offer, Capability::Pause).and_then(|()| resume(&vm.state)),
         Command::Reboot(_) => reboot(&vm.state),
         Command::Delete { force } => delete(&vm.state, *force),
         Command::Cancel { operation } => cancel::admit(vm, *operation).map_err(Refused::NotCancellable),
@@ -154,22 +164,27 @@ pub fn admit(vm: &Vm, command: &Command) -> Result<(), Refused> {
 
 /// Every action and, where it is refused, why. `stop` is shown when either way of it is possible; `delete` is judged without
 /// force.
-pub fn table(vm: &Vm) -> Vec<(Action, Option<Refused>)> {
+pub fn table(vm: &Vm, offer: Option<Offer>) -> Vec<(Action, Option<Refused>)> {
     let judge = |action| match action {
         Action::Start => start(vm).err(),
         Action::Stop => {
             stop(&vm.state, StopMode::Graceful { deadline_ms: 1 }).or_else(|_| stop(&vm.state, StopMode::Force)).err()
         }
-        Action::Pause => pause(&vm.state).err(),
-        Action::Resume => resume(&vm.state).err(),
+        Action::Pause => offered(offer, Capability::Pause).and_then(|()| pause(&vm.state)).err(),
+        Action::Resume => offered(offer, Capability::Pause).and_then(|()| resume(&vm.state)).err(),
         Action::Reboot => reboot(&vm.state).err(),
         Action::Delete => delete(&vm.state, false).err(),
         Action::Update => (vm.state == State::Deleting).then_some(Refused::Deleting),
-        Action::Shell | Action::Exec => guest(&vm.state).err(),
+        Action::Shell | Action::Exec => offered(offer, Capability::GuestAgent).and_then(|()| guest(&vm.state)).err(),
         Action::Console => vm.state.machine().is_none().then_some(Refused::NotRunning),
         Action::Logs => None,
     };
     Action::ALL.into_iter().map(|action| (action, judge(action))).collect()
+}
+
+/// What the driver can't do it can't do in any state, so this is said first.
+fn offered(offer: Option<Offer>, what: Capability) -> Result<(), Refused> {
+    offer.map_or(Ok(()), |offer| offer.has(what)).map_err(Refused::NotOffered)
 }
 
 fn start(vm: &Vm) -> Result<(), Refused> {

@@ -1,6 +1,7 @@
 //! Everything that can happen to a VM: commands, reports from the world, ends of effects, timers.
 
 use super::state::Machine;
+use crate::host::Offer;
 use crate::{Attempt, Labels, Name, OperationId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Ticket {
     pub actor: String,
     /// Whether the guest could be told something at the moment of the command.
     pub agent: Agent,
+    /// What the host's driver can do; absent where nothing is known of the host, and then nothing is refused by it.
+    pub offer: Option<Offer>,
 }
 
 /// The link to the guest's agent.

@@ -93,7 +93,7 @@ pub fn step(vm: &Vm, input: Input, now: Timestamp) -> Result<Step, Refused> {
     let next = Next::of(vm, now);
     match (&vm.state, input) {
         (_, Input::Command { command, ticket }) => {
-            actions::admit(vm, &command)?;
+            actions::admit(vm, &command, ticket.offer)?;
             Ok(command::carry_out(next, command, ticket))
         }
 

@@ -74,7 +74,7 @@ impl Simulation {
             cancelled: BTreeSet::new(),
             now: 1_000_000,
         };
-        let ticket = Ticket { operation: OperationId::from_bits(1), actor: "user:admin".into(), agent: Agent::Away };
+        let ticket = Ticket { operation: OperationId::from_bits(1), actor: "user:admin".into(), agent: Agent::Away, offer: None };
         let first = create(draft, ticket, Timestamp(simulation.now));
         assert_eq!(first.next.as_ref().map(|vm| vm.generation), Some(Generation(1)));
         simulation.take(first);
@@ -221,7 +221,7 @@ impl Simulation {
 
     pub fn user(&mut self, command: Command, agent: Agent) {
         let operation = OperationId::from_bits(self.operations.len() as u128 + 1);
-        let ticket = Ticket { operation, actor: "user:admin".into(), agent };
+        let ticket = Ticket { operation, actor: "user:admin".into(), agent, offer: None };
         self.input(Input::Command { command, ticket });
     }
 
@@ -230,7 +230,7 @@ impl Simulation {
         let Some(before) = self.vm.clone() else { return };
         let operation = before.operation.map_or(OperationId::from_bits(1), |in_flight| in_flight.id);
         let shown = cancel::admit(&before, operation);
-        let ticket = Ticket { operation, actor: "user:admin".into(), agent: Agent::Away };
+        let ticket = Ticket { operation, actor: "user:admin".into(), agent: Agent::Away, offer: None };
         if shown.is_ok() {
             self.cancelled.insert(operation);
         }

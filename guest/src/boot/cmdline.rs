@@ -1,4 +1,5 @@
 //! The kernel command line's words that concern us. A word that can't be read is passed over and said, so that the guest still boots.
+use crate::machine::{Channel, Machine, PowerOff};
 use api::guest::{InterfaceAddress, NetworkConfig};
 
 /// Pairs in their order; a word without `=` has no value.
@@ -56,6 +57,25 @@ impl<'a> Cmdline<'a> {
         (config != NetworkConfig::default()).then_some(config)
     }
 
+    /// `hearth.agent=` and `hearth.poweroff=`; without them QEMU's machine.
+    pub fn machine(&self) -> Machine {
+        Machine {
+            channel: self.choice("hearth.agent", &[("virtio", Channel::Port), ("vsock", Channel::Vsock)]),
+            power_off: self.choice("hearth.poweroff", &[("acpi", PowerOff::Itself), ("reboot", PowerOff::ByRestart)]),
+        }
+    }
+
+    /// The first is the default.
+    fn choice<T: Copy>(&self, name: &str, of: &[(&str, T); 2]) -> T {
+        let [(_, default), _] = of;
+        let Some(word) = self.value(name) else { return *default };
+        let found = of.iter().find(|(known, _)| *known == word);
+        if found.is_none() {
+            crate::kmsg::log(&format!("{name}: {word} is not known"));
+        }
+        found.map_or(*default, |(_, choice)| *choice)
+    }
+
     fn list<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
         let words = self.value(name).unwrap_or_default().split(',').filter(|word| !word.is_empty());
         words
@@ -83,7 +103,22 @@ mod tests {
         let network = cmdline.network().unwrap();
         assert_eq!((network.addresses.len(), network.gateways.len(), network.dns.len()), (2, 1, 1));
         assert_eq!(network.hostname.as_deref(), Some("web"));
+        assert_eq!(cmdline.machine(), Machine { channel: Channel::Port, power_off: PowerOff::Itself });
         assert_eq!(Cmdline::parse("quiet root= ").network(), None);
         assert_eq!(Cmdline::parse("quiet root= ").root(), None);
+    }
+    #[test]
+    fn the_machine_is_qemus_unless_a_word_says_otherwise() {
+        let read = |text| {
+            let Machine { channel, power_off } = Cmdline::parse(text).machine();
+            (channel, power_off)
+        };
+        assert_eq!(read("reboot=k hearth.agent=vsock hearth.poweroff=reboot"), (Channel::Vsock, PowerOff::ByRestart));
+        assert_eq!(read("hearth.agent=vsock hearth.agent=virtio hearth.poweroff=acpi"), (Channel::Port, PowerOff::Itself));
+        for text in
+            ["reboot=k vsock poweroff=reboot", "hearth.agent hearth.poweroff=", "hearth.agent=Vsock hearth.poweroff=rebooted"]
+        {
+            assert_eq!(read(text), (Channel::Port, PowerOff::Itself), "{text}");
+        }
     }
 }

@@ -55,6 +55,7 @@ fn listed() -> Vec<Vec<u8>> {
         of(5, b"a\nb\n    lo: 1 1 0 0 0 0 0 0 1 1\n  eth0: 10 2 3 0 0 0 0 0 20 4 5 0 0 0 0 0\n0.20 0.18 0.12 1/80 11206"),
         of(5, b"inf nan -infinity 1/80 11206"),
         of(6, &[3, 1, 2, 3, 0, 8, 1, 1, 1, 1, 1, 1, 1, 1]),
+        of(2, b"root=/dev/vda reboot=k hearth.agent=vsock hearth.poweroff=reboot hearth.agent=pigeon"),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! What each of the host's messages does. Decides who may; the doing is in the modules of the matter.
 use super::{Outbox, streams::Streams};
-use crate::{clock, network, run::Rights, shutdown};
+use crate::{clock, machine::PowerOff, network, run::Rights, shutdown};
 use api::guest::{
     AgentMessage, ErrorCode, Frame, FrameKind, GuestError, HostMessage, IDLE_METRICS_INTERVAL_MS, MIN_METRICS_INTERVAL_MS,
     ShutdownKind,
@@ -49,10 +49,12 @@ impl Requests {
                 self.pace.send_replace(Duration::from_millis(interval_ms.into()));
                 Ok(Some(AgentMessage::Done))
             }
-            HostMessage::SetClock { epoch_ns } => self.on_the_machine(|| clock::set(epoch_ns)),
-            HostMessage::AddEntropy { bytes } => self.on_the_machine(|| clock::add_entropy(&bytes)),
-            HostMessage::ConfigureNetwork(config) => self.on_the_machine(|| network::configure(&config)),
-            HostMessage::Shutdown { kind, deadline_ms } => self.on_the_machine(|| begin_shutdown(kind, deadline_ms)),
+            HostMessage::SetClock { epoch_ns } => self.on_the_machine(|_| clock::set(epoch_ns)),
+            HostMessage::AddEntropy { bytes } => self.on_the_machine(|_| clock::add_entropy(&bytes)),
+            HostMessage::ConfigureNetwork(config) => self.on_the_machine(|_| network::configure(&config)),
+            HostMessage::Shutdown { kind, deadline_ms } => {
+                self.on_the_machine(|power_off| begin_shutdown(kind, power_off, deadline_ms))
+            }
             // `Hello` was sorted out before; the rest is of a later generation.
             _ => Err(GuestError::new(ErrorCode::Unsupported, "this agent does not know that message")),
         };
@@ -78,9 +80,9 @@ impl Requests {
         }
     }
 
-    fn on_the_machine(&self, act: impl FnOnce() -> Result<(), GuestError>) -> Result<Option<AgentMessage>, GuestError> {
+    fn on_the_machine(&self, act: impl FnOnce(PowerOff) -> Result<(), GuestError>) -> Result<Option<AgentMessage>, GuestError> {
         match self.rights {
-            Rights::Machine => act().map(|()| Some(AgentMessage::Done)),
+            Rights::Machine(power_off) => act(power_off).map(|()| Some(AgentMessage::Done)),
             Rights::Processes => Err(GuestError::new(
                 ErrorCode::PermissionDenied,
                 "this agent was started by hand and has no right over the machine that it runs on",
@@ -97,14 +99,14 @@ fn nothing() -> GuestError {
 }
 
 /// Goes on after the session: the guest ends even if the host has gone.
-fn begin_shutdown(kind: ShutdownKind, deadline_ms: u64) -> Result<(), GuestError> {
+fn begin_shutdown(kind: ShutdownKind, power_off: PowerOff, deadline_ms: u64) -> Result<(), GuestError> {
     if kind == ShutdownKind::Unknown {
         return Err(GuestError::new(ErrorCode::Unsupported, "this agent does not know that kind of shutdown"));
     }
     tokio::task::spawn_local(async move {
         // The answer goes out first.
         tokio::task::yield_now().await;
-        shutdown::run(kind, Duration::from_millis(deadline_ms)).await;
+        shutdown::run(kind, power_off, Duration::from_millis(deadline_ms)).await;
     });
     Ok(())
 }

@@ -13,8 +13,8 @@ const KVM: &str = "/dev/kvm";
 /// The one stable version of KVM's interface since Linux 2.6.22 (kernel: Documentation/virt/kvm/api.rst, 4.1).
 const KVM_API: i32 = 12;
 
-pub(super) fn checks(guest_boot: &GuestBoot) -> Vec<Check> {
-    vec![processor(), device(), boots(guest_boot), vsock()]
+pub(super) fn checks(guest_boot: &GuestBoot, firecracker: &GuestBoot) -> Vec<Check> {
+    vec![processor(), device(), boots(guest_boot), firecracker_boots(firecracker), vsock()]
 }
 
 fn processor() -> Check {
@@ -57,7 +57,7 @@ fn device() -> Check {
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Check::new(id, title, Status::Failed, format!("{KVM}: {error}"))
-                .remedy("run as root, or put the user into the group kvm: usermod -aG kvm USER")
+                .remedy("run as root (the jailer needs it), or put the user into the group kvm: usermod -aG kvm USER")
         }
         Err(error) => Check::new(id, title, Status::Failed, format!("{KVM}: {error}"))
             .remedy("load the module: modprobe kvm_intel, or kvm_amd; dmesg says why it refuses"),
@@ -84,6 +84,17 @@ fn boots(guest_boot: &GuestBoot) -> Check {
             Check::new(id, title, Status::Missing, detail)
                 .remedy("this KVM is there and does not run guests (often a VM in a VM): use bare metal or a host with working nested virtualisation")
         }
+    }
+}
+
+fn firecracker_boots(guest_boot: &GuestBoot) -> Check {
+    let (id, title) = ("firecracker-guest", "Firecracker boots a guest");
+    match guest_boot {
+        GuestBoot::Boots { detail } => Check::ok(id, title, detail.clone()),
+        GuestBoot::NotTried => Check::new(id, title, Status::Missing, "not tried yet; without it --vmm auto takes QEMU")
+            .remedy("start `hearth up` once with Firecracker installed and a kernel image: it tries and remembers"),
+        GuestBoot::Fails { detail } => Check::new(id, title, Status::Missing, format!("{detail}; --vmm auto takes QEMU"))
+            .remedy("use bare metal or a host with working nested virtualisation; it is tried again after a reboot, or with another Firecracker"),
     }
 }
 

@@ -73,14 +73,40 @@ fn cgroup() -> Check {
             return Check::new(id, title, Status::Missing, detail).remedy("mount -t cgroup2 none /sys/fs/cgroup");
         }
     };
-    let listed = fs::read_to_string(format!("{at}/cgroup.controllers")).unwrap_or_default();
-    let lacking: Vec<&str> =
-        CONTROLLERS.into_iter().filter(|name| !listed.split_whitespace().any(|word| word == *name)).collect();
-    if lacking.is_empty() {
-        return Check::ok(id, title, format!("unified at {at} with {}", CONTROLLERS.join(", ")));
+    let read = |name: &str| fs::read_to_string(format!("{at}/{name}")).unwrap_or_default();
+    let (listed, handed_on) = (read("cgroup.controllers"), read("cgroup.subtree_control"));
+    let missing = lacking(&listed);
+    if missing.is_empty() {
+        let detail = format!("unified at {at} with {}", CONTROLLERS.join(", "));
+        // hearth hands them on itself, where it may.
+        let off = lacking(&handed_on);
+        let note = if off.is_empty() { String::new() } else { format!("; {} not handed on to groups yet", off.join(", ")) };
+        return Check::ok(id, title, format!("{detail}{note}"));
     }
-    Check::new(id, title, Status::Warn, format!("unified at {at}, but without {}", lacking.join(", ")))
-        .remedy("let the container or the parent slice delegate these controllers")
+    let lost: Vec<&str> = missing.iter().map(|name| without(name)).collect();
+    let detail = format!("unified at {at}, but without {}: {}", missing.join(", "), lost.join(", "));
+    let plus: Vec<String> = missing.iter().map(|name| format!("+{name}")).collect();
+    let remedy = format!(
+        "the kernel must have them (cgroup_disable= on its command line takes memory away), and the parent must hand them on: \
+         echo '{}' > PARENT/cgroup.subtree_control, or Delegate=yes in the systemd unit",
+        plus.join(" ")
+    );
+    Check::new(id, title, Status::Warn, detail).remedy(remedy)
+}
+
+/// Which of the controllers that VMs are limited by are not in a list of the kernel's.
+pub(super) fn lacking(listed: &str) -> Vec<&'static str> {
+    CONTROLLERS.into_iter().filter(|name| !listed.split_whitespace().any(|word| word == *name)).collect()
+}
+
+/// What is lost without a controller.
+fn without(controller: &str) -> &'static str {
+    match controller {
+        "cpu" => "no shares of processors",
+        "io" => "no rates of disks",
+        "memory" => "no limits of memory, and nobody tells that a VMM was out of it",
+        _ => "no limits of processes",
+    }
 }
 
 /// A number of /proc/meminfo, in its own unit (kB, or pages).

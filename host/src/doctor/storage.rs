@@ -31,9 +31,13 @@ fn reflink(folder: &Path) -> Check {
     let (id, title) = ("reflink", "Reflink copies");
     let place = folder.display();
     match try_reflink(folder) {
-        Ok(()) => Check::ok(id, title, format!("{place} copies files by reference")),
+        Ok(()) => {
+            Check::ok(id, title, format!("{place} copies files by reference: Firecracker VMs share what they do not change"))
+        }
         Err(error) => {
-            let detail = format!("{place} has none ({error}); disks are overlays or sparse copies instead");
+            let detail = format!(
+                "{place} has none ({error}): each Firecracker VM's disk is a sparse copy of its image (QEMU's are overlays)"
+            );
             Check::new(id, title, Status::Missing, detail).remedy("for Firecracker put the data directory on XFS or btrfs")
         }
     }

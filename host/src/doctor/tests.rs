@@ -1,9 +1,9 @@
 //! The doctor on this machine, and its readings of texts from others.
 
 use super::{
-    GuestBoot, Options, Status,
+    GuestBoot, Options, Status, jail,
     kvm::virtualisation_flag,
-    machine::{Cgroups, cgroups, meminfo},
+    machine::{Cgroups, cgroups, lacking, meminfo},
     network::parse_chains,
     vmm::{numbers, older},
 };
@@ -15,7 +15,14 @@ fn report(options: Options) -> super::Report {
 }
 
 fn options(data_dir: &std::path::Path) -> Options {
-    Options { data_dir: data_dir.to_owned(), firecracker: None, guest_boot: GuestBoot::NotTried }
+    Options {
+        data_dir: data_dir.to_owned(),
+        firecracker: None,
+        jailer: None,
+        jailer_uids: 300_000..365_536,
+        guest_boot: GuestBoot::NotTried,
+        firecracker_boot: GuestBoot::NotTried,
+    }
 }
 
 fn devices() -> String {
@@ -37,11 +44,13 @@ fn every_check_has_one_line_and_nothing_is_left() {
         "cpu-virtualisation",
         "kvm-device",
         "kvm-guest",
+        "firecracker-guest",
         "vhost-vsock",
         "firecracker",
         "jailer",
         "qemu",
         "mkfs-ext4",
+        "jailer-uids",
         "tun",
         "bridge",
         "port-isolation",
@@ -109,8 +118,61 @@ fn what_the_caller_knows_and_names_is_reported() {
     assert_eq!(absent.find("firecracker").unwrap().status, Status::Failed, "a named path that is wrong is no mere absence");
 }
 
+/// Makes it by another program: see above.
+fn says(folder: &std::path::Path, name: &str, text: &str) {
+    let script = folder.join("text");
+    fs::write(&script, format!("#!/bin/sh\necho '{text}'\n")).unwrap();
+    let program = folder.join(name);
+    assert!(std::process::Command::new("install").args(["-m", "755"]).args([&script, &program]).status().unwrap().success());
+}
+
+#[test]
+fn firecracker_and_its_jailer_must_be_of_one_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = || {
+        let firecracker_boot = GuestBoot::Boots { detail: "a guest boots with firecracker on kvm, in 200 ms".to_owned() };
+        Options { firecracker: Some(folder.path().join("firecracker")), firecracker_boot, ..options(folder.path()) }
+    };
+    says(folder.path(), "firecracker", "Firecracker v1.16.1");
+    says(folder.path(), "jailer", "Jailer v1.16.1");
+    let same = report(named());
+    let jailer = same.find("jailer").unwrap();
+    assert!(jailer.status == Status::Ok && jailer.detail.starts_with("Jailer v1.16.1 ("), "{jailer:?}");
+    let boots = same.find("firecracker-guest").unwrap();
+    assert!(boots.status == Status::Ok && boots.detail.contains("200 ms"), "{boots:?}");
+    says(folder.path(), "jailer", "Jailer v1.15.0");
+    let other = report(named());
+    let jailer = other.find("jailer").unwrap();
+    assert!(jailer.status == Status::Failed && jailer.detail.contains("1.15.0") && jailer.remedy.is_some(), "{jailer:?}");
+    let absent = report(Options { jailer: Some(folder.path().join("absent")), ..named() });
+    assert_eq!(absent.find("jailer").unwrap().status, Status::Failed, "a named path that is wrong is no mere absence");
+    let place = other.find("reflink").unwrap();
+    assert!(place.status == Status::Ok || place.detail.contains("sparse copy"), "{place:?}");
+}
+
+#[test]
+fn uids_of_jails_are_nobody_elses() {
+    let (users, groups) = ("root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000::/home/ann:/bin/sh\n", "root:x:0:\nkvm:x:104:ann\n");
+    let (free, all) = (300_000..365_536, "         0          0 4294967295\n");
+    let judge = |range: &std::ops::Range<u32>, subuid: &str, map: &str| jail::judge(range, users, groups, subuid, map);
+    let ok = judge(&free, "ann:100000:65536\n", all);
+    assert!(ok.status == Status::Ok && ok.detail == "300000-365535 (65536 VMs at most), nobody else's", "{ok:?}");
+    assert_eq!(judge(&free, "", "").status, Status::Ok, "a kernel without user namespaces");
+    for (range, whose) in [(1000..1001, "ann"), (100..200, "kvm")] {
+        let taken = judge(&range, "", all);
+        assert!(taken.status == Status::Failed && taken.detail.contains(whose) && taken.remedy.is_some(), "{taken:?}");
+    }
+    let shared = judge(&free, "ann:300000:1\nbob:365535:9\n", all);
+    assert!(shared.status == Status::Warn && shared.detail.contains("ann"), "{shared:?}");
+    assert_eq!(judge(&free, "ann:365536:9\n", all).status, Status::Ok, "right behind it");
+    let outside = judge(&free, "", "0 100000 65536\n");
+    assert!(outside.status == Status::Warn && outside.detail.contains("container"), "{outside:?}");
+}
+
 #[test]
 fn control_groups_are_told_apart() {
+    assert_eq!(lacking("cpuset cpu io memory hugetlb pids rdma"), Vec::<&str>::new());
+    assert_eq!(lacking("cpuset io"), ["cpu", "memory", "pids"], "cpuset is not cpu");
     let unified = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
     assert_eq!(cgroups(unified), Cgroups::Unified { at: "/sys/fs/cgroup".to_owned() });
     let mixed = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";

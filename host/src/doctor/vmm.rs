@@ -4,58 +4,80 @@ use super::{
     Check, Status,
     programs::{find, is_executable, version},
 };
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use crate::vmm::firecracker::programs::{OLDEST, find_firecracker, find_jailer, release};
+use std::path::{Path, PathBuf};
 
-/// Firecracker older than this does not describe its devices by ACPI, and Debian's kernels then do not find them.
-const FIRECRACKER_MIN: (u32, u32) = (1, 8);
 /// What everything was tried with. Older ones have other machine lines.
 const QEMU_MIN: (u32, u32) = (7, 2);
 
-pub(super) async fn checks(firecracker: Option<&Path>) -> Vec<Check> {
-    let (firecracker, jailer, qemu, mkfs) = tokio::join!(self::firecracker(firecracker), jailer(firecracker), qemu(), mkfs());
+pub(super) async fn checks(firecracker: Option<&Path>, jailer: Option<&Path>) -> Vec<Check> {
+    let (found, qemu, mkfs) = tokio::join!(self::found(firecracker, jailer), qemu(), mkfs());
+    let (firecracker, jailer) = found;
     vec![firecracker, jailer, qemu, mkfs]
 }
 
-/// The path that the user gave counts even if nothing is there: a typing error is to be seen, not papered over.
-fn firecracker_path(given: Option<&Path>) -> Option<PathBuf> {
-    let given = given.map(Path::to_owned);
-    given
-        .or_else(|| env::var_os("HEARTH_FIRECRACKER").filter(|path| !path.is_empty()).map(PathBuf::from))
-        .or_else(|| find("firecracker"))
+async fn found(firecracker: Option<&Path>, jailer: Option<&Path>) -> (Check, Check) {
+    let firecracker = find_firecracker(firecracker);
+    let jailer = find_jailer(jailer, firecracker.as_deref());
+    let ((first, release), second) = tokio::join!(self::firecracker(firecracker), self::jailer(jailer));
+    (first, second.of_one_release(release.as_deref()))
 }
 
-async fn firecracker(given: Option<&Path>) -> Check {
+/// The check, and of which release it is.
+async fn firecracker(found: Option<PathBuf>) -> (Check, Option<String>) {
     let (id, title) = ("firecracker", "Firecracker");
     let remedy = "install its release (firecracker and jailer) into /usr/local/bin, or name it with --firecracker PATH or HEARTH_FIRECRACKER";
-    let Some(path) = firecracker_path(given) else {
-        return Check::new(id, title, Status::Missing, "not found; VMs run under QEMU").remedy(remedy);
+    let Some(path) = found else {
+        return (Check::new(id, title, Status::Missing, "not found; VMs run under QEMU").remedy(remedy), None);
     };
     if !is_executable(&path) {
-        return Check::new(id, title, Status::Failed, format!("{} is no program", path.display())).remedy(remedy);
+        return (Check::new(id, title, Status::Failed, format!("{} is no program", path.display())).remedy(remedy), None);
     }
     match version(&path, &["--version"]).await {
-        Ok(text) if older(&text, FIRECRACKER_MIN) => {
-            Check::new(id, title, Status::Warn, format!("{text} ({}) is older than 1.8", path.display())).remedy(remedy)
+        Ok(text) if older(&text, OLDEST) => {
+            let detail = format!("{text} ({}) is older than {}.{}", path.display(), OLDEST.0, OLDEST.1);
+            (Check::new(id, title, Status::Warn, detail).remedy(remedy), None)
         }
-        Ok(text) => Check::ok(id, title, format!("{text} ({})", path.display())),
-        Err(error) => Check::new(id, title, Status::Failed, format!("{}: {error}", path.display())).remedy(remedy),
+        Ok(text) => (Check::ok(id, title, format!("{text} ({})", path.display())), release(&text).map(str::to_owned)),
+        Err(error) => (Check::new(id, title, Status::Failed, format!("{}: {error}", path.display())).remedy(remedy), None),
     }
 }
 
-/// Beside Firecracker first: the two must be of one release.
-async fn jailer(given: Option<&Path>) -> Check {
+const FROM_THE_RELEASE: &str =
+    "it comes with Firecracker's release; put it beside firecracker, or name it with --jailer PATH or HEARTH_JAILER";
+
+/// The jailer as it is by itself.
+struct Jailer {
+    check: Check,
+    release: Option<String>,
+}
+
+impl Jailer {
+    /// A jailer knows the options of its own Firecracker alone.
+    fn of_one_release(self, firecracker: Option<&str>) -> Check {
+        match (firecracker, self.release) {
+            (Some(one), Some(other)) if one != other => {
+                let detail = format!("it is of release {other} and firecracker of {one}: both must be of one release");
+                Check::new(self.check.id, self.check.title, Status::Failed, detail).remedy(FROM_THE_RELEASE)
+            }
+            _ => self.check,
+        }
+    }
+}
+
+async fn jailer(found: Option<PathBuf>) -> Jailer {
     let (id, title) = ("jailer", "Jailer");
-    let beside = firecracker_path(given).and_then(|path| path.parent().map(|folder| folder.join("jailer")));
-    let Some(path) = beside.filter(|path| is_executable(path)).or_else(|| find("jailer")) else {
-        return Check::new(id, title, Status::Missing, "not found")
-            .remedy("it comes with Firecracker's release; put it beside firecracker");
-    };
+    let other = |check: Check| Jailer { check: check.remedy(FROM_THE_RELEASE), release: None };
+    let Some(path) = found else { return other(Check::new(id, title, Status::Missing, "not found")) };
+    if !is_executable(&path) {
+        return other(Check::new(id, title, Status::Failed, format!("{} is no program", path.display())));
+    }
     match version(&path, &["--version"]).await {
-        Ok(text) => Check::ok(id, title, format!("{text} ({})", path.display())),
-        Err(error) => Check::new(id, title, Status::Failed, format!("{}: {error}", path.display())),
+        Ok(text) => {
+            let check = Check::ok(id, title, format!("{text} ({})", path.display()));
+            Jailer { check, release: release(&text).map(str::to_owned) }
+        }
+        Err(error) => other(Check::new(id, title, Status::Failed, format!("{}: {error}", path.display()))),
     }
 }
 
@@ -88,7 +110,7 @@ async fn mkfs() -> Check {
 }
 
 /// Whether the first `major.minor` in the text is below the least. A text without one is not.
-pub(super) fn older(text: &str, least: (u32, u32)) -> bool {
+pub(crate) fn older(text: &str, least: (u32, u32)) -> bool {
     numbers(text).is_some_and(|version| version < least)
 }
 

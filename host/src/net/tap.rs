@@ -12,6 +12,15 @@ use std::{
 
 const TUN: &str = "/dev/net/tun";
 
+/// Lets a process of that uid use the persistent TAP device of that name, which nobody may have open. Errors: as of [`Fresh::create`];
+/// NotFound also where there is no such device.
+pub fn give(name: &str, uid: u32) -> io::Result<()> {
+    if nix::net::if_::if_nametoindex(name).is_err() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such device"));
+    }
+    Fresh::create(name)?.give(uid)
+}
+
 /// A new TAP device that ends with this value unless [`Fresh::keep`] is called.
 pub(super) struct Fresh(File);
 
@@ -45,6 +54,14 @@ impl Fresh {
         #[allow(unsafe_code)]
         // SAFETY: TUNSETPERSIST takes its argument by value; the file is open.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TUNSETPERSIST as _, 1 as libc::c_int) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// From now on a process of that uid may open the device, whatever rights it has.
+    fn give(&self, uid: u32) -> io::Result<()> {
+        #[allow(unsafe_code)]
+        // SAFETY: TUNSETOWNER takes its argument by value; the file is open.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TUNSETOWNER as _, libc::c_ulong::from(uid)) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 

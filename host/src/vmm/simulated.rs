@@ -14,12 +14,12 @@ pub use fault::Faults;
 #[cfg(any(test, fuzzing))]
 pub(crate) use notes::fuzz;
 
-use super::{Capabilities, Console, DiskPlan, Follower, MachinePlan, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, Follower, MachinePlan, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;
 use async_trait::async_trait;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     vm::{Driver, Exit, Inspection, Machine},
 };
 use fault::Fault;
@@ -27,22 +27,33 @@ use notes::{Note, Notes, Phase};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use table::{Entry, Run, Shared};
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SimulatedOptions {
     pub data: PathBuf,
     pub faults: Faults,
+    /// What it says that it can do; fewer, to try what follows from that.
+    pub capabilities: Capabilities,
+}
+
+impl Default for SimulatedOptions {
+    fn default() -> Self {
+        let capabilities = Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE };
+        Self { data: PathBuf::new(), faults: Faults::default(), capabilities }
+    }
 }
 
 pub struct Simulated {
     shared: Arc<Shared>,
     faults: Faults,
+    capabilities: Capabilities,
 }
 
 impl Simulated {
     /// Reads the notes of an earlier start. What was held then is gone, as a held process would be.
     pub fn new(options: SimulatedOptions) -> Result<Self, VmmError> {
         let (notes, found) = Notes::open(&options.data)?;
-        Ok(Self { shared: Arc::new(Shared::new(notes, found)), faults: options.faults })
+        let shared = Arc::new(Shared::new(notes, found));
+        Ok(Self { shared, faults: options.faults, capabilities: options.capabilities })
     }
 
     fn kill_later(&self, vm: VmId, machine: &Machine) {
@@ -77,7 +88,7 @@ impl Vmm for Simulated {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pause: true, serial_input: false, guest_agent: true }
+        self.capabilities
     }
 
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {

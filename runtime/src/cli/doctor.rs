@@ -4,9 +4,10 @@ use super::args::{DEFAULT_DATA_DIR, Global, Output};
 use super::error::{CliError, FAILED};
 use super::output;
 use super::style::{Colour, harmless, paint, wants_colour};
+use crate::assemble::firecracker;
 use clap::Args;
 use host::doctor::{Check, GuestBoot, Options, Report, Status};
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 pub const EXAMPLES: &str = "\
 Fails (exit code 1) if something that should work does not.
@@ -20,6 +21,12 @@ pub struct DoctorArgs {
     /// The Firecracker binary [default: HEARTH_FIRECRACKER, else on PATH]
     #[arg(long, value_name = "FILE")]
     firecracker: Option<PathBuf>,
+    /// Its jailer [default: HEARTH_JAILER, else beside Firecracker, else on PATH]
+    #[arg(long, value_name = "FILE")]
+    jailer: Option<PathBuf>,
+    /// The uids that jailed VMs get [default: 1900000000-1900065535]
+    #[arg(long, value_name = "FIRST-LAST", value_parser = crate::up::uids)]
+    jailer_uids: Option<Range<u32>>,
 }
 
 pub async fn run(global: &Global, args: DoctorArgs) -> Result<(), CliError> {
@@ -30,7 +37,19 @@ pub async fn run(global: &Global, args: DoctorArgs) -> Result<(), CliError> {
         Some(verdict) if verdict.works => GuestBoot::Boots { detail: verdict.reason },
         Some(verdict) => GuestBoot::Fails { detail: verdict.reason },
     };
-    let options = Options { data_dir, firecracker: args.firecracker, guest_boot };
+    let firecracker_boot = match firecracker::remembered(&data_dir) {
+        None => GuestBoot::NotTried,
+        Some(verdict) if verdict.works => GuestBoot::Boots { detail: verdict.reason },
+        Some(verdict) => GuestBoot::Fails { detail: verdict.reason },
+    };
+    let options = Options {
+        data_dir,
+        firecracker: args.firecracker,
+        jailer: args.jailer,
+        jailer_uids: args.jailer_uids.unwrap_or(firecracker::JAILER_UIDS),
+        guest_boot,
+        firecracker_boot,
+    };
     let report = host::doctor::run(options).await;
     match global.output {
         Output::Json => output::json(&report)?,

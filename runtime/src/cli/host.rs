@@ -109,6 +109,9 @@ fn show(context: &Context, hosts: &[Host]) -> Result<(), CliError> {
         facts.add("memory", &units::mib(status.mem_mib));
         facts.add("vmm", &format!("{} {} ({})", status.vmm, status.vmm_version, status.acceleration));
         facts.add("vmm reason", &status.vmm_reason);
+        let (can, can_not) = status.capabilities.told();
+        facts.add("can", &can);
+        facts.add("can not", &can_not);
         facts.add("vms", &status.vms.to_string());
         facts.add("held vcpus", &format!("{} of {}", status.held_vcpus, status.vm_vcpus));
         facts.add("held memory", &format!("{} of {}", units::mib(status.held_mem_mib), units::mib(status.vm_mem_mib)));

@@ -118,7 +118,11 @@ async fn create(serving: Serving, caller: Caller, submission: Submission) -> Ans
 #[utoipa::path(get, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam), responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> Answer {
     let vm = find(&serving, &id)?;
-    Ok(read(&headers, vm.record.generation.0, &convert::vm(&vm, serving.node.view())))
+    let mut told = convert::vm(&vm, serving.node.view());
+    if let Some(vmm) = &mut told.status.vmm {
+        vmm.confinement = serving.node.confinement(vm.record.id).await.as_ref().map(convert::confinement);
+    }
+    Ok(read(&headers, vm.record.generation.0, &told))
 }
 
 /// Changes a VM: its name, labels, restart policy, and, while it does not run, its vCPUs, memory and command line.

@@ -5,8 +5,13 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
+use domain::host::Capabilities;
+use host::{
+    image::FileStore,
+    vmm::simulated::{Simulated, SimulatedOptions},
+};
 use runtime::{
-    assemble::{VmmChoice, Wanted, assemble},
+    assemble::{VmmChoice, Wanted, assemble, firecracker::FirecrackerWanted, look, put_together},
     auth::AdminToken,
     http::{Edge, router},
 };
@@ -66,7 +71,18 @@ impl Bench {
         Bench::in_dir(dir, 1000).await
     }
 
+    /// With a driver that can do no more than this.
+    pub async fn able(can: Capabilities) -> Bench {
+        let bench = Bench::made(tempfile::tempdir().unwrap(), 1000, Some(can)).await;
+        bench.images().await;
+        bench
+    }
+
     async fn in_dir(dir: tempfile::TempDir, keep_events: u64) -> Bench {
+        Bench::made(dir, keep_events, None).await
+    }
+
+    async fn made(dir: tempfile::TempDir, keep_events: u64, can: Option<Capabilities>) -> Bench {
         let journal = Journal::open(Options { keep_events, ..Options::new(dir.path().join("journal")) }).unwrap();
         let wanted = Wanted {
             data_dir: dir.path().to_owned(),
@@ -76,8 +92,21 @@ impl Bench {
             no_network: false,
             agent: None,
             kernel: None,
+            firecracker: FirecrackerWanted::default(),
         };
-        let parts = assemble(journal, &wanted).await.unwrap();
+        let parts = match can {
+            None => {
+                let found = look(&wanted).await.unwrap();
+                assemble(journal, &wanted, found).await.unwrap()
+            }
+            Some(capabilities) => {
+                let data = dir.path().to_owned();
+                let images = Arc::new(FileStore::new(data.join("images")));
+                let options = SimulatedOptions { data, capabilities, ..SimulatedOptions::default() };
+                let vmm = Arc::new(Simulated::new(options).unwrap());
+                put_together(journal, &wanted, "test", images, vmm, None).await.unwrap()
+            }
+        };
         let node = actors::Node::start(parts).await.unwrap();
         let edge = Edge::new(AdminToken::of(TOKEN));
         edge.serve(node.clone(), Arc::new(api::v1::HostMetrics::default));

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cancel;
+mod capabilities;
 mod conditions;
 mod document;
 mod events;

@@ -1,8 +1,10 @@
 //! The shapes that records had in earlier schemas, and what became of them.
 
 use domain::{
-    Attempt, Generation, Labels, Name, OperationId, Timestamp, WebhookId,
+    Attempt, Generation, HostId, Labels, Name, OperationId, Timestamp, WebhookId,
+    host::{Capabilities, Facts, Host, State as HostState, VmmFacts},
     operation::{Operation, OperationKind, Status, StepRecord, Target},
+    vm::Driver,
     webhook::{DeadRef, Failure, State, Success, Webhook, WebhookSpec},
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,78 @@ impl From<Operation1> for Operation {
             steps: old.steps,
             amount: None,
         }
+    }
+}
+
+/// Schema 1 of a host: without what its driver can do.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Host1 {
+    id: HostId,
+    name: Name,
+    labels: Labels,
+    generation: Generation,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    facts: Facts1,
+    state: HostState,
+    cordoned: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Facts1 {
+    hostname: String,
+    kernel: String,
+    architecture: String,
+    cpu_model: String,
+    cpus: u32,
+    mem_mib: u64,
+    vm_vcpus: u32,
+    vm_mem_mib: u64,
+    hearth_version: String,
+    vmm: VmmFacts,
+    network_problem: Option<String>,
+    problems: Vec<String>,
+}
+
+impl From<Host1> for Host {
+    fn from(old: Host1) -> Host {
+        let facts = old.facts;
+        Host {
+            id: old.id,
+            name: old.name,
+            labels: old.labels,
+            generation: old.generation,
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            facts: Facts {
+                capabilities: capabilities_1(facts.vmm.driver),
+                hostname: facts.hostname,
+                kernel: facts.kernel,
+                architecture: facts.architecture,
+                cpu_model: facts.cpu_model,
+                cpus: facts.cpus,
+                mem_mib: facts.mem_mib,
+                vm_vcpus: facts.vm_vcpus,
+                vm_mem_mib: facts.vm_mem_mib,
+                hearth_version: facts.hearth_version,
+                vmm: facts.vmm,
+                network_problem: facts.network_problem,
+                problems: facts.problems,
+            },
+            state: old.state,
+            cordoned: old.cordoned,
+        }
+    }
+}
+
+/// What the drivers of that time could do; a start tells anew.
+fn capabilities_1(driver: Driver) -> Capabilities {
+    let common = Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE };
+    match driver {
+        Driver::Qemu => Capabilities { console_input: true, ..common },
+        Driver::Simulated => common,
+        // There was none.
+        Driver::Firecracker => Capabilities::NONE,
     }
 }
 

@@ -36,6 +36,7 @@ pub fn HostPage(props: &Props) -> Html {
     };
     let status = &host.status;
     let text = |text: &str| html! { { text.to_owned() } };
+    let (can, can_not) = status.capabilities.told();
     let facts = vec![
         ("Host name", text(&status.hostname)),
         ("Kernel", text(&status.kernel)),
@@ -46,6 +47,8 @@ pub fn HostPage(props: &Props) -> Html {
         ("Runs machines with", text(&format!("{} {}", status.vmm, status.vmm_version))),
         ("Acceleration", text(&status.acceleration)),
         ("Why", text(&sentence(&status.vmm_reason))),
+        ("Can", text(&can)),
+        ("Can't", text(&can_not)),
         ("Id", html! { <Copyable text={host.id.clone()} /> }),
     ];
     html! {

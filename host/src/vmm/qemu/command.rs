@@ -1,8 +1,8 @@
 //! QEMU's command line and the guest kernel's, from a plan. Pure. Each word was measured (QEMU 7.2); the reasons are at the words.
 
+use super::super::shared::{cmdline, gate::FIRST_INHERITED, mark};
 use super::super::{MachinePlan, NicPlan};
-use super::gate::FIRST_INHERITED;
-use super::layout::{CONSOLE_LOG, DISK, EVENTS_LOG};
+use super::files::{CONSOLE_LOG, DISK, EVENTS_LOG};
 use std::path::Path;
 
 /// What executes the guest's instructions.
@@ -22,11 +22,6 @@ impl Acceleration {
             Acceleration::Tcg { .. } => "tcg",
         }
     }
-}
-
-/// What a process's own arguments say about whose it is: the sweep finds remains by it.
-pub fn mark(owner: &str, vm: domain::VmId) -> String {
-    format!("hearth-{owner}-{vm}")
 }
 
 /// The arguments, the program's name first. Files of the VM are named without a folder: the process works in the VM's folder.
@@ -70,7 +65,7 @@ pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, ke
 }
 
 fn network(nic: &NicPlan) -> [String; 2] {
-    let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+    let mac = cmdline::mac_text(nic.mac);
     [format!("tap,id=nic,ifname={},script=no,downscript=no", nic.tap), format!("virtio-net-device,netdev=nic,mac={mac}")]
 }
 
@@ -82,18 +77,7 @@ fn kernel_cmdline(plan: &MachinePlan, acceleration: Acceleration) -> String {
         words.extend(tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
         words.extend(["tsc=reliable".into(), "no_timer_check".into()]);
     }
-    words.extend(["root=/dev/vda".into(), "rw".into(), format!("hearth.hostname={}", plan.hostname)]);
-    if let Some(nic) = &plan.nic {
-        // A kernel with this driver built in makes dummy0 before eth0, and the agent gives its address to the first Ethernet interface.
-        words.push("dummy.numdummies=0".into());
-        words.push(format!("hearth.ip={}/{}", nic.address, nic.prefix));
-        words.push(format!("hearth.gw={}", nic.gateway));
-        if !nic.dns.is_empty() {
-            let servers: Vec<String> = nic.dns.iter().map(ToString::to_string).collect();
-            words.push(format!("hearth.dns={}", servers.join(",")));
-        }
-    }
-    words.extend(plan.cmdline.clone());
+    words.extend(cmdline::words(plan));
     words.join(" ")
 }
 

@@ -4,8 +4,8 @@
 //! Clusters of 64 KiB: header, refcount table, first refcount block, L1 table. All of it is zero but a few bytes, so the file is sparse.
 //! Source: docs/interop/qcow2.txt of QEMU 7.2.
 
+use super::super::shared::layout::storage_error;
 use super::super::{DiskPlan, VmmError};
-use super::layout::storage_error;
 use std::{
     fs::{self, File},
     io,

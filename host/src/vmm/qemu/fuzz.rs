@@ -1,6 +1,7 @@
 //! What QEMU and the kernel say, as the fuzzer wants it: see `host::fuzz`.
 
-use super::{cgroup, console, detect, inspection, process, qmp};
+use super::super::shared::{cgroup, console, process};
+use super::{detect, files::CONSOLE_LOG, inspection, qmp};
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -111,7 +112,7 @@ impl Scratch {
     fn new() -> Scratch {
         let folder = std::env::temp_dir().join(format!("hearth-fuzz-{}-{:?}", std::process::id(), std::thread::current().id()));
         fs::create_dir_all(&folder).expect("a temporary folder");
-        let path = folder.join(super::layout::CONSOLE_LOG);
+        let path = folder.join(CONSOLE_LOG);
         let open = File::options().create(true).truncate(false).append(true).read(true).open(&path);
         Scratch { file: open.expect("a temporary file"), path }
     }

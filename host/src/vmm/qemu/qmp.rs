@@ -4,7 +4,7 @@
 //! Everything that comes from QEMU is taken as possibly garbage: lines have a bound, and what is not an answer is passed over.
 
 use super::super::VmmError;
-use super::layout;
+use super::super::shared::layout;
 use serde_json::{Value, json};
 use std::{path::Path, time::Duration};
 use tokio::{

@@ -1,11 +1,17 @@
 //! The two halves of a start: making the held process, and letting it run. On an error of the first nothing is left.
 
-use super::super::{MachinePlan, VmmError};
-use super::gate::{self, Gate, Program};
-use super::layout::{self, CONTROL_SOCKET, EVENTS_LOG, EVENTS_SOCKET, NOTE, SOCKETS, VMM_LOG, storage_error};
+use super::super::shared::{
+    gate::{self, Gate, Program},
+    layout::{self, storage_error},
+    process,
+    run::Run,
+    settle::settle,
+};
+use super::super::{MachinePlan, VmmError, limits::Needs};
+use super::command::Acceleration;
+use super::files::{CONTROL_SOCKET, EVENTS_LOG, EVENTS_SOCKET, SOCKETS, VMM_LOG};
 use super::qmp::Qmp;
-use super::run::{Run, last_words};
-use super::{Inner, command, detect, process};
+use super::{Inner, command, detect, ending::last_words};
 use domain::{
     Attempt,
     vm::{Driver, Machine},
@@ -13,7 +19,7 @@ use domain::{
 use serde_json::Value;
 use std::{
     ffi::CString,
-    fs::{self, File},
+    fs::File,
     io,
     os::{
         fd::OwnedFd,
@@ -26,12 +32,10 @@ use tokio::time::Instant;
 
 /// QEMU answers 0.1 to 0.5 s after exec; forty at once on two cores took 15 s.
 const START_DEADLINE: Duration = Duration::from_secs(30);
-/// Guests are ended before hearth when the machine runs out of memory; not before everything else.
-const OOM_SCORE_ADJ: &str = "200";
 
 /// Makes the process and holds it. Blocks.
 pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machine, OwnedFd, Gate), VmmError> {
-    let folder = inner.layout.vm(plan.vm);
+    let folder = inner.ground.folder(plan.vm);
     layout::make_folder(&folder)?;
     let unbind = || SOCKETS.iter().for_each(|name| drop(layout::remove_file(&folder.join(name))));
     // One that was bound stays when the next can't be.
@@ -40,7 +44,9 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
     // From here on only the new process listens: were a copy left here, connecting would succeed after its end.
     drop(program);
     let (pid, pidfd, gate) = held.inspect_err(|_| unbind())?;
-    match record(inner, plan, launch, pid).and_then(|machine| settle(inner, plan, &folder, &machine).map(|()| machine)) {
+    match record(inner, plan, launch, pid)
+        .and_then(|machine| settle(&inner.ground, plan.vm, &machine, &needs(inner, plan)).map(|()| machine))
+    {
         Ok(machine) => Ok((machine, pidfd, gate)),
         Err(error) => {
             // Without its gate it ends at once by itself.
@@ -52,24 +58,19 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machi
     }
 }
 
+/// QEMU's own memory: its code and devices, and emulated also the code that it makes of the guest's, of which it keeps up to 1 GiB.
+fn needs(inner: &Inner, plan: &MachinePlan) -> Needs {
+    let overhead_mib = match inner.acceleration {
+        Acceleration::Kvm => 256,
+        Acceleration::Tcg { .. } => 256 + 1024,
+    };
+    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib, io: None }
+}
+
 fn record(inner: &Inner, plan: &MachinePlan, launch: Attempt, pid: u32) -> Result<Machine, VmmError> {
     let stat = process::stat(pid).ok_or_else(|| VmmError::EndedAtStart { detail: format!("no process {pid} ({})", plan.vm) })?;
     let executable = inner.binary.to_string_lossy().into_owned();
     Ok(Machine { launch, driver: Driver::Qemu, pid, start_ticks: stat.start_ticks, executable, version: inner.version.clone() })
-}
-
-/// What is done to the process from outside while it holds.
-fn settle(inner: &Inner, plan: &MachinePlan, folder: &Path, machine: &Machine) -> Result<(), VmmError> {
-    let note = folder.join(NOTE);
-    let text = serde_json::to_vec(machine).map_err(|error| VmmError::Spawn { detail: error.to_string() })?;
-    fs::write(&note, text).map_err(|source| storage_error(&note, source))?;
-    if let Err(error) = inner.cgroups.join(plan.vm, machine.pid) {
-        tracing::warn!(vm = %plan.vm, %error, "the VM runs without a cgroup of its own");
-    }
-    if let Err(error) = fs::write(format!("/proc/{}/oom_score_adj", machine.pid), OOM_SCORE_ADJ) {
-        tracing::debug!(vm = %plan.vm, %error, "the VM's score for the out-of-memory killer can't be set");
-    }
-    Ok(())
 }
 
 fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, VmmError> {
@@ -81,12 +82,13 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
     }
     let kernel = plan.kernel.canonicalize().map_err(|source| VmmError::Base { path: plan.kernel.clone(), source })?;
     let initrd = inner.boot.initrd(plan.initrd.as_deref())?;
-    let words = command::arguments(plan, &inner.owner, inner.acceleration, &kernel, &initrd);
+    let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd);
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| VmmError::Spawn { detail: "an argument holds a zero byte".into() });
     for log in [EVENTS_LOG, VMM_LOG] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;
     }
     let log = File::options().create(true).append(true).mode(0o600).open(folder.join(VMM_LOG)).map_err(failed)?;
+    let copy = log.try_clone().map_err(failed)?;
     let null = File::open("/dev/null").map_err(failed)?;
     let opened = layout::open_folder(folder).map_err(failed)?;
     let listeners = SOCKETS.iter().map(|name| layout::listen(&opened, name).map(OwnedFd::from)).collect::<io::Result<Vec<_>>>();
@@ -95,8 +97,8 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
         arguments: words.iter().map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?,
         environment: vec![text(b"PATH=/usr/bin:/bin")?, text(b"LANG=C")?],
         folder: opened,
-        log: log.into(),
-        null: null.into(),
+        standard: [null.into(), copy.into(), log.into()],
+        own_pids: false,
         inherited: listeners.map_err(failed)?,
     })
 }

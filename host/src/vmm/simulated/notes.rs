@@ -1,7 +1,7 @@
 //! What survives a restart of hearth: one file for all simulated VMs, a line a change, the last line of a VM counts. Appended without a
 //! flush: like processes, the notes outlive hearth and not the machine, so notes of another boot are void.
 
-use super::super::qemu::storage_error;
+use super::super::storage_error;
 use super::super::{MachinePlan, VmmError};
 use domain::{
     VmId,

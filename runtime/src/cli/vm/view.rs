@@ -77,6 +77,7 @@ fn facts(vm: &Vm, now: jiff::Timestamp) -> Facts {
     facts.add("host", &status.host);
     if let Some(vmm) = &status.vmm {
         facts.add("vmm", &format!("{} {} (pid {})", vmm.driver, vmm.version, vmm.pid));
+        facts.maybe("confined", vmm.confinement.as_ref().map(api::v1::Confinement::words).as_deref());
     }
     let networks = if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(" ") };
     facts.add("networks", &networks);

@@ -2,7 +2,7 @@
 
 use super::time;
 use api::v1;
-use domain::host::{Host, Refused, State};
+use domain::host::{Capabilities, Host, Refused, State};
 
 /// `held`: vCPUs and MiB; `vms`: how many are there.
 pub fn host(record: &Host, held: (u64, u64), vms: u64) -> v1::Host {
@@ -41,10 +41,32 @@ pub fn host(record: &Host, held: (u64, u64), vms: u64) -> v1::Host {
             vmm_version: facts.vmm.version.clone(),
             acceleration: facts.vmm.acceleration.clone(),
             vmm_reason: facts.vmm.chosen_because.clone(),
+            capabilities: capabilities(facts.capabilities),
             network_problem: facts.network_problem.clone(),
             problems: facts.problems.clone(),
             actions,
             refused,
         },
+    }
+}
+
+fn capabilities(can: Capabilities) -> v1::host::Capabilities {
+    v1::host::Capabilities {
+        pause: can.pause,
+        console_input: can.console_input,
+        guest_agent: can.guest_agent,
+        power_off_told: can.power_off_told,
+        snapshot: can.snapshot,
+        diff_snapshot: can.diff_snapshot,
+        restore: can.restore,
+        drive_hotplug: can.drive_hotplug,
+        nic_hotplug: can.nic_hotplug,
+        memory_hotplug: can.memory_hotplug,
+        balloon: can.balloon,
+        disk_rate_limit: can.disk_rate_limit,
+        network_rate_limit: can.network_rate_limit,
+        metadata: can.metadata,
+        cpu_templates: can.cpu_templates,
+        jailed: can.jailed,
     }
 }

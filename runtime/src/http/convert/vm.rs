@@ -7,8 +7,9 @@ use domain::vm::{RestartPolicy, State, VmSpec, table};
 
 pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
     let record = &seen.record;
-    let (actions, refused) =
-        super::split(table(record).into_iter().map(|(action, why)| (action.as_str(), why.map(|why| why.to_string()))));
+    let (actions, refused) = super::split(
+        table(record, view.offer(record.host)).into_iter().map(|(action, why)| (action.as_str(), why.map(|why| why.to_string()))),
+    );
     let running = matches!(
         record.state,
         State::Running(_)
@@ -38,6 +39,7 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
                 driver: machine.driver.as_str().to_owned(),
                 pid: machine.pid,
                 version: machine.version.clone(),
+                confinement: None,
             }),
             ips: ips(seen),
             mac: record.nic.as_ref().map(|nic| mac(nic.mac)),
@@ -54,6 +56,22 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
             actions,
             refused,
         },
+    }
+}
+
+pub fn confinement(look: &host::vmm::confinement::Confinement) -> v1::Confinement {
+    v1::Confinement {
+        threads: u32::try_from(look.threads.len()).unwrap_or(u32::MAX),
+        uid: look.uid(),
+        gid: look.gid(),
+        seccomp: look.seccomp(),
+        no_new_privs: look.no_new_privs(),
+        capabilities: format!("{:x}", look.capabilities()),
+        chroot: look.chroot,
+        own_pid_namespace: look.own_pid_ns,
+        own_network_namespace: look.own_net_ns,
+        own_mount_namespace: look.own_mount_ns,
+        cgroup: look.cgroup.clone(),
     }
 }
 

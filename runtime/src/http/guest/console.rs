@@ -1,4 +1,5 @@
-//! `WS /v1/vms/ID/console`: the serial console. What was printed comes first; what is typed goes to the guest where the driver can.
+//! `WS /v1/vms/ID/console`: the serial console. What was printed comes first; what is typed goes to the guest where the driver can, and ends
+//! the stream with the reason where it can't.
 
 use super::refuse;
 use crate::http::{
@@ -14,6 +15,7 @@ use axum::extract::{
     ws::{Message, WebSocket, close_code},
 };
 use bytes::Bytes;
+use domain::host::{Capability, Lacking};
 use host::vmm::Console;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,7 +32,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
     OpenApiRouter::new().routes(routes!(console))
 }
 
-/// The serial console: binary frames are bytes. A WebSocket.
+/// The serial console: binary frames are bytes. A WebSocket. What is typed where the driver takes no input ends it with 1008.
 #[utoipa::path(get, path = "/v1/vms/{id}/console", tag = "guest",
     params(("id" = String, Path, description = "id or name"), ("bytes" = Option<u64>, Query, description = "how much of what was printed comes first")),
     responses((status = 101, description = "the WebSocket", body = v1::TerminalControl)))]
@@ -45,16 +47,18 @@ async fn console(
     fields.end(&["bytes"])?;
     let place = stream::place(&edge)?;
     let vm = match find(&serving, &id) {
-        Ok(vm) => vm.record.id,
+        Ok(vm) => vm.record,
         Err(refusal) => return Ok(refuse(upgrade, refusal)),
     };
-    Ok(match serving.node.console(vm, history).await {
-        Ok(console) => upgrade.on_upgrade(async move |socket| attached(socket, console, place).await),
+    let input = serving.node.view().offer(vm.host).map_or(Ok(()), |offer| offer.has(Capability::ConsoleInput));
+    Ok(match serving.node.console(vm.id, history).await {
+        Ok(console) => upgrade.on_upgrade(async move |socket| attached(socket, console, place, input).await),
         Err(error) => refuse(upgrade, error.into()),
     })
 }
 
-async fn attached(socket: WebSocket, console: Box<dyn Console>, place: Place) {
+/// `input`: whether the driver takes any. Who types where none is taken is told so by the end of the stream, not left to wonder.
+async fn attached(socket: WebSocket, console: Box<dyn Console>, place: Place, input: Result<(), Lacking>) {
     let (mut sender, mut receiver) = stream::halves(socket);
     let (mut printed, mut typed) = tokio::io::split(console);
     let mut chunk = vec![0; CHUNK];
@@ -72,7 +76,10 @@ async fn attached(socket: WebSocket, console: Box<dyn Console>, place: Place) {
                 // A serial line has no size.
                 Incoming::Text(_) => Ok(()),
                 Incoming::Binary(bytes) => {
-                    // A driver without input, or a guest that reads none: its loss.
+                    if let Err(lacking) = input {
+                        return sender.close(close_code::POLICY, &lacking.to_string()).await;
+                    }
+                    // A guest that reads none: its loss.
                     let _ = tokio::time::timeout(TYPED_WITHIN, async {
                         typed.write_all(&bytes).await?;
                         typed.flush().await

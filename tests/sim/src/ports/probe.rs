@@ -4,7 +4,7 @@ use crate::{machine::Machine, ports::pass};
 use actors::HostProbe;
 use async_trait::async_trait;
 use domain::{
-    host::{Facts, VmmFacts},
+    host::{Capabilities, Facts, VmmFacts},
     vm::Driver,
 };
 
@@ -47,5 +47,6 @@ fn facts(name: &str) -> Facts {
         },
         network_problem: None,
         problems: Vec::new(),
+        capabilities: Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE },
     }
 }

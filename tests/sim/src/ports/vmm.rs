@@ -7,13 +7,13 @@ use crate::{
 use async_trait::async_trait;
 use domain::{
     Attempt, VmId,
-    host::VmmFacts,
+    host::{Capabilities, VmmFacts},
     invariant::{Deed, Phase},
     vm::{Driver as Kind, Exit, Inspection, Machine as Recorded},
 };
 use host::{
     guest::GuestSession,
-    vmm::{Capabilities, Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError},
+    vmm::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -105,7 +105,7 @@ impl Vmm for Driver {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pause: true, serial_input: false, guest_agent: true }
+        Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE }
     }
 
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {

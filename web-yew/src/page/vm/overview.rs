@@ -8,6 +8,7 @@ use api::v1::{RestartPolicy, Vm, VmState};
 use model::action::Availability;
 use model::format::{mib, sentence};
 use model::resource::Shared;
+use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 use yew_router::prelude::*;
 
@@ -94,7 +95,10 @@ fn StatusFacts(props: &Props) -> Html {
     };
     let mut facts = vec![("Host", host)];
     match &status.vmm {
-        Some(vmm) => facts.push(("Runs in", text(format!("{} {}, process {}", vmm.driver, vmm.version, vmm.pid)))),
+        Some(vmm) => {
+            facts.push(("Runs in", text(format!("{} {}, process {}", vmm.driver, vmm.version, vmm.pid))));
+            facts.push(("Confined", html! { <Confined id={vm.id.clone()} pid={vmm.pid} /> }));
+        }
         None => facts.push(("Runs in", html! { <span class="muted">{ "no process" }</span> })),
     }
     if let Some(started) = status.started_at {
@@ -116,6 +120,30 @@ fn StatusFacts(props: &Props) -> Html {
     facts.push(("Guest agent", agent));
     facts.push(("Restarts by policy", text(status.restarts.to_string())));
     html! { { facts_view(facts) } }
+}
+
+#[derive(PartialEq, Properties)]
+struct ConfinedProps {
+    id: String,
+    /// Another process is asked for anew.
+    pid: u32,
+}
+
+/// How the process is confined, which only a look at it tells.
+#[component]
+fn Confined(props: &ConfinedProps) -> Html {
+    let (hearth, words) = (use_hearth(), use_state(String::new));
+    {
+        let words = words.clone();
+        use_effect_with((props.id.clone(), props.pid), move |(id, _)| {
+            let (api, path) = (hearth.live.api().clone(), format!("/v1/vms/{id}"));
+            spawn_local(async move {
+                let look = api.get::<Vm>(&path).await.ok().and_then(|vm| vm.status.vmm?.confinement);
+                words.set(look.map_or_else(|| "not known".to_owned(), |look| look.words()));
+            });
+        });
+    }
+    text(words.as_str())
 }
 
 /// The operation in flight, while there is one.

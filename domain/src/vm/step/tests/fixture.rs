@@ -48,7 +48,7 @@ pub fn draft(start: bool, restart: RestartPolicy) -> Draft {
 }
 
 pub fn ticket(operation: u128) -> Ticket {
-    Ticket { operation: OperationId::from_bits(operation), actor: "user:admin".into(), agent: Agent::Connected }
+    Ticket { operation: OperationId::from_bits(operation), actor: "user:admin".into(), agent: Agent::Connected, offer: None }
 }
 
 /// A record in `state` as it would be met: with an operation where a user's command leads there.

@@ -125,7 +125,7 @@ fn a_start_can_be_stopped_and_deleted_in_each_stage() {
         }
     }
     for mut story in starting() {
-        assert!(admit(story.record(), &Command::Delete { force: false }).is_err());
+        assert!(admit(story.record(), &Command::Delete { force: false }, None).is_err());
         let held = story.record().state.machine().is_some();
         story.user(Command::Delete { force: true });
         if held {
@@ -152,7 +152,7 @@ fn late_answers(story: &Story) -> Vec<Input> {
 #[test]
 fn creating_can_be_deleted_with_force_only() {
     let mut story = Story::create(true, RestartPolicy::Never);
-    assert!(admit(story.record(), &Command::Delete { force: false }).is_err());
+    assert!(admit(story.record(), &Command::Delete { force: false }, None).is_err());
     story.user(Command::Delete { force: true }).ended(1, "=superseded").wants(&["clean"]);
     story.answers(Finished::Cleaned).answers(Finished::Removed).is("gone").ended(2, "=ok");
 }
@@ -242,7 +242,7 @@ fn a_disk_that_cannot_be_removed_leaves_the_record() {
     story.answers(Finished::DiskReady).user(Command::Delete { force: false }).answers(Finished::Cleaned);
     story.answers(Finished::RemoveFailed { detail: fails() }).is("failed").ended(2, "=remove-failed");
     story.because(ReasonCode::DeleteFailed);
-    assert_eq!(admit(story.record(), &Command::Start), Err(Refused::HalfDeleted), "without its disk");
+    assert_eq!(admit(story.record(), &Command::Start, None), Err(Refused::HalfDeleted), "without its disk");
     assert_eq!(quarantine(story.record(), "boom", Timestamp(9)).next.and_then(|vm| vm.reason).map(|r| r.code), code(&story));
     story.user(Command::Delete { force: false }).answers(Finished::Cleaned).answers(Finished::Removed).is("gone").ended(3, "=ok");
 }

@@ -7,9 +7,10 @@
 use super::fixture::{ATTEMPT, GRACEFUL, LAUNCH, ends, machine, path, ticket, verb, vm};
 use crate::{
     Attempt, OperationId, Timestamp,
+    host::{Capabilities, Capability, Offer},
     vm::{
-        Action, Change, Command, Effect, Exit, Finished, Input, Inspection, Observed, Starting, State, StopMode, StopStage,
-        Stopping, Then, Timer, Vm, admit, invariant, step::step, table,
+        Action, Change, Command, Driver, Effect, Exit, Finished, Input, Inspection, Observed, Starting, State, StopMode,
+        StopStage, Stopping, Then, Ticket, Timer, Vm, admit, invariant, step::step, table,
     },
 };
 use std::{collections::BTreeSet, fmt::Write};
@@ -326,12 +327,19 @@ fn what_carries_another_number_changes_nothing() {
     }
 }
 
+/// What a driver may offer: nothing is known of it, all, or nothing.
+fn offers() -> [Option<Offer>; 3] {
+    let offer = |capabilities| Some(Offer { driver: Driver::Simulated, capabilities });
+    [None, offer(Capabilities::from(Capability::ALL.to_vec())), offer(Capabilities::NONE)]
+}
+
 #[test]
 fn what_is_shown_is_what_is_admitted() {
-    for state in states() {
+    for (state, offer) in states().into_iter().flat_map(|state| offers().map(|offer| (state.clone(), offer))) {
         let before = vm(state);
-        let refusal = |command: Command| admit(&before, &command).err();
-        for (action, shown) in table(&before) {
+        let has = |what| offer.is_none_or(|offer| offer.capabilities.has(what));
+        let refusal = |command: Command| admit(&before, &command, offer).err();
+        for (action, shown) in table(&before, offer) {
             let admitted = match action {
                 Action::Start => refusal(Command::Start),
                 // Shown as possible when either way is; else the refusal is the same for both.
@@ -346,7 +354,7 @@ fn what_is_shown_is_what_is_admitted() {
                 Action::Update => refusal(Command::Update(Change::default())),
                 // No command of the machine: they need a guest, a process, or nothing.
                 Action::Shell | Action::Exec => {
-                    assert_eq!(shown.is_none(), matches!(before.state, State::Running(_)));
+                    assert_eq!(shown.is_none(), has(Capability::GuestAgent) && matches!(before.state, State::Running(_)));
                     continue;
                 }
                 Action::Console => {
@@ -358,8 +366,34 @@ fn what_is_shown_is_what_is_admitted() {
             assert_eq!(shown, admitted, "{} in {}", action.as_str(), path(&before.state));
         }
         for (name, command) in commands() {
-            let answer = step(&before, Input::Command { command: command.clone(), ticket: ticket(2) }, Timestamp(2));
+            let ticket = Ticket { offer, ..ticket(2) };
+            let answer = step(&before, Input::Command { command: command.clone(), ticket }, Timestamp(2));
             assert_eq!(answer.err(), refusal(command), "{name} in {}", path(&before.state));
+        }
+    }
+}
+
+#[test]
+fn what_the_driver_can_not_do_is_refused_in_every_state_and_nothing_else_is() {
+    for state in states() {
+        let before = vm(state);
+        for what in [Capability::Pause, Capability::GuestAgent] {
+            let all = Capability::ALL.into_iter().filter(|other| *other != what).collect::<Vec<_>>();
+            let offer = Some(Offer { driver: Driver::Firecracker, capabilities: Capabilities::from(all) });
+            for ((action, without), (_, with)) in table(&before, offer).into_iter().zip(table(&before, None)) {
+                let needs_it = match what {
+                    Capability::Pause => matches!(action, Action::Pause | Action::Resume),
+                    _ => matches!(action, Action::Shell | Action::Exec),
+                };
+                match needs_it {
+                    false => assert_eq!(without, with, "{} in {}", action.as_str(), path(&before.state)),
+                    true => {
+                        let refused = without.expect("the driver lacks it");
+                        assert_eq!(refused.code(), "unsupported-by-driver");
+                        assert!(refused.to_string().contains("firecracker"), "{refused}");
+                    }
+                }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balloon {
     /// What it shall hold, which the guest then has not.
     pub amount_mib: u32,
@@ -11,11 +11,11 @@ pub struct Balloon {
     /// Seconds between two statistics; 0: none, also later.
     #[serde(default)]
     pub stats_polling_interval_s: u16,
-    /// The guest names free pages when the host asks.
-    #[serde(default)]
+    /// The guest names free pages when the host asks. Unknown before 1.14.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub free_page_hinting: bool,
-    /// The guest names free pages all the time.
-    #[serde(default)]
+    /// The guest names free pages all the time. Unknown before 1.14.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub free_page_reporting: bool,
 }
 

@@ -47,9 +47,12 @@ pub struct Program {
     pub executable: CString,
     pub arguments: Vec<CString>,
     pub environment: Vec<CString>,
+    /// Where it works.
     pub folder: OwnedFd,
-    pub log: OwnedFd,
-    pub null: OwnedFd,
+    /// Its three standard descriptors: input, output, errors.
+    pub standard: [OwnedFd; 3],
+    /// Whether it is the first process of a pid namespace of its own. It then ends only on signals that it handles, and on SIGKILL.
+    pub own_pids: bool,
     /// Become the descriptors [`FIRST_INHERITED`] and up; nothing else of hearth is inherited.
     pub inherited: Vec<OwnedFd>,
 }
@@ -81,7 +84,7 @@ pub fn hold(program: &Program) -> Result<(u32, OwnedFd, Gate), VmmError> {
     let (report, reporting) = pipe2(OFlag::O_CLOEXEC).map_err(|error| spawn("pipe", error))?;
     let prepared = prepare(program, &gate, &reporting)?;
     // SAFETY: the child calls nothing but `run`, which makes system calls on memory prepared above and never returns.
-    let child: Pid = match unsafe { fork() }.map_err(|error| spawn("fork", error))? {
+    let child: Pid = match unsafe { fork_into(program.own_pids) }.map_err(|error| spawn("fork", error))? {
         ForkResult::Child => unsafe { run(&prepared) },
         ForkResult::Parent { child } => child,
     };
@@ -98,6 +101,25 @@ pub fn hold(program: &Program) -> Result<(u32, OwnedFd, Gate), VmmError> {
     }
 }
 
+/// `fork`, or the same into a pid namespace of the child's own, which needs the right to make one.
+///
+/// # Safety
+/// As that of `fork`: the child of a process with threads may only make system calls until it executes something.
+#[allow(unsafe_code)]
+unsafe fn fork_into(own_pids: bool) -> Result<ForkResult, Errno> {
+    if !own_pids {
+        // SAFETY: the caller's.
+        return unsafe { fork() };
+    }
+    // SAFETY: no stack and no pointers are given: the child goes on here on a copy of this stack, as after a fork. What the C library does
+    // around its own fork (locks of its allocator) matters to a child that uses it, which the caller's does not.
+    let child = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWPID | libc::SIGCHLD, 0, 0, 0, 0) };
+    match Errno::result(child)? {
+        0 => Ok(ForkResult::Child),
+        child => Ok(ForkResult::Parent { child: Pid::from_raw(child as i32) }),
+    }
+}
+
 fn prepare(program: &Program, gate: &OwnedFd, reporting: &OwnedFd) -> Result<Prepared, VmmError> {
     if program.inherited.len() > MOST_INHERITED {
         return Err(VmmError::Spawn { detail: "too many descriptors to inherit".into() });
@@ -105,7 +127,8 @@ fn prepare(program: &Program, gate: &OwnedFd, reporting: &OwnedFd) -> Result<Pre
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
     let count = FIXED + program.inherited.len();
     let mut sources = [-1; FIXED + MOST_INHERITED];
-    let fixed = [&program.null, &program.log, &program.log, gate, reporting];
+    let [input, output, errors] = &program.standard;
+    let fixed = [input, output, errors, gate, reporting];
     for (source, fd) in sources.iter_mut().zip(fixed.into_iter().chain(&program.inherited)) {
         *source = fd.as_raw_fd();
     }
@@ -237,15 +260,15 @@ mod tests {
             arguments: vec![CString::new("true").unwrap()],
             environment: vec![],
             folder: File::open(folder).unwrap().into(),
-            log: null(),
-            null: null(),
+            standard: [null(), null(), null()],
+            own_pids: false,
             inherited: (0..4).map(|_| null()).collect(),
         }
     }
 
     #[test]
     fn sixty_four_descriptors_are_enough_with_most_of_them_in_use() {
-        if !alone("vmm::qemu::gate::tests::sixty_four_descriptors_are_enough_with_most_of_them_in_use") {
+        if !alone("vmm::shared::gate::tests::sixty_four_descriptors_are_enough_with_most_of_them_in_use") {
             return;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

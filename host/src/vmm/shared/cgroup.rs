@@ -1,5 +1,6 @@
 //! One cgroup per VM, `hearth-<owner>/<vm>`, in the version 2 hierarchy: to find and end all of a VM's processes at once. A machine without
-//! one (or where it may not be written) runs VMs all the same; [`Cgroups::problem`] says so. Limits are not set here yet.
+//! one (or where it may not be written) runs VMs all the same; [`Cgroups::problem`] says so. Their
+//! limits are those of [`super::super::limits`].
 
 use domain::VmId;
 use std::{fs, io, path::PathBuf, time::Duration};
@@ -14,7 +15,7 @@ pub struct Cgroups {
 }
 
 /// Where the version 2 hierarchy is mounted, from the text of `/proc/self/mountinfo`; on a mixed machine that is not `/sys/fs/cgroup`.
-pub(super) fn mount_point(mountinfo: &str) -> Option<PathBuf> {
+pub fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         (after.split(' ').next() == Some("cgroup2")).then(|| before.split(' ').nth(4).map(PathBuf::from))?
@@ -39,7 +40,8 @@ impl Cgroups {
         self.root.as_ref().err().cloned()
     }
 
-    fn group(&self, vm: VmId) -> Option<PathBuf> {
+    /// Where the VM's group is, or would be; absent on a machine without the hierarchy.
+    pub fn group(&self, vm: VmId) -> Option<PathBuf> {
         self.root.as_ref().ok().map(|root| root.join(vm.to_string()))
     }
 
@@ -74,6 +76,12 @@ impl Cgroups {
         }
     }
 
+    /// Whether the kernel ended a process of the group because the group's memory was used up.
+    pub fn ran_out_of_memory(&self, vm: VmId) -> bool {
+        self.group(vm)
+            .is_some_and(|group| ran_out_of_memory(&fs::read_to_string(group.join("memory.events")).unwrap_or_default()))
+    }
+
     /// The VMs that have a group.
     pub fn present(&self) -> Vec<VmId> {
         let Ok(root) = &self.root else { return Vec::new() };
@@ -90,6 +98,14 @@ impl Cgroups {
     }
 }
 
+/// From the text of `memory.events`.
+fn ran_out_of_memory(events: &str) -> bool {
+    events
+        .lines()
+        .filter_map(|line| line.strip_prefix("oom_kill "))
+        .any(|count| count.trim().parse::<u64>().is_ok_and(|count| count > 0))
+}
+
 fn names(entries: fs::ReadDir) -> Vec<VmId> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
@@ -97,6 +113,13 @@ fn names(entries: fs::ReadDir) -> Vec<VmId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_for_want_of_memory_is_told_by_the_kernels_count() {
+        assert!(ran_out_of_memory("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"));
+        assert!(!ran_out_of_memory("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 3\n"));
+        assert!(!ran_out_of_memory(""));
+    }
 
     #[test]
     fn the_hierarchy_is_found_wherever_it_is_mounted() {

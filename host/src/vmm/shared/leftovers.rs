@@ -1,10 +1,10 @@
 //! What a run leaves, and its removal without any record but what is on the machine itself: the folder's note, the cgroup, and the mark
 //! in a process's arguments.
 
-use super::super::{Vmm, VmmError};
-use super::layout::{self, NOTE, SOCKETS};
+use super::super::VmmError;
+use super::layout::{self, NOTE};
 use super::process::{self, Ended};
-use super::{Inner, Qemu, blocking, command, run};
+use super::{Ground, blocking, of_mark, run::Nature};
 use domain::{
     VmId,
     vm::{Exit, Machine},
@@ -25,23 +25,30 @@ fn note(folder: &Path) -> Result<Option<Machine>, VmmError> {
     }
 }
 
+/// Leaves the note by which [`clean`] finds the process.
+pub fn write_note(folder: &Path, machine: &Machine) -> Result<(), VmmError> {
+    let note = folder.join(NOTE);
+    let text = serde_json::to_vec(machine).map_err(|error| VmmError::Spawn { detail: error.to_string() })?;
+    fs::write(&note, text).map_err(|source| layout::storage_error(&note, source))
+}
+
 /// How a machine ended that is not there any more, by what it left in its folder.
-pub async fn told_exit(inner: &Inner, vm: VmId, machine: &Machine) -> Result<Exit, VmmError> {
+pub async fn told_exit(ground: &Ground, nature: Nature, vm: VmId, machine: &Machine) -> Result<Exit, VmmError> {
     // A process that an earlier hearth held is ending by itself: wait for it, so that "gone" is true.
     if let Some(pidfd) = process::find(machine)?
         && !process::gone_within(&pidfd, END_DEADLINE).await?
     {
         return Err(VmmError::Timeout { call: "end", after_ms: END_DEADLINE.as_millis() as u64 });
     }
-    let folder = inner.layout.vm(vm);
+    let folder = ground.folder(vm);
     // The log of another launch says nothing about this one. Without a word in the log nobody knows: nobody watched.
-    match note(&folder)?.filter(|noted| noted == machine).map(|_| run::explain(&folder, Ended::Code(0))) {
+    match note(&folder)?.filter(|noted| noted == machine).map(|_| (nature.explain)(&folder, Ended::Code(0))) {
         Some(exit) => exit,
         None => Ok(Exit::Unknown),
     }
 }
 
-fn failed(what: impl ToString) -> impl FnOnce(io::Error) -> VmmError {
+pub fn failed(what: impl ToString) -> impl FnOnce(io::Error) -> VmmError {
     move |error| VmmError::Clean { what: what.to_string(), detail: error.to_string() }
 }
 
@@ -58,22 +65,22 @@ async fn end(machine: &Machine) -> Result<(), VmmError> {
     Err(VmmError::Timeout { call: "kill", after_ms: END_DEADLINE.as_millis() as u64 })
 }
 
-/// Processes, cgroup and sockets. The disk and the logs stay.
-pub async fn clean(inner: &Arc<Inner>, vm: VmId) -> Result<(), VmmError> {
-    let folder = inner.layout.vm(vm);
+/// Processes, cgroup, and these files of the VM's folder. All else in it stays.
+pub async fn clean(ground: &Ground, vm: VmId, files: &[&str]) -> Result<(), VmmError> {
+    let folder = ground.folder(vm);
     if let Some(machine) = note(&folder)? {
         end(&machine).await?;
     }
-    inner.cgroups.remove(vm).await.map_err(failed(format!("the cgroup of {vm}")))?;
-    for name in SOCKETS {
+    ground.cgroups.remove(vm).await.map_err(failed(format!("the cgroup of {vm}")))?;
+    for name in files {
         let path = folder.join(name);
         layout::remove_file(&path).map_err(failed(path.display()))?;
     }
     Ok(())
 }
 
-pub async fn remove_folder(inner: &Arc<Inner>, vm: VmId) -> Result<(), VmmError> {
-    let folder = inner.layout.vm(vm);
+pub async fn remove_folder(ground: &Ground, vm: VmId) -> Result<(), VmmError> {
+    let folder = ground.folder(vm);
     blocking(move || match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(folder.display())(error)),
         _ => Ok(()),
@@ -81,42 +88,46 @@ pub async fn remove_folder(inner: &Arc<Inner>, vm: VmId) -> Result<(), VmmError>
     .await
 }
 
-/// See [`Vmm::sweep`].
-pub async fn sweep(driver: &Qemu, known: &[VmId]) -> Result<Vec<String>, VmmError> {
+/// Ends processes of this owner's whose VM is not in `known`; says what was ended.
+pub async fn sweep_processes(ground: &Ground, known: &[VmId]) -> Result<Vec<String>, VmmError> {
     let mut removed = Vec::new();
-    for (pid, vm) in marked_processes(&driver.inner.owner) {
+    for (pid, vm) in marked_processes(&ground.owner) {
         if !known.contains(&vm) && end_marked(pid).await? {
             removed.push(format!("process {pid} of {vm}"));
         }
     }
-    let inner = Arc::clone(&driver.inner);
-    let folders = blocking(move || inner.layout.present().map_err(failed(inner.layout.vms().display()))).await?;
-    for vm in folders.into_iter().filter(|vm| !known.contains(vm)) {
-        driver.remove(vm).await?;
-        removed.push(format!("folder of {vm}"));
-    }
-    for vm in driver.inner.cgroups.present().into_iter().filter(|vm| !known.contains(vm)) {
-        driver.inner.cgroups.remove(vm).await.map_err(failed(format!("the cgroup of {vm}")))?;
-        removed.push(format!("cgroup of {vm}"));
-    }
-    // One in which VMs run is not empty.
-    let _in_use = driver.inner.cgroups.remove_root();
     Ok(removed)
 }
 
-/// QEMU processes that say in their arguments that they are this owner's.
+/// The VMs that have a folder and are not in `known`.
+pub async fn unknown_folders(ground: &Arc<Ground>, known: &[VmId]) -> Result<Vec<VmId>, VmmError> {
+    let ours = Arc::clone(ground);
+    let folders = blocking(move || ours.layout.present().map_err(failed(ours.layout.vms().display()))).await?;
+    Ok(folders.into_iter().filter(|vm| !known.contains(vm)).collect())
+}
+
+/// Removes cgroups of this owner's whose VM is not in `known`, and the owner's own when it is empty; says what was removed.
+pub async fn sweep_cgroups(ground: &Ground, known: &[VmId]) -> Result<Vec<String>, VmmError> {
+    let mut removed = Vec::new();
+    for vm in ground.cgroups.present().into_iter().filter(|vm| !known.contains(vm)) {
+        ground.cgroups.remove(vm).await.map_err(failed(format!("the cgroup of {vm}")))?;
+        removed.push(format!("cgroup of {vm}"));
+    }
+    // One in which VMs run is not empty.
+    let _in_use = ground.cgroups.remove_root();
+    Ok(removed)
+}
+
+/// Processes that say in their arguments that they are this owner's.
 fn marked_processes(owner: &str) -> Vec<(u32, VmId)> {
-    let of_vm = |argument: &String| {
-        let vm: VmId = argument.rsplit('-').next()?.parse().ok()?;
-        (*argument == command::mark(owner, vm)).then_some(vm)
-    };
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| {
+    let of_process = |pid| {
         let arguments = process::arguments(pid);
-        let name = arguments.iter().position(|argument| argument == "-name")?;
-        Some((pid, of_vm(arguments.get(name + 1)?)?))
-    })
-    .collect()
+        // The mark is its name or id, never merely a word of another program's.
+        let named = arguments.windows(2).find(|pair| matches!(pair[0].as_str(), "-name" | "--id"))?;
+        Some((pid, of_mark(owner, &named[1])?))
+    };
+    pids.filter_map(of_process).collect()
 }
 
 async fn end_marked(pid: u32) -> Result<bool, VmmError> {
@@ -125,4 +136,21 @@ async fn end_marked(pid: u32) -> Result<bool, VmmError> {
     let gone = process::gone_within(&pidfd, END_DEADLINE).await?;
     let _status = process::reap(&pidfd);
     Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{dashed_mark, mark};
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_in_both_spellings_and_only_its_owners() {
+        let vm = VmId::from_bits(77);
+        for text in [mark("0a1b2c3d", vm), dashed_mark("0a1b2c3d", vm)] {
+            assert_eq!(of_mark("0a1b2c3d", &text), Some(vm), "{text}");
+            assert_eq!(of_mark("0a1b2c3e", &text), None);
+            assert_eq!(of_mark("0a1b2c3d", &format!("{text}0")), None);
+        }
+        assert!(!dashed_mark("0a1b2c3d", vm).contains('_') && dashed_mark("0a1b2c3d", vm).len() <= 64);
+    }
 }

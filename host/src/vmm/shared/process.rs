@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn without_a_descriptor_nobody_is_gone() {
-        if !alone("vmm::qemu::process::tests::without_a_descriptor_nobody_is_gone") {
+        if !alone("vmm::shared::process::tests::without_a_descriptor_nobody_is_gone") {
             return;
         }
         let machine = this_process(std::process::id());

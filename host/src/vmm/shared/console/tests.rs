@@ -1,7 +1,9 @@
-//! The log's size and its followers, with an ordinary file in QEMU's place.
+//! The log's size and its followers, with an ordinary file in the VMM's place.
 
 use super::*;
 use std::time::Duration;
+
+const MANNER: Manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: "other.log" };
 
 fn append(log: &ConsoleLog, text: &[u8]) {
     File::options().create(true).append(true).open(log.path()).unwrap().write_all(text).unwrap();
@@ -16,7 +18,7 @@ async fn expect(end: &mut DuplexStream, text: &str) {
 #[tokio::test]
 async fn history_joins_what_follows_for_each_attachment() {
     let folder = tempfile::tempdir().unwrap();
-    let log = ConsoleLog::new(folder.path().into());
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
     append(&log, b"old lines, new ");
     let (mut all, mut some) = (log.attach(1000).unwrap(), log.attach(4).unwrap());
     expect(&mut all, "old lines, new ").await;
@@ -32,7 +34,7 @@ async fn history_joins_what_follows_for_each_attachment() {
 #[tokio::test]
 async fn an_attachment_ends_with_the_log() {
     let folder = tempfile::tempdir().unwrap();
-    let log = ConsoleLog::new(folder.path().into());
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
     append(&log, b"a");
     let mut end = log.attach(9).unwrap();
     expect(&mut end, "a").await;
@@ -44,7 +46,7 @@ async fn an_attachment_ends_with_the_log() {
 #[tokio::test]
 async fn a_long_log_keeps_its_newest_half_and_its_followers() {
     let folder = tempfile::tempdir().unwrap();
-    let log = ConsoleLog::new(folder.path().into());
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
     let mut writer = File::options().create(true).append(true).open(log.path()).unwrap();
     let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<u8>>();
     for _ in 0..(MOST_LOG_BYTES / 1024 + 1) {
@@ -58,4 +60,31 @@ async fn a_long_log_keeps_its_newest_half_and_its_followers() {
     expect(&mut end, "after the cut").await;
     assert_eq!(log.tail(13).unwrap(), b"after the cut");
     assert_eq!(log.tail(u64::MAX).unwrap().len() as u64, len + 13);
+}
+
+#[tokio::test]
+async fn what_is_typed_goes_through_a_pipe_also_to_the_next_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
+    append(&log, b"");
+    let path = folder.path().join("keyboard");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut end = log.attach(0).unwrap();
+    // Nobody reads: it is lost, and the attachment stays.
+    end.write_all(b"lost").await.unwrap();
+    for typed in ["first", "after"] {
+        let mut reader = pipe::OpenOptions::new().open_receiver(&path).unwrap();
+        let mut arrived = String::new();
+        let reading = async {
+            // The end of the reader before is seen only by a write that fails, which is lost: hence more than once.
+            while !arrived.contains(typed) {
+                end.write_all(typed.as_bytes()).await.unwrap();
+                let mut read = [0; 64];
+                if let Ok(read_now) = tokio::time::timeout(Duration::from_millis(50), reader.read(&mut read)).await {
+                    arrived.push_str(&String::from_utf8_lossy(&read[..read_now.unwrap()]));
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), reading).await.expect("what is typed arrives");
+    }
 }

@@ -22,21 +22,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub const DISK: &str = "disk.qcow2";
-pub const CONTROL_SOCKET: &str = "qmp.sock";
-pub const EVENTS_SOCKET: &str = "events.sock";
-pub const AGENT_SOCKET: &str = "agent.sock";
-pub const CONSOLE_SOCKET: &str = "console.sock";
+/// What the guest printed on its serial port, over all launches.
 pub const CONSOLE_LOG: &str = "console.log";
-/// What the monitor of events wrote in the newest launch; tells how it ended, also when nobody watched.
-pub const EVENTS_LOG: &str = "events.log";
-/// What QEMU itself printed in the newest launch.
-pub const VMM_LOG: &str = "qemu.log";
 /// The process of the newest launch, so that `clean` needs no record.
 pub const NOTE: &str = "machine.json";
-
-/// In the order of the descriptors that the VMM inherits.
-pub const SOCKETS: [&str; 4] = [CONTROL_SOCKET, EVENTS_SOCKET, AGENT_SOCKET, CONSOLE_SOCKET];
 
 /// The folders under the data directory.
 #[derive(Debug, Clone)]

@@ -1,11 +1,11 @@
-//! The serial console: a bounded log that QEMU appends to, and attachments that follow it and type. Owns the log's size; QEMU owns its
+//! The serial console: a bounded log that the VMM appends to, and attachments that follow it and type. Owns the log's size; the VMM owns its
 //! content.
 //!
 //! Output is read from the log alone, woken by inotify, so that history and what follows join without a gap or a repetition, and any
-//! number may read. QEMU serves one client on the console's socket: the attachments share one connection for what they type.
+//! number may read. A VMM serves one writer: the attachments share one connection for what they type.
 
 use super::super::VmmError;
-use super::layout::{self, CONSOLE_LOG, CONSOLE_SOCKET, EVENTS_LOG};
+use super::layout::{self, CONSOLE_LOG};
 use super::process;
 use super::run::lock;
 use nix::{
@@ -20,11 +20,14 @@ use std::{
         unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::PathBuf,
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, unix::AsyncFd},
-    net::{UnixStream, unix::OwnedWriteHalf},
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, unix::AsyncFd},
+    net::{UnixStream, unix::pipe},
     task::AbortHandle,
 };
 
@@ -37,30 +40,82 @@ const CHUNK: usize = 16 * 1024;
 /// What waits for an attachment that does not read; the log holds the rest.
 const PIPE: usize = 64 * 1024;
 
+/// How a VMM takes what is typed: the name of a file in the VM's folder.
+#[derive(Debug, Clone, Copy)]
+pub enum Keyboard {
+    /// A Unix socket on which it also writes what it shows.
+    Socket(&'static str),
+    /// A named pipe.
+    Pipe(&'static str),
+}
+
+/// What differs between VMMs.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    pub keyboard: Keyboard,
+    /// Another log in the VM's folder that the VMM appends to; cut like the console's.
+    pub other_log: &'static str,
+}
+
 #[derive(Debug)]
 pub struct ConsoleLog {
     folder: PathBuf,
+    manner: Manner,
     /// How many bytes were cut from the log's beginning, while this driver lives. Held during each read and cut.
     cut: Mutex<u64>,
     input: Mutex<Weak<Input>>,
 }
 
-/// The connection that keystrokes go through. QEMU writes output to it too, which must be read lest the guest's serial port stalls.
-#[derive(Debug)]
+/// The connection that keystrokes go through. On a socket the VMM writes output too, which must be read lest the guest's serial port stalls.
 struct Input {
-    writer: tokio::sync::Mutex<OwnedWriteHalf>,
-    drain: AbortHandle,
+    writer: tokio::sync::Mutex<Box<dyn AsyncWrite + Send + Unpin>>,
+    drain: Option<AbortHandle>,
+    /// A write failed: its reader is gone.
+    broken: AtomicBool,
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Input").field("over", &self.is_over()).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Input {
     fn drop(&mut self) {
-        self.drain.abort();
+        if let Some(drain) = &self.drain {
+            drain.abort();
+        }
+    }
+}
+
+impl Input {
+    fn open(log: &ConsoleLog) -> io::Result<Self> {
+        let (writer, drain): (Box<dyn AsyncWrite + Send + Unpin>, _) = match log.manner.keyboard {
+            Keyboard::Socket(name) => {
+                let (mut reader, writer) = UnixStream::from_std(layout::connect(&log.folder, name)?)?.into_split();
+                let drain = tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
+                (Box::new(writer), Some(drain.abort_handle()))
+            }
+            // Without a VMM at its other end this fails.
+            Keyboard::Pipe(name) => (Box::new(pipe::OpenOptions::new().open_sender(log.folder.join(name))?), None),
+        };
+        Ok(Self { writer: tokio::sync::Mutex::new(writer), drain, broken: AtomicBool::new(false) })
+    }
+
+    fn is_over(&self) -> bool {
+        self.broken.load(Ordering::Relaxed) || self.drain.as_ref().is_some_and(AbortHandle::is_finished)
+    }
+
+    async fn send(&self, typed: &[u8]) {
+        if self.writer.lock().await.write_all(typed).await.is_err() {
+            self.broken.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl ConsoleLog {
-    pub fn new(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self { folder, cut: Mutex::new(0), input: Mutex::new(Weak::new()) })
+    pub fn new(folder: PathBuf, manner: Manner) -> Arc<Self> {
+        Arc::new(Self { folder, manner, cut: Mutex::new(0), input: Mutex::new(Weak::new()) })
     }
 
     fn path(&self) -> PathBuf {
@@ -89,7 +144,7 @@ impl ConsoleLog {
         if let Ok(file) = File::options().read(true).append(true).open(self.path()) {
             *cut += cut_front(&file, MOST_LOG_BYTES, KEPT_BYTES)?;
         }
-        if let Ok(file) = File::options().read(true).append(true).open(self.folder.join(EVENTS_LOG)) {
+        if let Ok(file) = File::options().read(true).append(true).open(self.folder.join(self.manner.other_log)) {
             cut_front(&file, MOST_EVENT_BYTES, MOST_EVENT_BYTES / 2)?;
         }
         Ok(())
@@ -125,12 +180,10 @@ impl ConsoleLog {
 
     fn input(&self) -> io::Result<Arc<Input>> {
         let mut shared = lock(&self.input);
-        if let Some(input) = shared.upgrade().filter(|input| !input.drain.is_finished()) {
+        if let Some(input) = shared.upgrade().filter(|input| !input.is_over()) {
             return Ok(input);
         }
-        let (mut reader, writer) = UnixStream::from_std(layout::connect(&self.folder, CONSOLE_SOCKET)?)?.into_split();
-        let drain = tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await }).abort_handle();
-        let input = Arc::new(Input { writer: tokio::sync::Mutex::new(writer), drain });
+        let input = Arc::new(Input::open(self)?);
         *shared = Arc::downgrade(&input);
         Ok(input)
     }
@@ -138,7 +191,7 @@ impl ConsoleLog {
 
 /// One reader of a log that is also cut, without its task: see `fuzz`.
 #[cfg(any(test, fuzzing))]
-pub(super) struct Fuzzed {
+pub struct Fuzzed {
     log: Arc<ConsoleLog>,
     at: u64,
 }
@@ -146,7 +199,8 @@ pub(super) struct Fuzzed {
 #[cfg(any(test, fuzzing))]
 impl Fuzzed {
     pub fn new(path: &std::path::Path) -> Self {
-        Self { log: ConsoleLog::new(path.parent().map(PathBuf::from).unwrap_or_default()), at: 0 }
+        let manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: "other.log" };
+        Self { log: ConsoleLog::new(path.parent().map(PathBuf::from).unwrap_or_default(), manner), at: 0 }
     }
 
     pub fn cut(&self, file: &File, most: u64, keep: u64) {
@@ -223,11 +277,11 @@ async fn attend(log: Arc<ConsoleLog>, file: File, changes: AsyncFd<OwnedFd>, sta
                 return io::Result::Ok(());
             }
             // The VM may have been started anew since; a VM that does not run takes no input, and the attachment stays.
-            if connection.as_ref().is_none_or(|input: &Arc<Input>| input.drain.is_finished()) {
+            if connection.as_ref().is_none_or(|input: &Arc<Input>| input.is_over()) {
                 connection = log.input().ok();
             }
             if let Some(input) = &connection {
-                let _gone = input.writer.lock().await.write_all(&buffer[..read]).await;
+                input.send(&buffer[..read]).await;
             }
         }
     };

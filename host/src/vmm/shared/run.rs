@@ -4,9 +4,8 @@
 use super::super::VmmError;
 use super::console::ConsoleLog;
 use super::gate::Gate;
-use super::layout::{EVENTS_LOG, VMM_LOG, is_short, short_or, storage_error, tail_text};
+use super::layout::short_or;
 use super::process::{self, Ended};
-use super::qmp::{self, Farewell};
 use domain::vm::{Exit, Machine};
 use nix::sys::signal::Signal;
 use std::{
@@ -17,29 +16,39 @@ use std::{
 };
 use tokio::{io::unix::AsyncFd, sync::watch, task::AbortHandle};
 
-/// QEMU's last lines, as much as fits an error.
-const TAIL_BYTES: usize = 600;
 /// SIGTERM ends QEMU in 15 ms after it has written its disks out; a slow disk may need this.
 const POLITE_WAIT: Duration = Duration::from_secs(3);
 /// After SIGKILL only the kernel's own work is left, on a loaded machine.
 const FORCED_WAIT: Duration = Duration::from_secs(10);
 /// How often the sizes of a VM's logs are looked at: at the serial port's fastest (about 2 MiB/s emulated) 10 MiB come in between.
 const LOG_CHECK: Duration = Duration::from_secs(5);
-/// Until there is a descriptor to read QEMU's last words with.
+/// Until there is a descriptor to read the VMM's last words with.
 const READ_AGAIN: Duration = Duration::from_millis(200);
+
+/// What differs between VMMs.
+#[derive(Debug, Clone, Copy)]
+pub struct Nature {
+    /// Whether the VMM ends in good order on SIGTERM.
+    pub is_polite: bool,
+    /// How it ended, by what it left in its folder and what the kernel tells. Errors: `Short`.
+    pub explain: fn(&Path, Ended) -> Result<Exit, VmmError>,
+    /// What else watches a machine, given its process and its folder, for as long as it is known.
+    pub beside: Option<fn(OwnedFd, PathBuf) -> AbortHandle>,
+}
 
 pub struct Run {
     pub machine: Machine,
+    nature: Nature,
     pidfd: OwnedFd,
     gate: Mutex<Option<Gate>>,
     exit: watch::Receiver<Option<Exit>>,
     session: Mutex<Option<UnixStream>>,
-    watcher: AbortHandle,
+    watchers: Vec<AbortHandle>,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.watcher.abort();
+        self.watchers.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -56,12 +65,17 @@ impl Run {
         gate: Option<Gate>,
         folder: PathBuf,
         console: Arc<ConsoleLog>,
+        nature: Nature,
     ) -> Result<Arc<Self>, VmmError> {
-        let copy = pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }))?;
-        let watched = process::watched(copy)?;
+        let copy = || pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }));
+        let watched = process::watched(copy()?)?;
         let (told, exit) = watch::channel(None);
-        let watcher = tokio::spawn(watch_process(watched, folder, console, told)).abort_handle();
-        Ok(Arc::new(Self { machine, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watcher }))
+        let mut watchers = Vec::with_capacity(2);
+        if let Some(beside) = nature.beside {
+            watchers.push(beside(copy()?, folder.clone()));
+        }
+        watchers.push(tokio::spawn(watch_process(watched, folder, console, nature, told)).abort_handle());
+        Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watchers }))
     }
 
     pub fn take_gate(&self) -> Option<Gate> {
@@ -93,7 +107,7 @@ impl Run {
         }
         let failed = |error: std::io::Error| VmmError::Refused { call: "kill", detail: error.to_string() };
         // Nothing of the VMM runs in a held process: there is nobody to be asked.
-        if self.take_gate().is_none() {
+        if self.take_gate().is_none() && self.nature.is_polite {
             process::signal(&self.pidfd, Signal::SIGTERM).map_err(failed)?;
             if process::gone_within(&self.pidfd, POLITE_WAIT).await? {
                 return self.told().await;
@@ -112,7 +126,7 @@ impl Run {
         Ok(())
     }
 
-    /// The stream of the newest session with the agent; the one before is ended, since QEMU serves one at a time.
+    /// The stream of the newest session with the agent; the one before is ended, since a guest serves one at a time.
     pub fn replace_session(&self, newer: Option<UnixStream>) {
         if let Some(older) = std::mem::replace(&mut *lock(&self.session), newer) {
             let _ended = older.shutdown(std::net::Shutdown::Both);
@@ -120,7 +134,13 @@ impl Run {
     }
 }
 
-async fn watch_process(pidfd: AsyncFd<OwnedFd>, folder: PathBuf, console: Arc<ConsoleLog>, told: watch::Sender<Option<Exit>>) {
+async fn watch_process(
+    pidfd: AsyncFd<OwnedFd>,
+    folder: PathBuf,
+    console: Arc<ConsoleLog>,
+    nature: Nature,
+    told: watch::Sender<Option<Exit>>,
+) {
     let mut check = tokio::time::interval(LOG_CHECK);
     check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -135,7 +155,7 @@ async fn watch_process(pidfd: AsyncFd<OwnedFd>, folder: PathBuf, console: Arc<Co
     }
     let ended = process::reap(pidfd.get_ref());
     let exit = loop {
-        match explain(&folder, ended) {
+        match (nature.explain)(&folder, ended) {
             Ok(exit) => break exit,
             Err(error) => tracing::debug!(folder = %folder.display(), %error, "how a VMM ended can't be read yet"),
         }
@@ -143,32 +163,4 @@ async fn watch_process(pidfd: AsyncFd<OwnedFd>, folder: PathBuf, console: Arc<Co
     };
     tracing::debug!(folder = %folder.display(), ?exit, "a VMM ended");
     told.send_replace(Some(exit));
-}
-
-/// Why it ended: QEMU's own events first, then the status. A process that is not our child gives no status; it ran and left no event, and
-/// QEMU leaves one on every way out but a deadly signal, so it is taken as killed by SIGKILL.
-///
-/// Errors: `Short`.
-pub fn explain(folder: &Path, ended: Ended) -> Result<Exit, VmmError> {
-    let path = folder.join(EVENTS_LOG);
-    let events = match std::fs::read(&path) {
-        Err(error) if is_short(&error) => return Err(storage_error(&path, error)),
-        read => read.unwrap_or_default(),
-    };
-    Ok(match (qmp::farewell(&String::from_utf8_lossy(&events)), ended) {
-        (Some(Farewell::Panic), _) => Exit::GuestPanic,
-        (Some(Farewell::Shutdown), _) => Exit::GuestShutdown,
-        (Some(Farewell::Reset), _) => Exit::GuestReboot,
-        (Some(Farewell::Told), _) => Exit::Killed { signal: Signal::SIGTERM as i32 },
-        (None, Ended::Signal(signal)) => Exit::Killed { signal },
-        (None, Ended::Code(0)) => Exit::Unknown,
-        (None, Ended::Code(code)) => Exit::Failed { code, detail: last_words(folder) },
-        (None, Ended::Untold) => Exit::Killed { signal: Signal::SIGKILL as i32 },
-    })
-}
-
-/// QEMU's own last lines, or a hint where there are none.
-pub fn last_words(folder: &Path) -> String {
-    let tail = tail_text(&folder.join(VMM_LOG), TAIL_BYTES);
-    if tail.is_empty() { "qemu said nothing".into() } else { tail }
 }

@@ -1,0 +1,157 @@
+//! What a machine is configured with, from a plan. Pure. The kernel's words were tried on Firecracker 1.17 with Debian's 6.1.
+
+use super::super::{
+    MachinePlan,
+    shared::cmdline::{self, mac_text},
+};
+use super::api::{
+    Invalid,
+    model::{Backing, Balloon, BootSource, CacheType, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
+};
+use super::version::Version;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Each machine has a vsock of its own, so that the number need not differ.
+const GUEST_CID: u32 = 3;
+
+/// Where the process finds its files, by its own view of the file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    pub kernel: PathBuf,
+    pub initrd: PathBuf,
+    pub disk: PathBuf,
+    pub vsock: PathBuf,
+}
+
+/// All that is said before the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    pub machine: MachineConfig,
+    pub boot: BootSource,
+    pub root: Drive,
+    pub nic: Option<NetworkInterface>,
+    pub vsock: Vsock,
+    pub balloon: Balloon,
+}
+
+/// Errors: more vCPUs than a number of Firecracker's holds.
+pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Config, Invalid> {
+    let vcpu_count = u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: u8::MAX })?;
+    let nic = plan.nic.as_ref().map(|nic| {
+        Ok::<_, Invalid>(NetworkInterface {
+            iface_id: "eth0".parse()?,
+            host_dev_name: nic.tap.clone(),
+            guest_mac: Some(mac_text(nic.mac)),
+            mtu: None,
+            rx_rate_limiter: None,
+            tx_rate_limiter: None,
+        })
+    });
+    Ok(Config {
+        machine: MachineConfig {
+            vcpu_count,
+            mem_size_mib: plan.mem_mib.into(),
+            smt: false,
+            track_dirty_pages: false,
+            cpu_template: None,
+            huge_pages: None,
+        },
+        boot: BootSource {
+            kernel_image_path: paths.kernel,
+            initrd_path: Some(paths.initrd),
+            boot_args: Some(kernel_cmdline(plan)),
+        },
+        root: Drive {
+            drive_id: root_id()?,
+            // Firecracker would add words of its own about the root to the kernel's.
+            is_root_device: false,
+            partuuid: None,
+            // What the guest was told is safe is on the host's disk, as with QEMU.
+            cache_type: Some(CacheType::Writeback),
+            backing: Backing::File { path_on_host: paths.disk, is_read_only: false, io_engine: None, rate_limiter: None },
+        },
+        nic: nic.transpose()?,
+        vsock: Vsock { guest_cid: GUEST_CID, uds_path: paths.vsock },
+        balloon: balloon(version),
+    })
+}
+
+fn root_id() -> Result<DeviceId, Invalid> {
+    "root".parse()
+}
+
+/// Takes nothing by itself; what the guest frees goes back to the host.
+fn balloon(version: &Version) -> Balloon {
+    let free_page_reporting = version.has_free_page_reporting();
+    Balloon { amount_mib: 0, deflate_on_oom: true, free_page_reporting, ..Balloon::default() }
+}
+
+fn kernel_cmdline(plan: &MachinePlan) -> String {
+    // quiet: each character on the serial port is an exit to Firecracker. panic=-1 reboot=k: both end as a reset by the keyboard's controller,
+    // which ends the process; that controller has nothing else to be looked for (nomux, noaux, nopnp, dumbkbd).
+    let mut words: Vec<String> = ["console=ttyS0", "quiet", "panic=-1", "reboot=k"].map(str::to_owned).into();
+    words.extend(["i8042.noaux", "i8042.nomux", "i8042.nopnp", "i8042.dumbkbd"].map(str::to_owned));
+    // Nothing ends a guest that powers off: the agent makes a reset of it, and says before what it was (see `ending`).
+    words.extend(["hearth.agent=vsock", "hearth.poweroff=reboot"].map(str::to_owned));
+    words.extend(cmdline::words(plan));
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{DiskPlan, NicPlan};
+    use super::*;
+    use domain::VmId;
+
+    fn plan(vcpus: u32, nic: Option<NicPlan>) -> MachinePlan {
+        let vm = VmId::from_bits(7);
+        MachinePlan {
+            vm,
+            hostname: "web-1".into(),
+            vcpus,
+            mem_mib: 256,
+            kernel: "/images/k".into(),
+            initrd: None,
+            disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
+            nic,
+            cmdline: Some("debug".into()),
+        }
+    }
+
+    fn paths() -> Paths {
+        Paths { kernel: "kernel".into(), initrd: "initrd".into(), disk: "disk.raw".into(), vsock: "v.sock".into() }
+    }
+
+    fn version() -> Version {
+        Version::parse("1.16.1")
+    }
+
+    #[test]
+    fn the_machine_with_network_word_for_word() {
+        let nic = NicPlan {
+            tap: "hth0".into(),
+            mac: [0x52, 0x54, 0, 1, 2, 0xff],
+            address: [10, 77, 0, 5].into(),
+            prefix: 16,
+            gateway: [10, 77, 0, 1].into(),
+            dns: vec![[10, 77, 0, 1].into()],
+        };
+        let config = config(&plan(2, Some(nic)), paths(), &version()).unwrap();
+        assert_eq!(
+            config.boot.boot_args.unwrap(),
+            "console=ttyS0 quiet panic=-1 reboot=k i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd hearth.agent=vsock \
+             hearth.poweroff=reboot root=/dev/vda rw hearth.hostname=web-1 dummy.numdummies=0 hearth.ip=10.77.0.5/16 \
+             hearth.gw=10.77.0.1 hearth.dns=10.77.0.1 debug"
+        );
+        let nic = config.nic.unwrap();
+        assert_eq!((nic.host_dev_name.as_str(), nic.guest_mac.as_deref()), ("hth0", Some("52:54:00:01:02:ff")));
+        assert_eq!((config.machine.vcpu_count, config.machine.mem_size_mib), (2, 256));
+    }
+
+    #[test]
+    fn what_no_machine_has_is_refused_before_it_is_said() {
+        assert!(matches!(config(&plan(300, None), paths(), &version()), Err(Invalid::Vcpus { .. })));
+        assert!(config(&plan(1, None), paths(), &version()).unwrap().nic.is_none());
+    }
+}

@@ -1,0 +1,142 @@
+//! The root disk: a raw file with the image's content, which Firecracker asks for. Shares the image's blocks where the file system can
+//! (reflink: XFS, btrfs), else holds a copy of the image's data without its holes. Owns the file's making; what the guest writes later is
+//! the guest's.
+
+use super::super::{DiskPlan, VmmError, storage_error};
+use nix::{
+    libc,
+    unistd::{Whence, lseek64},
+};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::OpenOptionsExt,
+    },
+    path::Path,
+};
+
+const SECTOR: u64 = 512;
+
+/// Makes the disk; one that is there already stays. On an error nothing is left. Blocks.
+pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
+    if disk.exists() {
+        return Ok(());
+    }
+    let base_error = |source| VmmError::Base { path: plan.base.clone(), source };
+    let base = File::open(&plan.base).map_err(base_error)?;
+    let base_size = base.metadata().map_err(base_error)?.len();
+    let size = plan.size_bytes.unwrap_or(base_size);
+    if size < base_size {
+        return Err(VmmError::DiskTooSmall { asked: size, base: base_size });
+    }
+    let partial = disk.with_extension("partial");
+    let written = write(&base, base_size, size.next_multiple_of(SECTOR), &partial)
+        .and_then(|()| fs::rename(&partial, disk))
+        .and_then(|()| disk.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()));
+    written.map_err(|source| {
+        // The first error is the one to report; a file that can't be removed is replaced at the next try.
+        let _removed = fs::remove_file(&partial);
+        storage_error(disk, source)
+    })
+}
+
+fn write(base: &File, base_size: u64, size: u64, path: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    if !reflink(base, &file)? {
+        file.set_len(base_size)?;
+        copy_data(base, &file, base_size)?;
+    }
+    file.set_len(size)?;
+    file.sync_all()
+}
+
+/// False: this file system can't, or the two are not on the same.
+#[allow(unsafe_code)]
+fn reflink(from: &File, to: &File) -> io::Result<bool> {
+    // SAFETY: FICLONE takes a descriptor by value; both are open for the length of the call.
+    let result = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE as _, from.as_raw_fd()) };
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        _ if result == 0 => Ok(true),
+        Some(libc::EOPNOTSUPP | libc::EXDEV | libc::EINVAL | libc::ENOTTY | libc::ENOSYS) => Ok(false),
+        _ => Err(error),
+    }
+}
+
+/// Only what is data: holes stay holes.
+fn copy_data(from: &File, to: &File, size: u64) -> io::Result<()> {
+    let seek = |at: u64, whence| match lseek64(from.as_fd(), at as i64, whence) {
+        Ok(found) => Ok(Some(found as u64)),
+        // No more data.
+        Err(nix::errno::Errno::ENXIO) => Ok(None),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    let mut at = 0;
+    while let Some(start) = seek(at, Whence::SeekData)?.filter(|&start| start < size) {
+        at = seek(start, Whence::SeekHole)?.unwrap_or(size).min(size);
+        copy_range(from, to, start, at)?;
+    }
+    Ok(())
+}
+
+/// The kernel copies between the two files where it can, by itself.
+fn copy_range(mut from: &File, mut to: &File, start: u64, end: u64) -> io::Result<()> {
+    from.seek(SeekFrom::Start(start))?;
+    to.seek(SeekFrom::Start(start))?;
+    match io::copy(&mut from.take(end - start), &mut to)? {
+        copied if copied == end - start => Ok(()),
+        // The image was cut under our hands: the store never does that.
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::VmId;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    fn plan(base: &Path, size_bytes: Option<u64>) -> DiskPlan {
+        DiskPlan { vm: VmId::from_bits(1), base: base.into(), size_bytes }
+    }
+
+    #[test]
+    fn the_disk_holds_the_images_data_and_its_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.ext4");
+        let file = File::options().read(true).write(true).create_new(true).open(&base).unwrap();
+        file.set_len(256 << 20).unwrap();
+        file.write_all_at(&[7; 100_000], 1 << 20).unwrap();
+        file.write_all_at(b"the last bytes", (256 << 20) - 14).unwrap();
+        for size in [None, Some(1 << 30)] {
+            let disk = folder.path().join(format!("disk-{size:?}.raw"));
+            prepare(&plan(&base, size), &disk).unwrap();
+            let made = File::open(&disk).unwrap();
+            let metadata = made.metadata().unwrap();
+            assert_eq!(metadata.len(), size.unwrap_or(256 << 20));
+            assert!(metadata.blocks() * 512 < 2 << 20, "{} bytes are taken", metadata.blocks() * 512);
+            let mut read = vec![0; 100_001];
+            made.read_exact_at(&mut read, 1 << 20).unwrap();
+            assert!(read[..100_000].iter().all(|&byte| byte == 7) && read[100_000] == 0);
+            let mut end = [0; 14];
+            made.read_exact_at(&mut end, (256 << 20) - 14).unwrap();
+            assert_eq!(&end, b"the last bytes");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_leaves_nothing_and_what_is_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (base, disk) = (folder.path().join("base.ext4"), folder.path().join("disk.raw"));
+        assert!(matches!(prepare(&plan(&base, None), &disk), Err(VmmError::Base { .. })));
+        File::create(&base).unwrap().set_len(4096).unwrap();
+        assert!(matches!(prepare(&plan(&base, Some(512)), &disk), Err(VmmError::DiskTooSmall { asked: 512, base: 4096 })));
+        assert!(matches!(prepare(&plan(&base, None), &folder.path().join("no/disk")), Err(VmmError::Folder { .. })));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(&disk, b"precious").unwrap();
+        prepare(&plan(&base, None), &disk).unwrap();
+        assert_eq!(fs::read(&disk).unwrap(), b"precious");
+    }
+}

@@ -1,0 +1,226 @@
+//! The two halves of a start: making the held process, and letting it run. On an error of the first nothing is left.
+
+use super::super::{
+    MachinePlan, VmmError,
+    limits::{FIRECRACKER_MIB, Needs},
+    shared::{
+        Ground, dashed_mark,
+        gate::{self, Gate, Program},
+        layout::{self, CONSOLE_LOG, storage_error},
+        process,
+        run::Run,
+        settle::settle,
+    },
+};
+use super::api::{ApiError, Configuring, Found, Microvm, Socket};
+use super::config::{self, Config};
+use super::door::{Arrivals, Door};
+use super::files::{API_SOCKET, CONFIG, ERRORS, KEYBOARD, VMM_LOG};
+use super::room::{self, Room};
+use super::{Inner, call_error, ending};
+use domain::{
+    Attempt,
+    vm::{Driver, Machine},
+};
+use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io::{self, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    },
+    path::Path,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// From exec to the API's socket: 33 to 100 ms were seen under emulation, and the jailer copies a program of 3 MB first.
+const API_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Makes the process and holds it. Blocks.
+pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machine, OwnedFd, Gate), VmmError> {
+    let folder = inner.ground.folder(plan.vm);
+    layout::make_folder(&folder)?;
+    let unmake = || {
+        // The first error is the one to tell; `clean` removes what this can't.
+        let _left = inner.unmake_room(plan.vm);
+    };
+    let program = program(inner, plan, &folder).inspect_err(|_| unmake())?;
+    let held = gate::hold(&program);
+    drop(program);
+    let (pid, pidfd, gate) = held.inspect_err(|_| unmake())?;
+    match record(inner, launch, pid).and_then(|machine| settle(&inner.ground, plan.vm, &machine, &needs(plan)).map(|()| machine))
+    {
+        Ok(machine) => Ok((machine, pidfd, gate)),
+        Err(error) => {
+            // Without its gate it ends at once by itself.
+            drop(gate);
+            process::reap_when_gone(&pidfd);
+            unmake();
+            Err(error)
+        }
+    }
+}
+
+fn needs(plan: &MachinePlan) -> Needs {
+    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: FIRECRACKER_MIB, io: None }
+}
+
+fn record(inner: &Inner, launch: Attempt, pid: u32) -> Result<Machine, VmmError> {
+    let stat = process::stat(pid).ok_or_else(|| VmmError::EndedAtStart { detail: format!("no process {pid}") })?;
+    let executable = inner.binary.to_string_lossy().into_owned();
+    let version = inner.version.text.clone();
+    Ok(Machine { launch, driver: Driver::Firecracker, pid, start_ticks: stat.start_ticks, executable, version })
+}
+
+fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, VmmError> {
+    let failed = |source| storage_error(folder, source);
+    if !inner.binary.is_file() {
+        // It was there when hearth started; exec would only say "no such file", and only after the VM's state has moved on.
+        let hint = format!("it was {} when hearth started; install it again", inner.binary.display());
+        return Err(VmmError::ProgramMissing { program: "firecracker".into(), hint });
+    }
+    let (kernel, initrd) = (room::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
+    for log in [VMM_LOG, ERRORS] {
+        layout::remove_file(&folder.join(log)).map_err(failed)?;
+    }
+    let append = |name: &str| File::options().create(true).append(true).mode(0o600).open(folder.join(name));
+    append(VMM_LOG).map_err(failed)?;
+    let room = match &inner.jails {
+        Some(jails) => room::jailed(&jails.jail(plan.vm)?, folder, &kernel, &initrd)?,
+        None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), folder, &kernel, &initrd)?,
+    };
+    if let (Some(nic), Some(jails)) = (&plan.nic, &inner.jails) {
+        let uid = jails.jail(plan.vm)?.uid();
+        crate::net::give_tap(&nic.tap, uid).map_err(|error| VmmError::Network { detail: format!("{}: {error}", nic.tap) })?;
+    }
+    let Room { works_in, paths, arguments, program } = room;
+    let config = config::config(plan, paths, &inner.version)
+        .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
+    write_config(folder, &config)?;
+    let mut console = append(CONSOLE_LOG).map_err(failed)?;
+    console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| VmmError::Spawn { detail: "an argument holds a zero byte".into() });
+    Ok(Program {
+        executable: text(program.as_os_str().as_bytes())?,
+        arguments: arguments.iter().map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?,
+        environment: vec![text(b"PATH=/usr/bin:/bin")?, text(b"LANG=C")?],
+        folder: layout::open_folder(&works_in).map_err(failed)?,
+        standard: [keyboard(folder).map_err(failed)?, console.into(), append(ERRORS).map_err(failed)?.into()],
+        own_pids: inner.jails.is_some(),
+        inherited: Vec::new(),
+    })
+}
+
+/// The pipe that Firecracker reads what is typed from. Open for both, so that it never sees an end of it, whoever comes and goes.
+fn keyboard(folder: &Path) -> io::Result<OwnedFd> {
+    let path = folder.join(KEYBOARD);
+    match mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(File::options().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(&path)?.into())
+}
+
+fn write_config(folder: &Path, config: &Config) -> Result<(), VmmError> {
+    let path = folder.join(CONFIG);
+    let text = serde_json::to_vec_pretty(config).map_err(|error| VmmError::Spawn { detail: error.to_string() })?;
+    fs::write(&path, text).map_err(|source| storage_error(&path, source))
+}
+
+fn read_config(folder: &Path) -> Result<Config, VmmError> {
+    let path = folder.join(CONFIG);
+    let bytes = fs::read(&path).map_err(|source| storage_error(&path, source))?;
+    serde_json::from_slice(&bytes).map_err(|error| VmmError::Spawn { detail: format!("{}: {error}", path.display()) })
+}
+
+/// Lets the process run until its vCPUs do. May be repeated. `room`: where its sockets are.
+pub async fn release(ground: &Ground, run: &Run, vm: domain::VmId, room: &Path) -> Result<(), VmmError> {
+    let folder = ground.folder(vm);
+    let result = async {
+        let arrivals = Arrivals::of(room)?;
+        if let Some(gate) = run.take_gate() {
+            gate.release().await?;
+        }
+        let door = api_door(room, &arrivals, run).await?;
+        match Found::at(Socket::new(door.path())).await.map_err(call_error)? {
+            Found::Running(_) => Ok(()),
+            Found::Paused(paused) => paused.resume().await.map(drop).map_err(call_error),
+            Found::NotStarted(machine) => configure_and_start(machine, &read_config(&folder)?, room).await,
+        }
+    };
+    match result.await {
+        Ok(()) => Ok(()),
+        Err(VmmError::Gone) => {
+            // Its last words are complete once it has ended.
+            let _exit = tokio::time::timeout(API_DEADLINE, run.exited()).await;
+            Err(VmmError::EndedAtStart { detail: ending::last_words(&folder) })
+        }
+        // Said again, it would be refused again: unlike QEMU, Firecracker does not end by itself on what it can't do.
+        Err(error @ (VmmError::Refused { .. } | VmmError::Network { .. } | VmmError::Spawn { .. })) => {
+            run.kill().await?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, room: &Path) -> Result<(), VmmError> {
+    // Of an earlier try that was cut off: Firecracker makes it, and refuses one that is there.
+    let vsock = room.join(super::files::VSOCK_SOCKET);
+    layout::remove_file(&vsock).map_err(|source| storage_error(&vsock, source))?;
+    let said = async {
+        machine.set_machine(&config.machine).await?;
+        machine.set_boot_source(&config.boot).await?;
+        machine.add_drive(&config.root).await?;
+        if let Some(nic) = &config.nic {
+            machine.add_network_interface(nic).await?;
+        }
+        machine.set_vsock(&config.vsock).await?;
+        machine.set_entropy(None).await?;
+        machine.set_balloon(&config.balloon).await?;
+        machine.start().await.map(drop)
+    };
+    said.await.map_err(start_error)
+}
+
+/// As [`call_error`], with the remedy where there is one.
+fn start_error(error: ApiError) -> VmmError {
+    let fault = match &error {
+        ApiError::Refused { fault, .. } => fault.to_lowercase(),
+        _ => String::new(),
+    };
+    let detail = error.to_string();
+    if fault.contains("tap") || fault.contains("network device") {
+        VmmError::Network { detail }
+    } else if fault.contains("kvm") {
+        VmmError::Spawn { detail: format!("{detail}: load the module kvm_intel or kvm_amd, and see `hearth doctor`") }
+    } else {
+        call_error(error)
+    }
+}
+
+/// The API's socket, once it listens.
+async fn api_door(room: &Path, arrivals: &Arrivals, run: &Run) -> Result<Door, VmmError> {
+    let deadline = Instant::now() + API_DEADLINE;
+    loop {
+        if let Ok(door) = Door::open(room, API_SOCKET)
+            && tokio::net::UnixStream::connect(door.path()).await.is_ok()
+        {
+            return Ok(door);
+        }
+        let soon = deadline.min(Instant::now() + AGAIN);
+        tokio::select! {
+            _news = arrivals.next(soon) => {}
+            _exit = run.exited() => return Err(VmmError::Gone),
+        }
+        if Instant::now() >= deadline {
+            return Err(VmmError::Timeout { call: "its API socket", after_ms: API_DEADLINE.as_millis() as u64 });
+        }
+    }
+}
+
+/// A socket that is there but does not listen yet gives no sign when it does: microseconds later.
+const AGAIN: Duration = Duration::from_millis(2);

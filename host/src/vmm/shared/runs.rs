@@ -1,0 +1,137 @@
+//! The machines that a driver knows: those it launched and those it adopted, and their consoles.
+
+use super::super::{
+    VmmError,
+    confinement::{self, Confinement},
+};
+use super::console::{ConsoleLog, Manner};
+use super::gate::Gate;
+use super::run::{Nature, Run, lock};
+use super::{Ground, blocking, layout, leftovers, process};
+use domain::{
+    VmId,
+    vm::{Exit, Machine},
+};
+use std::{
+    collections::HashMap,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// Until it can be told again whether a process is there.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
+
+pub struct Runs {
+    ground: Arc<Ground>,
+    nature: Nature,
+    manner: Manner,
+    /// Whether the process of that record runs the driver's VMM, and not by chance something else.
+    is_vmm: fn(&Machine) -> bool,
+    runs: Mutex<HashMap<VmId, Arc<Run>>>,
+    consoles: Mutex<HashMap<VmId, Arc<ConsoleLog>>>,
+}
+
+impl Runs {
+    pub fn new(ground: Arc<Ground>, nature: Nature, manner: Manner, is_vmm: fn(&Machine) -> bool) -> Self {
+        Self { ground, nature, manner, is_vmm, runs: Mutex::default(), consoles: Mutex::default() }
+    }
+
+    pub fn console(&self, vm: VmId) -> Arc<ConsoleLog> {
+        Arc::clone(lock(&self.consoles).entry(vm).or_insert_with(|| ConsoleLog::new(self.ground.folder(vm), self.manner)))
+    }
+
+    pub fn forget_console(&self, vm: VmId) {
+        lock(&self.consoles).remove(&vm);
+    }
+
+    fn watch(&self, vm: VmId, machine: &Machine, pidfd: OwnedFd, gate: Option<Gate>) -> Result<Arc<Run>, VmmError> {
+        Run::watch(machine.clone(), pidfd, gate, self.ground.folder(vm), self.console(vm), self.nature)
+    }
+
+    /// A machine that was just made and holds.
+    pub fn hold(&self, vm: VmId, machine: &Machine, pidfd: OwnedFd, gate: Gate) -> Result<(), VmmError> {
+        let run = self.watch(vm, machine, pidfd, Some(gate))?;
+        lock(&self.runs).insert(vm, run);
+        Ok(())
+    }
+
+    /// The run of that record: known, or adopted if the process is there and runs the VMM.
+    pub fn find(&self, vm: VmId, machine: &Machine) -> Result<Option<Arc<Run>>, VmmError> {
+        let mut runs = lock(&self.runs);
+        if let Some(run) = runs.get(&vm).filter(|run| run.machine == *machine) {
+            return Ok(Some(Arc::clone(run)));
+        }
+        let Some(pidfd) = process::find(machine)? else { return Ok(None) };
+        if !(self.is_vmm)(machine) {
+            return Ok(None);
+        }
+        let run = self.watch(vm, machine, pidfd, None)?;
+        runs.insert(vm, Arc::clone(&run));
+        Ok(Some(run))
+    }
+
+    /// As [`Self::find`], for what only a live machine can do.
+    pub fn live(&self, vm: VmId, machine: &Machine) -> Result<Arc<Run>, VmmError> {
+        self.find(vm, machine)?.filter(|run| run.exit().is_none()).ok_or(VmmError::Gone)
+    }
+
+    /// As [`Self::live`], for what a held one can't do.
+    pub fn released(&self, vm: VmId, machine: &Machine, call: &'static str) -> Result<Arc<Run>, VmmError> {
+        let run = self.live(vm, machine)?;
+        if run.is_held() {
+            return Err(VmmError::Refused { call, detail: "the process was not released yet".into() });
+        }
+        Ok(run)
+    }
+
+    /// How a live process is confined.
+    pub async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Confinement, VmmError> {
+        let run = self.live(vm, machine)?;
+        let looked =
+            blocking(move || confinement::look(run.machine.pid).map_err(|error| layout::short_or(&error, VmmError::Gone)));
+        let looked = looked.await?;
+        // What was looked at may have been another's process by then, if this one has ended.
+        self.live(vm, machine).map(|_run| looked)
+    }
+
+    /// How a machine ended that is not there any more.
+    pub async fn told_exit(&self, vm: VmId, machine: &Machine) -> Result<Exit, VmmError> {
+        leftovers::told_exit(&self.ground, self.nature, vm, machine).await
+    }
+
+    /// See [`super::super::Vmm::exited`].
+    pub async fn exited(&self, vm: VmId, machine: &Machine) -> Exit {
+        loop {
+            let told = match self.find(vm, machine) {
+                Ok(Some(run)) => return run.exited().await,
+                Ok(None) => self.told_exit(vm, machine).await,
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(exit) => return exit,
+                // Whether it has ended can't be told now.
+                Err(error) => tracing::debug!(%vm, %error, "the VMM can't be watched yet"),
+            }
+            tokio::time::sleep(WATCH_AGAIN).await;
+        }
+    }
+
+    /// See [`super::super::Vmm::kill`].
+    pub async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        match self.find(vm, machine)? {
+            Some(run) => run.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends what is known of the VM, and then what its folder and its cgroup tell of; removes these files of its folder.
+    pub async fn clean(&self, vm: VmId, files: &[&str]) -> Result<(), VmmError> {
+        let known = lock(&self.runs).remove(&vm);
+        if let Some(run) = known {
+            run.replace_session(None);
+            run.kill().await?;
+        }
+        leftovers::clean(&self.ground, vm, files).await
+    }
+}

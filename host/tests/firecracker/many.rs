@@ -1,0 +1,54 @@
+//! Twenty guests of one driver at once: they boot a few at a time, answer side by side, and are gone together.
+
+use crate::contract::{HELLO, plan, start};
+use crate::guests::output;
+use crate::lab::Lab;
+use domain::{VmId, vm::Inspection};
+use host::vmm::Vmm;
+use std::{collections::BTreeSet, time::Instant};
+use tokio::sync::Semaphore;
+
+const MANY: usize = 20;
+/// In the lab all of them at once would share two emulated processors for longer than a call to Firecracker may take.
+const STARTING: usize = 4;
+/// Debian's kernel and the agent boot in it.
+const MEM_MIB: u32 = 128;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_guests_live_at_once_and_leave_nothing() {
+    let Some(lab) = Lab::alone("twenty_guests_live_at_once_and_leave_nothing").await else { return };
+    let driver = lab.driver().await;
+    let from = Instant::now();
+    let starting = Semaphore::new(STARTING);
+    let starts = (0..MANY).map(|_| {
+        let mut plan = plan(VmId::from_bits(rand::random()), lab.images());
+        plan.mem_mib = MEM_MIB;
+        let (driver, starting) = (&driver, &starting);
+        async move {
+            let _turn = starting.acquire().await.unwrap();
+            let machine = start(driver, &plan, 1).await;
+            let guest = driver.guest(plan.vm, &machine, HELLO).await.expect("hello");
+            (plan.vm, machine, guest)
+        }
+    });
+    let guests = futures_util::future::join_all(starts).await;
+    eprintln!("{MANY} guests said hello after {:?}", from.elapsed());
+    let boots: BTreeSet<_> = guests.iter().map(|(_, _, guest)| guest.info().boot_id).collect();
+    assert_eq!(boots.len(), MANY, "each is a guest of its own");
+    let mut used = 0;
+    for (vm, machine, guest) in &guests {
+        assert_eq!(driver.inspect(*vm, machine).await.unwrap(), Inspection::Running);
+        assert_eq!(output(&**guest, &["echo", &vm.to_string()]).await, vm.to_string());
+        used += driver.usage(*vm, machine).await.unwrap().rss_bytes;
+    }
+    eprintln!("{} MiB resident", used >> 20);
+    let ends = guests.iter().map(|(vm, machine, _)| {
+        let driver = &driver;
+        async move {
+            driver.kill(*vm, machine).await.unwrap();
+            driver.remove(*vm).await.unwrap();
+        }
+    });
+    futures_util::future::join_all(ends).await;
+    lab.left_nothing(&driver).await;
+}
