@@ -157,6 +157,10 @@ fn vms() -> Vec<Vm> {
     // What came later stands at the end, so that the bytes before it stay.
     all.push(Vm { reason: Some(Reason { code: ReasonCode::DeleteFailed, detail: "seen".into() }), ..vm(State::Failed) });
     all.push(vm(State::Stopping(Stopping { stage: StopStage::Waiting(machine(Driver::Qemu)), then: Then::Stopped, tries: 0 })));
+    all.extend(
+        [ReasonCode::OutOfMemory, ReasonCode::SeccompViolation]
+            .map(|code| Vm { reason: Some(Reason { code, detail: "seen".into() }), ..vm(State::Failed) }),
+    );
     all
 }
 

@@ -37,7 +37,7 @@ fn fails_to_start(command: &mut Command, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Starts that cannot be: a taken port, a directory in use, no QEMU, a VMM of another version.
+/// Starts that cannot be: a taken port, a directory in use, no QEMU, no Firecracker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_cannot_be_says_why_and_touches_nothing() -> Result<()> {
     scenario("a_start_that_cannot_be_says_why_and_touches_nothing", &[Need::Guests], async |machine| {
@@ -61,10 +61,13 @@ async fn a_start_that_cannot_be_says_why_and_touches_nothing() -> Result<()> {
             let without = Server::prepare(&machine, Options { vmm, ..Options::offline() })?;
             fails_to_start(without.command().env("PATH", empty.path()), &["qemu"])?;
         }
-        fails_to_start(
-            &mut Server::prepare(&machine, Options { vmm: "firecracker", ..Options::offline() })?.command(),
-            &["firecracker"],
-        )
+        let empty = tempfile::tempdir()?;
+        let without = Server::prepare(&machine, Options { vmm: "firecracker", ..Options::offline() })?;
+        let mut command = without.command();
+        command.env("PATH", empty.path()).env_remove("HEARTH_FIRECRACKER");
+        fails_to_start(&mut command, &["Firecracker is not installed", "--firecracker"])?;
+        ensure!(!without.data_dir().exists(), "a data directory was made for a server that did not start");
+        Ok(())
     })
     .await
 }

@@ -78,7 +78,9 @@ fn next_exit(exit: Option<&Exit>) -> Option<Exit> {
         Some(Exit::GuestPanic) => Exit::Killed { signal: 9 },
         Some(Exit::Killed { .. }) => Exit::Failed { code: 1, detail: "seen".into() },
         Some(Exit::Failed { .. }) => Exit::Unknown,
-        Some(Exit::Unknown) => return None,
+        Some(Exit::Unknown) => Exit::OutOfMemory,
+        Some(Exit::OutOfMemory) => Exit::Seccomp,
+        Some(Exit::Seccomp) => return None,
     })
 }
 

@@ -64,7 +64,8 @@ fn default_networks() -> Vec<String> {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum RestartPolicy {
     Never,
-    /// After a panic or when the VMM failed or was killed; not after an orderly shutdown from inside.
+    /// After a panic or when the VMM failed, was killed, ran out of memory or made a forbidden system call; not after an orderly shutdown from
+    /// inside.
     #[default]
     OnFailure,
     Always,

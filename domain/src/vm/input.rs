@@ -104,6 +104,10 @@ pub enum Exit {
     },
     /// It ended while nobody watched, or tells nothing.
     Unknown,
+    /// By the kernel, for want of memory: its control group was at its limit (`memory.events`, `oom_kill`), or the host had none left.
+    OutOfMemory,
+    /// It made a system call that its filter forbids (Firecracker: code 148; a plain filter: SIGSYS).
+    Seccomp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

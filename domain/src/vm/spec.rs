@@ -35,7 +35,7 @@ pub struct VmSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum RestartPolicy {
     Never,
-    /// After a panic, a killed or failed VMM; not after an orderly shutdown from inside.
+    /// After a panic, a VMM that was killed, failed, ran out of memory or made a forbidden system call; not after an orderly shutdown from inside.
     #[default]
     OnFailure,
     Always,

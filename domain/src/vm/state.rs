@@ -184,6 +184,9 @@ pub enum ReasonCode {
     RestoreInterrupted,
     /// Its deletion failed half-way: the disk may be gone, so it can only be deleted again.
     DeleteFailed,
+    OutOfMemory,
+    /// The VMM made a system call that its filter forbids: a bug of it, or someone at work in it.
+    SeccompViolation,
 }
 
 impl ReasonCode {
@@ -202,6 +205,8 @@ impl ReasonCode {
             ReasonCode::ActorFailed => "actor-failed",
             ReasonCode::RestoreInterrupted => "restore-interrupted",
             ReasonCode::DeleteFailed => "delete-failed",
+            ReasonCode::OutOfMemory => "out-of-memory",
+            ReasonCode::SeccompViolation => "seccomp-violation",
         }
     }
 }

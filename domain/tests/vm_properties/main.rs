@@ -55,6 +55,8 @@ fn exit() -> impl Strategy<Value = Exit> {
         Just(Exit::Killed { signal: 9 }),
         Just(Exit::Failed { code: 1, detail: "seen".into() }),
         Just(Exit::Unknown),
+        Just(Exit::OutOfMemory),
+        Just(Exit::Seccomp),
     ]
 }
 

@@ -173,3 +173,22 @@ async fn a_held_process_is_recorded_first_and_ends_with_its_owner() {
     second.remove(lab.vm).await.unwrap();
     lab.left_nothing(&second).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_runs_out_of_memory_is_told_from_one_that_was_killed() {
+    let test = "a_process_that_runs_out_of_memory_is_told_from_one_that_was_killed";
+    let Some(lab) = Lab::open(test).await else { return };
+    let driver = lab.driver().await;
+    let (machine, _guest) = lab.booted(&driver).await;
+    let group = std::path::Path::new("/sys/fs/cgroup").join(format!("hearth-{}", lab.owner)).join(lab.vm.to_string());
+    let limit = group.join("memory.max");
+    if limit.exists() {
+        // Less than it has: the kernel takes back what it can, and then ends it.
+        std::fs::write(&limit, "4194304").unwrap();
+        assert_eq!(end(&driver, lab.vm, &machine).await, Exit::OutOfMemory);
+    } else {
+        crate::guests::skipped(test, "needs the memory controller in cgroup v2");
+    }
+    driver.remove(lab.vm).await.unwrap();
+    lab.left_nothing(&driver).await;
+}

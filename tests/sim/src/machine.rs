@@ -255,12 +255,14 @@ impl State {
             1 => self.chance.between(5, 3_000),
             _ => self.chance.between(3_000, 900_000),
         };
-        let exit = match self.chance.draw() % 6 {
+        let exit = match self.chance.draw() % 8 {
             0 => Exit::GuestShutdown,
             1 => Exit::GuestReboot,
             2 => Exit::GuestPanic,
             3 => Exit::Killed { signal: 11 },
             4 => Exit::Failed { code: 1, detail: "a simulated failure".to_owned() },
+            5 => Exit::OutOfMemory,
+            6 => Exit::Seccomp,
             _ => Exit::Unknown,
         };
         let trouble = self.trouble;

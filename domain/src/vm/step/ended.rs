@@ -28,7 +28,7 @@ pub(super) fn exited(mut next: Next, exit: Exit) -> Step {
         }
         _ => {
             next.because(code, detail.clone());
-            next.fail(code.as_str(), detail, "look at its console log: it ends with what the guest said last");
+            next.fail(code.as_str(), detail, hint_of(&exit));
             next.clean(then);
             next.event("vm-exited");
         }
@@ -71,6 +71,27 @@ fn reason_of(exit: &Exit) -> (ReasonCode, String) {
         Exit::Killed { signal } => (ReasonCode::VmmKilled, format!("the VMM was ended from outside by signal {signal}")),
         Exit::Failed { code, detail } => (ReasonCode::VmmFailed, format!("the VMM ended with code {code}: {detail}")),
         Exit::Unknown => (ReasonCode::VmmGone, "the VMM's process is gone, and nobody saw how it ended".to_owned()),
+        Exit::OutOfMemory => {
+            let detail = "the kernel ended the VMM for want of memory: its own limit was reached, or the host had none left";
+            (ReasonCode::OutOfMemory, detail.to_owned())
+        }
+        Exit::Seccomp => {
+            let detail = "the VMM made a system call that its filter forbids, and was ended";
+            (ReasonCode::SeccompViolation, detail.to_owned())
+        }
+    }
+}
+
+fn hint_of(exit: &Exit) -> &'static str {
+    match exit {
+        Exit::OutOfMemory => "stop other VMs, or look at the host's free memory and at the limits of hearth's own control group",
+        Exit::Seccomp => "look at the server's log for the system call; update the VMM, and do not trust this guest meanwhile",
+        Exit::GuestShutdown
+        | Exit::GuestReboot
+        | Exit::GuestPanic
+        | Exit::Killed { .. }
+        | Exit::Failed { .. }
+        | Exit::Unknown => "look at its console log: it ends with what the guest said last",
     }
 }
 

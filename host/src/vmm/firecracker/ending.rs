@@ -91,10 +91,7 @@ pub fn explain(folder: &Path, ended: Ended) -> Result<Exit, VmmError> {
         // A guest that stood still was ended by us.
         (Ended::Signal(_) | Ended::Untold, Some(Farewell::PowerOff)) => Exit::GuestShutdown,
         (Ended::Signal(signal), _) => Exit::Killed { signal },
-        (Ended::Code(FORBIDDEN_CALL), _) => Exit::Failed {
-            code: FORBIDDEN_CALL,
-            detail: format!("a system call that its filter forbids: {}", last_words(folder)),
-        },
+        (Ended::Code(FORBIDDEN_CALL), _) => Exit::Seccomp,
         (Ended::Code(code), _) if code != 0 => Exit::Failed { code, detail: last_words(folder) },
         // Nobody has its code; one that ended in good order says so.
         (Ended::Untold, _) if !last_words(folder).contains(ENDED_WELL) => Exit::Killed { signal: Signal::SIGKILL as i32 },
@@ -154,7 +151,7 @@ mod tests {
         assert_eq!(told("login:", "", Ended::Signal(9)), Exit::Killed { signal: 9 });
         assert_eq!(told(reboot, "", Ended::Signal(11)), Exit::Killed { signal: 11 });
         assert!(matches!(told("", "why", Ended::Code(1)), Exit::Failed { code: 1, detail } if detail == "why"));
-        assert!(matches!(told("", "", Ended::Code(148)), Exit::Failed { code: 148, detail } if detail.contains("forbids")));
+        assert_eq!(told("", "", Ended::Code(148)), Exit::Seccomp);
         // Of a process that was adopted, only the log tells that it was not killed.
         assert_eq!(told("login:", "", Ended::Untold), Exit::Killed { signal: 9 });
         assert_eq!(told(reboot, well, Ended::Untold), Exit::GuestReboot);

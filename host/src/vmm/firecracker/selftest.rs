@@ -24,9 +24,9 @@ use tokio::{
 };
 
 /// How long a guest may take. One that stands still says nothing at all; one that is only slow goes on printing: in a KVM under software
-/// emulation, on a busy machine, it took up to 10 s with pauses of up to 2.7 s (measured). On working hardware it has looked for its root
+/// emulation, on a busy machine, it took up to 15 s with pauses of up to 2.7 s (measured). On working hardware it has looked for its root
 /// after 0.3 s.
-const PATIENCE: Patience = Patience { silent: Duration::from_secs(5), in_all: Duration::from_secs(20) };
+const PATIENCE: Patience = Patience { silent: Duration::from_secs(5), in_all: Duration::from_secs(30) };
 /// How long one that ended may take to hand over its last words.
 const WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// More than a kernel prints until it looks for its root.
@@ -67,7 +67,7 @@ pub enum Untried {
     },
 }
 
-/// Boots the kernel without a root and waits until it misses it: well under a second where all is well, five where a guest stands still, twenty
+/// Boots the kernel without a root and waits until it misses it: well under a second where all is well, five where a guest stands still, thirty
 /// at most. Leaves no process and no file, whatever ends it; hearth's
 /// own end by `kill -9` too. Cancel: a dropped call ends the process.
 ///

@@ -10,7 +10,7 @@ use super::super::{
 use super::files::{EVENTS_LOG, VMM_LOG};
 use super::qmp::{self, Farewell};
 use domain::vm::Exit;
-use nix::sys::signal::Signal;
+use nix::{libc, sys::signal::Signal};
 use std::path::Path;
 
 /// QEMU's last lines, as much as fits an error.
@@ -31,6 +31,8 @@ pub fn explain(folder: &Path, ended: Ended) -> Result<Exit, VmmError> {
         (Some(Farewell::Shutdown), _) => Exit::GuestShutdown,
         (Some(Farewell::Reset), _) => Exit::GuestReboot,
         (Some(Farewell::Told), _) => Exit::Killed { signal: Signal::SIGTERM as i32 },
+        // What the kernel sends for a system call that the filter refuses.
+        (None, Ended::Signal(libc::SIGSYS)) => Exit::Seccomp,
         (None, Ended::Signal(signal)) => Exit::Killed { signal },
         (None, Ended::Code(0)) => Exit::Unknown,
         (None, Ended::Code(code)) => Exit::Failed { code, detail: last_words(folder) },

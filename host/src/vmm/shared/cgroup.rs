@@ -76,12 +76,6 @@ impl Cgroups {
         }
     }
 
-    /// Whether the kernel ended a process of the group because the group's memory was used up.
-    pub fn ran_out_of_memory(&self, vm: VmId) -> bool {
-        self.group(vm)
-            .is_some_and(|group| ran_out_of_memory(&fs::read_to_string(group.join("memory.events")).unwrap_or_default()))
-    }
-
     /// The VMs that have a group.
     pub fn present(&self) -> Vec<VmId> {
         let Ok(root) = &self.root else { return Vec::new() };
@@ -98,8 +92,13 @@ impl Cgroups {
     }
 }
 
+/// Whether the kernel ended a process of the group because the group's memory was used up.
+pub fn ran_out_of_memory(group: Option<&std::path::Path>) -> bool {
+    group.is_some_and(|group| counts_an_end(&fs::read_to_string(group.join("memory.events")).unwrap_or_default()))
+}
+
 /// From the text of `memory.events`.
-fn ran_out_of_memory(events: &str) -> bool {
+fn counts_an_end(events: &str) -> bool {
     events
         .lines()
         .filter_map(|line| line.strip_prefix("oom_kill "))
@@ -116,9 +115,9 @@ mod tests {
 
     #[test]
     fn the_end_for_want_of_memory_is_told_by_the_kernels_count() {
-        assert!(ran_out_of_memory("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"));
-        assert!(!ran_out_of_memory("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 3\n"));
-        assert!(!ran_out_of_memory(""));
+        assert!(counts_an_end("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"));
+        assert!(!counts_an_end("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 3\n"));
+        assert!(!counts_an_end(""));
     }
 
     #[test]

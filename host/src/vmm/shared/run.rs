@@ -2,6 +2,7 @@
 //! not own the guest: dropped, a run that was released goes on, one that was held ends.
 
 use super::super::VmmError;
+use super::cgroup::ran_out_of_memory;
 use super::console::ConsoleLog;
 use super::gate::Gate;
 use super::layout::short_or;
@@ -66,6 +67,7 @@ impl Run {
         folder: PathBuf,
         console: Arc<ConsoleLog>,
         nature: Nature,
+        group: Option<PathBuf>,
     ) -> Result<Arc<Self>, VmmError> {
         let copy = || pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }));
         let watched = process::watched(copy()?)?;
@@ -74,7 +76,7 @@ impl Run {
         if let Some(beside) = nature.beside {
             watchers.push(beside(copy()?, folder.clone()));
         }
-        watchers.push(tokio::spawn(watch_process(watched, folder, console, nature, told)).abort_handle());
+        watchers.push(tokio::spawn(watch_process(watched, folder, console, nature, group, told)).abort_handle());
         Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watchers }))
     }
 
@@ -139,6 +141,7 @@ async fn watch_process(
     folder: PathBuf,
     console: Arc<ConsoleLog>,
     nature: Nature,
+    group: Option<PathBuf>,
     told: watch::Sender<Option<Exit>>,
 ) {
     let mut check = tokio::time::interval(LOG_CHECK);
@@ -156,6 +159,10 @@ async fn watch_process(
     let ended = process::reap(pidfd.get_ref());
     let exit = loop {
         match (nature.explain)(&folder, ended) {
+            // The kernel's word for it is the group's; of the process it only tells that it was killed.
+            Ok(Exit::Killed { signal }) if signal == Signal::SIGKILL as i32 && ran_out_of_memory(group.as_deref()) => {
+                break Exit::OutOfMemory;
+            }
             Ok(exit) => break exit,
             Err(error) => tracing::debug!(folder = %folder.display(), %error, "how a VMM ended can't be read yet"),
         }

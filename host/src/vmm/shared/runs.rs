@@ -46,7 +46,15 @@ impl Runs {
     }
 
     fn watch(&self, vm: VmId, machine: &Machine, pidfd: OwnedFd, gate: Option<Gate>) -> Result<Arc<Run>, VmmError> {
-        Run::watch(machine.clone(), pidfd, gate, self.ground.folder(vm), self.console(vm), self.nature)
+        Run::watch(
+            machine.clone(),
+            pidfd,
+            gate,
+            self.ground.folder(vm),
+            self.console(vm),
+            self.nature,
+            self.ground.cgroups.group(vm),
+        )
     }
 
     /// A machine that was just made and holds.

@@ -75,6 +75,8 @@ impl Phase {
             Phase::Gone(Exit::GuestReboot) => "guest-reboot".into(),
             Phase::Gone(Exit::GuestPanic) => "guest-panic".into(),
             Phase::Gone(Exit::Killed { signal }) => format!("killed-{signal}"),
+            Phase::Gone(Exit::OutOfMemory) => "out-of-memory".into(),
+            Phase::Gone(Exit::Seccomp) => "seccomp".into(),
             Phase::Gone(Exit::Failed { .. } | Exit::Unknown) => "gone".into(),
         }
     }
@@ -87,6 +89,8 @@ impl Phase {
             "guest-shutdown" => Exit::GuestShutdown,
             "guest-reboot" => Exit::GuestReboot,
             "guest-panic" => Exit::GuestPanic,
+            "out-of-memory" => Exit::OutOfMemory,
+            "seccomp" => Exit::Seccomp,
             _ => match word.strip_prefix("killed-").and_then(|signal| signal.parse().ok()) {
                 Some(signal) => Exit::Killed { signal },
                 None => Exit::Unknown,

@@ -23,6 +23,8 @@ fn every_end_by_every_policy() {
         (killed(), ["failed", "restart", "restart"]),
         (failed(), ["failed", "restart", "restart"]),
         (Exit::Unknown, ["failed", "restart", "restart"]),
+        (Exit::OutOfMemory, ["failed", "restart", "restart"]),
+        (Exit::Seccomp, ["failed", "restart", "restart"]),
     ];
     let while_booting = [
         (Exit::GuestShutdown, ["failed", "restart", "restart"]),
@@ -31,6 +33,8 @@ fn every_end_by_every_policy() {
         (killed(), ["failed", "restart", "restart"]),
         (failed(), ["failed", "restart", "restart"]),
         (Exit::Unknown, ["failed", "restart", "restart"]),
+        (Exit::OutOfMemory, ["failed", "restart", "restart"]),
+        (Exit::Seccomp, ["failed", "restart", "restart"]),
     ];
     let m = || machine(LAUNCH);
     let up = [State::Running(m()), State::Pausing(m()), State::Paused(m()), State::Resuming(m()), State::Snapshotting(m())];
@@ -64,6 +68,36 @@ fn a_panic_is_no_end_under_a_policy_and_a_failure_without() {
         story.passes(Timer::Backoff).is("starting/launching").boots().is("running");
         assert_eq!(story.record().reason, None, "it runs: nothing is to be told");
         assert_eq!(story.record().restarts.total, 1);
+    }
+}
+
+/// Each by its own code and its own words: who reads them does different things about them.
+#[test]
+fn out_of_memory_and_a_forbidden_call_are_told_apart_from_a_kill() {
+    for (exit, code, word) in [
+        (Exit::OutOfMemory, ReasonCode::OutOfMemory, "memory"),
+        (Exit::Seccomp, ReasonCode::SeccompViolation, "system call"),
+        (Exit::Killed { signal: 9 }, ReasonCode::VmmKilled, "signal 9"),
+        (Exit::Killed { signal: 31 }, ReasonCode::VmmKilled, "signal 31"),
+    ] {
+        let mut story = Story::running(RestartPolicy::Never);
+        story.exits(exit.clone()).because(code).answers(Finished::Cleaned).is("failed").because(code);
+        let told = &story.record().reason.as_ref().expect("a reason").detail;
+        assert!(told.contains(word), "{told}");
+
+        // Who waits for the start hears of it in the same words.
+        let mut story = Story::create(true, RestartPolicy::Always);
+        story.answers(Finished::DiskReady).launches().answers(Finished::Released).exits(exit);
+        story.ended(1, &format!("={}", code.as_str()));
+
+        // A restart by policy keeps the reason until it runs again, and a budget that is spent quotes it.
+        let mut story = Story::running(RestartPolicy::OnFailure);
+        for _ in 0..RESTARTS_MAX {
+            story.exits(Exit::OutOfMemory).answers(Finished::Cleaned).is("starting/backing-off").because(ReasonCode::OutOfMemory);
+            story.passes(Timer::Backoff).boots().is("running");
+        }
+        story.exits(Exit::OutOfMemory).answers(Finished::Cleaned).is("failed").because(ReasonCode::RestartBudgetSpent);
+        assert!(story.record().reason.as_ref().expect("a reason").detail.contains("want of memory"));
     }
 }
 

@@ -114,6 +114,8 @@ fn exits() -> Vec<(&'static str, Exit)> {
         ("killed", Exit::Killed { signal: 9 }),
         ("failed", Exit::Failed { code: 1, detail: "seen".into() }),
         ("unknown", Exit::Unknown),
+        ("oom", Exit::OutOfMemory),
+        ("seccomp", Exit::Seccomp),
     ]
 }
 
@@ -199,28 +201,28 @@ fn number_of_input(input: &Input) -> usize {
             Command::Delete { force: false } => 7,
             Command::Delete { force: true } => 8,
             Command::Update(_) => 9,
-            Command::Cancel { .. } => 49,
+            Command::Cancel { .. } => 53,
         },
         Input::Observed(Observed::GuestReady { .. }) => 10,
-        Input::Observed(Observed::Exited { exit, .. }) => 11 + number_of_exit(exit),
+        Input::Observed(Observed::Exited { exit, .. }) => 14 + number_of_exit(exit),
         Input::Observed(Observed::Inspected { found, .. }) => match found {
-            Inspection::Running => 17,
-            Inspection::Paused => 18,
-            Inspection::Held => 19,
-            Inspection::Gone { exit } => 20 + number_of_exit(exit),
+            Inspection::Running => 11,
+            Inspection::Paused => 12,
+            Inspection::Held => 13,
+            Inspection::Gone { exit } => 22 + number_of_exit(exit),
         },
-        Input::Finished { result, .. } => 26 + number_of_result(result),
+        Input::Finished { result, .. } => 30 + number_of_result(result),
         Input::Elapsed { timer, .. } => match timer {
-            Timer::Boot => 44,
-            Timer::Stop => 45,
-            Timer::Backoff => 46,
-            Timer::Retry => 47,
+            Timer::Boot => 48,
+            Timer::Stop => 49,
+            Timer::Backoff => 50,
+            Timer::Retry => 51,
         },
-        Input::Recovered => 48,
+        Input::Recovered => 52,
     }
 }
 
-const INPUTS: usize = 50;
+const INPUTS: usize = 54;
 
 fn number_of_exit(exit: &Exit) -> usize {
     match exit {
@@ -230,6 +232,8 @@ fn number_of_exit(exit: &Exit) -> usize {
         Exit::Killed { .. } => 3,
         Exit::Failed { .. } => 4,
         Exit::Unknown => 5,
+        Exit::OutOfMemory => 6,
+        Exit::Seccomp => 7,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `hearth up` with a Firecracker that can't be: refused with what to do, before anything is made.
+//! The driver of `hearth up`: a Firecracker that can't be is refused with what to do, before anything is made; what a driver can is shown.
 
 // The helpers of tests fail by panicking, too.
 #![allow(clippy::unwrap_used)]
@@ -104,4 +104,23 @@ fn options_that_contradict_are_told() {
         assert!(told.err.contains(word), "{word:?} is not in {}", told.err);
         assert!(!place.data().exists());
     }
+}
+
+#[test]
+fn a_host_is_shown_with_what_its_driver_can_and_can_not() {
+    let place = Place::new();
+    let server = process::Server::start(&place.data());
+    let data = place.data();
+    let ask = |words: &[&str]| {
+        let ran = process::run(&[words, &["--url", &server.url, "--data-dir", data.to_str().unwrap()]].concat());
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.out
+    };
+    let id = ask(&["host", "ls", "-q"]);
+    let shown = ask(&["host", "get", id.trim()]);
+    let line = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    assert_eq!(line("can  "), "pause, guest agent, power-off told from reboot", "{shown}");
+    assert!(line("can not").starts_with("console input, snapshots, differential snapshots, restore, drive hotplug"), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&ask(&["host", "get", id.trim(), "-o", "json"])).unwrap();
+    assert_eq!(json["status"]["capabilities"]["pause"], true, "{json}");
 }
