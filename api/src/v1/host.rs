@@ -86,65 +86,20 @@ pub struct HostStatus {
     pub refused: BTreeMap<String, String>,
 }
 
-/// What a host's driver can do with VMs, as far as hearth offers it today. What is false is refused with `unsupported-by-driver`. A flag of a
-/// newer server is not shown by an older client; one that the server does not know is false.
-#[allow(clippy::struct_excessive_bools, reason = "a list of independent flags, read by name")]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+/// What a host's driver can do with VMs, by name, as far as hearth offers it today: `pause`, `console_input`, `guest_agent`, `power_off_told`
+/// (from a reboot), `snapshot`, `diff_snapshot`, `restore`, `drive_hotplug`, `nic_hotplug`, `memory_hotplug`, `balloon`, `disk_rate_limit`,
+/// `network_rate_limit`, `metadata`, `cpu_templates`, `jailed`. What is false, or absent, is refused with `unsupported-by-driver`.
+// A map and not sixteen fields: clients show those of newer servers too, and the console stays small.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Capabilities {
-    /// Pause and resume.
-    pub pause: bool,
-    /// What is typed into the serial console reaches the guest.
-    pub console_input: bool,
-    /// Programs, terminals, metrics and orderly shutdown by the guest's agent.
-    pub guest_agent: bool,
-    /// A guest that powers off is told from one that reboots.
-    pub power_off_told: bool,
-    pub snapshot: bool,
-    /// Snapshots of only what changed since the last one.
-    pub diff_snapshot: bool,
-    pub restore: bool,
-    pub drive_hotplug: bool,
-    pub nic_hotplug: bool,
-    pub memory_hotplug: bool,
-    pub balloon: bool,
-    pub disk_rate_limit: bool,
-    pub network_rate_limit: bool,
-    /// A metadata service in the guest's network.
-    pub metadata: bool,
-    pub cpu_templates: bool,
-    /// Its VMMs run jailed: own root, own user, no rights.
-    pub jailed: bool,
-}
+pub struct Capabilities(pub BTreeMap<String, bool>);
 
 impl Capabilities {
-    /// Each by the words that people read, in the order above.
-    pub fn list(&self) -> [(&'static str, bool); 16] {
-        [
-            ("pause", self.pause),
-            ("console input", self.console_input),
-            ("guest agent", self.guest_agent),
-            ("power-off told from reboot", self.power_off_told),
-            ("snapshots", self.snapshot),
-            ("differential snapshots", self.diff_snapshot),
-            ("restore", self.restore),
-            ("drive hotplug", self.drive_hotplug),
-            ("NIC hotplug", self.nic_hotplug),
-            ("memory hotplug", self.memory_hotplug),
-            ("balloon", self.balloon),
-            ("disk rate limits", self.disk_rate_limit),
-            ("network rate limits", self.network_rate_limit),
-            ("metadata service", self.metadata),
-            ("CPU templates", self.cpu_templates),
-            ("jailed", self.jailed),
-        ]
-    }
-
     /// What it can do, and what not, as text; each empty where there is none.
     pub fn told(&self) -> (String, String) {
         let those = |wanted: bool| {
-            let words: Vec<&str> = self.list().into_iter().filter(|(_, has)| *has == wanted).map(|(word, _)| word).collect();
+            let words: Vec<String> =
+                self.0.iter().filter(|(_, has)| **has == wanted).map(|(name, _)| name.replace('_', " ")).collect();
             words.join(", ")
         };
         (those(true), those(false))

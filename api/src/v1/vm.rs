@@ -162,49 +162,29 @@ pub struct VmmStatus {
 }
 
 /// What a process may and what it sees. What is said of threads is true of all of them.
-#[allow(clippy::struct_excessive_bools, reason = "a list of independent facts, read by name")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Confinement {
-    pub threads: u32,
-    /// Absent: not all threads have the same.
+    /// Of user and group alike; absent: not all threads have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gid: Option<u32>,
-    /// Whether every thread has a seccomp filter.
-    pub seccomp: bool,
-    /// Whether no thread can gain privileges by a program that it starts.
-    pub no_new_privs: bool,
-    /// Those of all threads together, as the kernel writes them: hexadecimal, a bit each. `0`: none.
-    pub capabilities: String,
-    /// Whether what it calls `/` is another folder than the host's.
-    pub chroot: bool,
-    pub own_pid_namespace: bool,
-    pub own_network_namespace: bool,
-    pub own_mount_namespace: bool,
-    /// Its group in the version 2 hierarchy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
+    /// `seccomp` and `no_new_privileges` (every thread), `no_capabilities` (no thread), `own_root`, `own_processes`, `own_network`, `own_mounts`
+    /// (other than the host's), `cgroup`.
+    pub has: BTreeMap<String, bool>,
 }
 
 impl Confinement {
     /// In one line, for people.
     pub fn words(&self) -> String {
-        let user = self.uid.map_or_else(|| "several users".to_owned(), |uid| format!("user {uid}"));
-        let capabilities = if self.capabilities == "0" { "no capabilities" } else { "capabilities" };
-        let facts = [
-            (true, user.as_str()),
-            (true, capabilities),
-            (self.seccomp, "seccomp"),
-            (self.no_new_privs, "no new privileges"),
-            (self.chroot, "own root"),
-            (self.own_pid_namespace, "own processes"),
-            (self.own_network_namespace, "own network"),
-            (self.own_mount_namespace, "own mounts"),
-            (self.cgroup.is_some(), "cgroup"),
-        ];
-        facts.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+        let mut words = match self.uid {
+            Some(uid) => format!("user {uid}"),
+            None => "several users".to_owned(),
+        };
+        for (name, _) in self.has.iter().filter(|(_, has)| **has) {
+            words.push_str(", ");
+            words.push_str(&name.replace('_', " "));
+        }
+        words
     }
 }
 

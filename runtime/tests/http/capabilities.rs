@@ -61,8 +61,8 @@ async fn the_simulated_driver_can_what_it_says_and_no_more() {
     let capabilities: v1::host::Capabilities =
         serde_json::from_value(host(&bench).await["status"]["capabilities"].clone()).unwrap();
     let (can, can_not) = capabilities.told();
-    assert_eq!(can, "pause, guest agent, power-off told from reboot");
-    assert!(can_not.contains("snapshots") && can_not.contains("jailed"), "{can_not}");
+    assert_eq!(can, "guest agent, pause, power off told");
+    assert!(can_not.contains("snapshot") && can_not.contains("jailed"), "{can_not}");
     assert!(acts(&running(&bench).await, "pause"));
     assert_eq!(bench.ask("POST", "/v1/vms/a/pause?wait=30", &[], Body::empty()).await.status.as_u16(), 200);
 }

@@ -51,22 +51,23 @@ pub fn host(record: &Host, held: (u64, u64), vms: u64) -> v1::Host {
 }
 
 fn capabilities(can: Capabilities) -> v1::host::Capabilities {
-    v1::host::Capabilities {
-        pause: can.pause,
-        console_input: can.console_input,
-        guest_agent: can.guest_agent,
-        power_off_told: can.power_off_told,
-        snapshot: can.snapshot,
-        diff_snapshot: can.diff_snapshot,
-        restore: can.restore,
-        drive_hotplug: can.drive_hotplug,
-        nic_hotplug: can.nic_hotplug,
-        memory_hotplug: can.memory_hotplug,
-        balloon: can.balloon,
-        disk_rate_limit: can.disk_rate_limit,
-        network_rate_limit: can.network_rate_limit,
-        metadata: can.metadata,
-        cpu_templates: can.cpu_templates,
-        jailed: can.jailed,
-    }
+    let named = [
+        ("pause", can.pause),
+        ("console_input", can.console_input),
+        ("guest_agent", can.guest_agent),
+        ("power_off_told", can.power_off_told),
+        ("snapshot", can.snapshot),
+        ("diff_snapshot", can.diff_snapshot),
+        ("restore", can.restore),
+        ("drive_hotplug", can.drive_hotplug),
+        ("nic_hotplug", can.nic_hotplug),
+        ("memory_hotplug", can.memory_hotplug),
+        ("balloon", can.balloon),
+        ("disk_rate_limit", can.disk_rate_limit),
+        ("network_rate_limit", can.network_rate_limit),
+        ("metadata", can.metadata),
+        ("cpu_templates", can.cpu_templates),
+        ("jailed", can.jailed),
+    ];
+    v1::host::Capabilities(named.into_iter().map(|(name, has)| (name.to_owned(), has)).collect())
 }

@@ -60,18 +60,19 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
 }
 
 pub fn confinement(look: &host::vmm::confinement::Confinement) -> v1::Confinement {
+    let named = [
+        ("seccomp", look.seccomp()),
+        ("no_new_privileges", look.no_new_privs()),
+        ("no_capabilities", look.capabilities() == 0),
+        ("own_root", look.chroot),
+        ("own_processes", look.own_pid_ns),
+        ("own_network", look.own_net_ns),
+        ("own_mounts", look.own_mount_ns),
+        ("cgroup", look.cgroup.as_deref().is_some_and(|group| group != "/")),
+    ];
     v1::Confinement {
-        threads: u32::try_from(look.threads.len()).unwrap_or(u32::MAX),
-        uid: look.uid(),
-        gid: look.gid(),
-        seccomp: look.seccomp(),
-        no_new_privs: look.no_new_privs(),
-        capabilities: format!("{:x}", look.capabilities()),
-        chroot: look.chroot,
-        own_pid_namespace: look.own_pid_ns,
-        own_network_namespace: look.own_net_ns,
-        own_mount_namespace: look.own_mount_ns,
-        cgroup: look.cgroup.clone(),
+        uid: look.uid().filter(|uid| look.gid() == Some(*uid)),
+        has: named.into_iter().map(|(name, has)| (name.to_owned(), has)).collect(),
     }
 }
 
