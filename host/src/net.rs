@@ -4,6 +4,7 @@
 //! Which address a VM gets is decided in `domain::ipam`, not here.
 
 mod clash;
+pub(crate) mod lend;
 mod links;
 pub mod nat;
 pub mod none;

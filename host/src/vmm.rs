@@ -7,7 +7,7 @@ pub mod confinement;
 pub mod firecracker;
 pub mod limits;
 pub mod qemu;
-mod shared;
+pub(crate) mod shared;
 pub mod simulated;
 
 pub(crate) use shared::layout::storage_error;

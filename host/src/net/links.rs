@@ -14,7 +14,7 @@ use rtnetlink::{
         route::{RouteAddress, RouteAttribute, RouteHeader},
     },
 };
-use std::{future::Future, net::IpAddr, net::Ipv4Addr, time::Duration};
+use std::{future::Future, net::IpAddr, net::Ipv4Addr, os::fd::AsRawFd, time::Duration};
 use tokio::{task::AbortHandle, time::timeout};
 
 /// A request takes well under a millisecond; this is for a machine whose kernel holds the network lock (thousands of devices removed).
@@ -139,6 +139,12 @@ impl Links {
         bounded("put the device on the bridge", self.handle.link().set(member).execute()).await?;
         let port = LinkBridgePort::new(index).isolated(true).up().build();
         bounded("isolate the port", self.handle.link().set_port(port).execute()).await
+    }
+
+    /// Moves the device into another network namespace. It goes down and off its bridge.
+    pub async fn move_to(&self, index: u32, space: &impl AsRawFd) -> Result<(), LinkError> {
+        let message = LinkUnspec::new_with_index(index).setns_by_fd(space.as_raw_fd()).build();
+        bounded("move the device into another network namespace", self.handle.link().set(message).execute()).await
     }
 
     /// From this port only frames from this MAC pass. Kernels before 5.18 take the request and do not lock.

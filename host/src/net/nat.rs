@@ -235,7 +235,7 @@ impl Network for NatNetwork {
     }
 }
 
-fn tap_error(tap: &str, error: LinkError) -> NetError {
+pub(super) fn tap_error(tap: &str, error: LinkError) -> NetError {
     if error.is_permission() {
         return NetError::NotPermitted { detail: format!("{error}: run as root or with CAP_NET_ADMIN") };
     }

@@ -73,9 +73,16 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// A jailed Firecracker whose guest runs. The network namespace is not its own: its TAP devices are in hearth's.
+    /// A jailed Firecracker whose guest runs. In its network namespace is nothing: its TAP device was opened there and is in hearth's again.
     pub fn jailed(uid: u32, root: &Path) -> Self {
-        Self { uid: Some(uid), powerless: true, own_mount_ns: true, root: Some(root.into()), ..Self::unjailed() }
+        Self {
+            uid: Some(uid),
+            powerless: true,
+            own_net_ns: true,
+            own_mount_ns: true,
+            root: Some(root.into()),
+            ..Self::unjailed()
+        }
     }
 
     /// A Firecracker whose guest runs, started by hearth's gate without the jailer.
@@ -212,7 +219,7 @@ fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 fn own_namespace(process: &Path, kind: &str) -> io::Result<bool> {
-    Ok(fs::read_link(process.join("ns").join(kind))? != fs::read_link(Path::new("/proc/self/ns").join(kind))?)
+    Ok(fs::read_link(process.join("ns").join(kind))? != fs::read_link(Path::new("/proc/thread-self/ns").join(kind))?)
 }
 
 /// Reads the text of `/proc/PID/task/TID/status`; a thread that has ended is none. A line that an old kernel has not counts as "no".

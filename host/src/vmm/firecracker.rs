@@ -272,14 +272,15 @@ impl Vmm for Firecracker {
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
         self.clean(plan.vm).await?;
         let (inner, owned) = (Arc::clone(&self.inner), plan.clone());
-        let (machine, pidfd, gate) = blocking(move || start::hold(&inner, &owned, launch)).await?;
+        let port = start::port(plan).await?;
+        let (machine, pidfd, gate) = blocking(move || start::hold(&inner, &owned, port, launch)).await?;
         self.runs.hold(plan.vm, &machine, pidfd, gate)?;
         Ok(machine)
     }
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         let run = self.runs.live(vm, machine)?;
-        start::release(&self.inner.ground, &run, vm, &self.inner.room(vm)).await?;
+        start::release(&self.inner, &run, vm).await?;
         self.check_confinement(vm, machine).await
     }
 

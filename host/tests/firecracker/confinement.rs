@@ -46,8 +46,8 @@ async fn every_thread_of_a_jailed_process_is_confined() {
         assert_eq!(ids, only(&[real; 4].join(" ")), "{kind}: real, effective, saved, of files, of all threads");
     }
     assert_eq!(of_every_thread(pid, "Groups"), only(""), "no supplementary group");
-    // Its own namespaces: it sees neither the processes nor the mounts of the host.
-    for space in ["ns/pid", "ns/mnt"] {
+    // Its own namespaces: it sees neither the processes nor the mounts nor the network of the host.
+    for space in ["ns/pid", "ns/mnt", "ns/net"] {
         assert_ne!(link(&pid.to_string(), space), link("self", space), "{space}");
     }
     assert!(of_every_thread(pid, "NSpid").iter().all(|ids| ids.split(' ').count() == 2), "a number of its own inside");

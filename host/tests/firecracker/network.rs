@@ -1,58 +1,143 @@
-//! A guest's network interface: a TAP device in a network namespace of the test's own, which its thread enters before there is any other.
+//! A guest's network interface on a TAP device of a network of its own: each test's, which ends with it. Its process opens the device in a
+//! network namespace in which nothing stays.
 
 use crate::contract::{HELLO, SOON, start};
 use crate::guests::output;
 use crate::lab::Lab;
-use domain::Attempt;
-use host::vmm::{NicPlan, Vmm, VmmError};
+use domain::{Attempt, ipam::mac_of, vm::Inspection};
+use host::{
+    net::{Network, NetworkPlan},
+    vmm::{MachinePlan, NicPlan, Vmm, VmmError},
+};
 use nix::sched::{CloneFlags, unshare};
-use std::{net::IpAddr, process::Command};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const TAP: &str = "hthtest0";
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 5);
 
-fn ip(words: &[&str]) {
-    assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
+fn links(of: &[&str]) -> String {
+    let (program, before) = of.split_first().unwrap_or((&"ip", &[]));
+    let ip = if of.is_empty() { &["-o", "-d", "link"][..] } else { &["ip", "-o", "-d", "link"][..] };
+    let shown = Command::new(program).args(before).args(ip).output().unwrap();
+    assert!(shown.status.success(), "{shown:?}");
+    String::from_utf8(shown.stdout).unwrap()
 }
 
-#[test]
-fn a_guest_has_its_network_interface() {
-    if std::env::var_os("HEARTH_FIRECRACKER").is_some() {
-        // The threads of a runtime that is made here are in it too.
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(with_a_tap());
+fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
+    let run = move || {
+        if std::env::var_os("HEARTH_FIRECRACKER").is_some() {
+            // The threads of a runtime that is made here are in it too.
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        }
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());
+    };
+    std::thread::spawn(run).join().unwrap();
 }
 
-async fn with_a_tap() {
-    let Some(lab) = Lab::open("a_guest_has_its_network_interface").await else { return };
-    ip(&["tuntap", "add", "dev", TAP, "mode", "tap"]);
-    ip(&["address", "add", "10.77.0.1/16", "dev", TAP]);
-    ip(&["link", "set", TAP, "up"]);
-    let driver = lab.driver().await;
-    let mut plan = lab.plan();
-    let (address, gateway) = ([10, 77, 0, 5].into(), [10, 77, 0, 1].into());
-    let nic = NicPlan { tap: TAP.into(), mac: [0x52, 0x54, 0, 0, 0, 5], address, prefix: 16, gateway, dns: vec![gateway] };
-    plan.nic = Some(nic.clone());
-    let machine = start(&driver, &plan, 1).await;
-    let guest = driver.guest(lab.vm, &machine, HELLO).await.expect("hello");
+async fn network(lab: &Lab) -> Arc<dyn Network> {
+    let plan = NetworkPlan { bridge: "hthtest".into(), gateway: GATEWAY, prefix: 16, owner: lab.owner.clone() };
+    host::net::detect(plan).await.unwrap()
+}
+
+/// With a TAP as an actor makes it before each launch.
+async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
+    let mac = mac_of(ADDRESS);
+    network.attach(lab.vm, TAP).await.unwrap();
+    network.bind(TAP, ADDRESS, mac).await.unwrap();
+    let nic = NicPlan { tap: TAP.into(), mac, address: ADDRESS, prefix: 16, gateway: GATEWAY, dns: vec![GATEWAY] };
+    MachinePlan { nic: Some(nic), ..lab.plan() }
+}
+
+async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
+    let guest = driver.guest(lab.vm, machine, HELLO).await.expect("hello");
     let mut addresses = guest.addresses();
     let known = addresses.wait_for(|interfaces| interfaces.iter().any(|interface| !interface.addresses.is_empty()));
     let known = tokio::time::timeout(SOON, known).await.unwrap().unwrap().clone();
-    assert_eq!(known[0].addresses[0].address, IpAddr::from(address), "{known:?}");
-    assert_eq!(known[0].mac, "52:54:00:00:00:05", "{known:?}");
+    assert_eq!(known[0].addresses[0].address, IpAddr::from(ADDRESS), "{known:?}");
     let answered = output(&*guest, &["ping", "-c", "1", "-W", "10", "10.77.0.1"]).await;
     assert!(answered.contains("1 packets received"), "{answered}");
-    driver.kill(lab.vm, &machine).await.unwrap();
-    // A device that can't be had is told as such.
-    plan.nic = Some(NicPlan { tap: "hth-absent".into(), ..nic });
-    let refused = async {
-        let machine = driver.launch(&plan, Attempt(2)).await?;
-        driver.release(lab.vm, &machine).await
-    };
-    let error = refused.await.unwrap_err();
-    eprintln!("told: {error}");
-    assert!(matches!(error, VmmError::Network { .. }), "{error:?}");
-    driver.remove(lab.vm).await.unwrap();
-    lab.left_nothing(&driver).await;
+}
+
+/// In the process's network is a loopback that is down, and its device is at its place here.
+fn is_apart(pid: u32) {
+    let there = links(&["nsenter", "--net", "--target", &pid.to_string()]);
+    assert!(there.lines().count() == 1 && there.contains(" lo: <LOOPBACK> "), "{there}");
+    let here = links(&[]);
+    let tap = here.lines().find(|line| line.contains(TAP)).unwrap_or_else(|| panic!("no {TAP}: {here}"));
+    for told in ["LOWER_UP", "master hthtest", "isolated on", "locked on"] {
+        assert!(tap.contains(told), "{told}: {tap}");
+    }
+}
+
+#[test]
+fn a_guest_has_its_network_interface_and_its_process_none() {
+    in_namespace(|| async {
+        let Some(lab) = Lab::open("a_guest_has_its_network_interface_and_its_process_none").await else { return };
+        let (driver, network) = (lab.driver().await, network(&lab).await);
+        let plan = plan(&lab, &*network).await;
+        let machine = start(&driver, &plan, 1).await;
+        is_apart(machine.pid);
+        pings(&driver, &lab, &machine).await;
+        // Adopted, it has what it had.
+        drop(driver);
+        let driver = lab.driver().await;
+        assert_eq!(driver.inspect(lab.vm, &machine).await.unwrap(), Inspection::Running);
+        pings(&driver, &lab, &machine).await;
+        driver.kill(lab.vm, &machine).await.unwrap();
+        assert!(links(&[]).contains(TAP), "the device outlives the process");
+        // A device that can't be had is told as such.
+        network.detach(TAP).await.unwrap();
+        let refused = async {
+            let machine = driver.launch(&plan, Attempt(2)).await?;
+            driver.release(lab.vm, &machine).await
+        };
+        let error = refused.await.unwrap_err();
+        eprintln!("told: {error}");
+        assert!(matches!(error, VmmError::Network { .. }), "{error:?}");
+        driver.remove(lab.vm).await.unwrap();
+        lab.left_nothing(&driver).await;
+    });
+}
+
+/// A hearth that ends while the device is with the process.
+#[test]
+fn a_hearth_that_dies_while_the_tap_is_away_is_followed_by_one_that_brings_it_back() {
+    in_namespace(|| async {
+        let Some(lab) = Lab::open("a_hearth_that_dies_while_the_tap_is_away_is_followed_by_one_that_brings_it_back").await else {
+            return;
+        };
+        let (first, network) = (lab.driver().await, network(&lab).await);
+        let plan = plan(&lab, &*network).await;
+        first.prepare_disk(&plan.disk).await.unwrap();
+        let machine = first.launch(&plan, Attempt(1)).await.unwrap();
+        let releasing = async { panic!("it was not away: {:?}", first.release(lab.vm, &machine).await) };
+        let away = async {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while nix::net::if_::if_nametoindex(TAP).is_ok() {
+                assert!(Instant::now() < deadline, "it stays");
+                tokio::task::yield_now().await;
+            }
+        };
+        // Dropped where it is, as a kill leaves it.
+        tokio::select! { biased; () = away => {} () = releasing => {} }
+        drop(first);
+        let there = links(&["nsenter", "--net", "--target", &machine.pid.to_string()]);
+        assert!(there.contains(TAP), "{there}");
+        let second = lab.driver().await;
+        assert_eq!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Held);
+        second.release(lab.vm, &machine).await.unwrap();
+        is_apart(machine.pid);
+        pings(&second, &lab, &machine).await;
+        second.kill(lab.vm, &machine).await.unwrap();
+        second.remove(lab.vm).await.unwrap();
+        network.detach(TAP).await.unwrap();
+        assert!(!links(&[]).contains(TAP));
+        lab.left_nothing(&second).await;
+    });
 }

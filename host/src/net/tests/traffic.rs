@@ -2,6 +2,8 @@
 //!
 //! That something does **not** arrive is seen without waiting: a ping that must be answered is sent after it, and frames keep their order.
 
+mod lend;
+
 use super::{in_namespace, ip, opened, plan, vm};
 use crate::net::{Network, nat::NatNetwork, owner, tap::Fresh};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -31,8 +31,20 @@ pub struct Config {
     pub boot: BootSource,
     pub root: Drive,
     pub nic: Option<NetworkInterface>,
+    /// Where its TAP device belongs, for it leaves its place while the process opens it.
+    #[serde(default)]
+    pub port: Option<Port>,
     pub vsock: Vsock,
     pub balloon: Balloon,
+}
+
+/// The place of a TAP device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Absent: on none.
+    pub bridge: Option<String>,
+    /// The guest's.
+    pub mac: [u8; 6],
 }
 
 /// Errors: more vCPUs than a number of Firecracker's holds.
@@ -72,6 +84,7 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
             backing: Backing::File { path_on_host: paths.disk, is_read_only: false, io_engine: None, rate_limiter: None },
         },
         nic: nic.transpose()?,
+        port: None,
         vsock: Vsock { guest_cid: GUEST_CID, uds_path: paths.vsock },
         balloon: balloon(version),
     })

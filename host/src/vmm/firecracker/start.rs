@@ -4,7 +4,7 @@ use super::super::{
     MachinePlan, VmmError,
     limits::{FIRECRACKER_MIB, Needs},
     shared::{
-        Ground, dashed_mark,
+        dashed_mark,
         gate::{self, Gate, Program},
         layout::{self, CONSOLE_LOG, storage_error},
         process,
@@ -12,12 +12,13 @@ use super::super::{
         settle::settle,
     },
 };
-use super::api::{ApiError, Configuring, Found, Microvm, Socket};
-use super::config::{self, Config};
+use super::api::{ApiError, Configuring, Found, Microvm, Socket, model::NetworkInterface};
+use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, ERRORS, KEYBOARD, VMM_LOG};
 use super::room::{self, Room};
 use super::{Inner, call_error, ending};
+use crate::net::{NetError, lend};
 use domain::{
     Attempt,
     vm::{Driver, Machine},
@@ -36,18 +37,25 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// Between the end of a process and the news of it.
+const ENDING: Duration = Duration::from_millis(100);
 /// From exec to the API's socket: 33 to 100 ms were seen under emulation, and the jailer copies a program of 3 MB first.
 const API_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Makes the process and holds it. Blocks.
-pub fn hold(inner: &Inner, plan: &MachinePlan, launch: Attempt) -> Result<(Machine, OwnedFd, Gate), VmmError> {
+pub fn hold(
+    inner: &Inner,
+    plan: &MachinePlan,
+    port: Option<Port>,
+    launch: Attempt,
+) -> Result<(Machine, OwnedFd, Gate), VmmError> {
     let folder = inner.ground.folder(plan.vm);
     layout::make_folder(&folder)?;
     let unmake = || {
         // The first error is the one to tell; `clean` removes what this can't.
         let _left = inner.unmake_room(plan.vm);
     };
-    let program = program(inner, plan, &folder).inspect_err(|_| unmake())?;
+    let program = program(inner, plan, port, &folder).inspect_err(|_| unmake())?;
     let held = gate::hold(&program);
     drop(program);
     let (pid, pidfd, gate) = held.inspect_err(|_| unmake())?;
@@ -75,7 +83,7 @@ fn record(inner: &Inner, launch: Attempt, pid: u32) -> Result<Machine, VmmError>
     Ok(Machine { launch, driver: Driver::Firecracker, pid, start_ticks: stat.start_ticks, executable, version })
 }
 
-fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, VmmError> {
+fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
     if !inner.binary.is_file() {
         // It was there when hearth started; exec would only say "no such file", and only after the VM's state has moved on.
@@ -97,8 +105,10 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
         crate::net::give_tap(&nic.tap, uid).map_err(|error| VmmError::Network { detail: format!("{}: {error}", nic.tap) })?;
     }
     let Room { works_in, paths, arguments, program } = room;
-    let config = config::config(plan, paths, &inner.version)
+    let mut config = config::config(plan, paths, &inner.version)
         .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
+    // One without a jail opens its TAP where it is.
+    config.port = port.filter(|_| inner.jails.is_some());
     write_config(folder, &config)?;
     let mut console = append(CONSOLE_LOG).map_err(failed)?;
     console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
@@ -109,7 +119,7 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
         environment: vec![text(b"PATH=/usr/bin:/bin")?, text(b"LANG=C")?],
         folder: layout::open_folder(&works_in).map_err(failed)?,
         standard: [keyboard(folder).map_err(failed)?, console.into(), append(ERRORS).map_err(failed)?.into()],
-        own_pids: inner.jails.is_some(),
+        apart: inner.jails.is_some(),
         inherited: Vec::new(),
     })
 }
@@ -136,9 +146,21 @@ fn read_config(folder: &Path) -> Result<Config, VmmError> {
     serde_json::from_slice(&bytes).map_err(|error| VmmError::Spawn { detail: format!("{}: {error}", path.display()) })
 }
 
-/// Lets the process run until its vCPUs do. May be repeated. `room`: where its sockets are.
-pub async fn release(ground: &Ground, run: &Run, vm: domain::VmId, room: &Path) -> Result<(), VmmError> {
-    let folder = ground.folder(vm);
+/// Where the TAP device of a VM is now: what was attached.
+pub async fn port(plan: &MachinePlan) -> Result<Option<Port>, VmmError> {
+    let Some(nic) = &plan.nic else { return Ok(None) };
+    let bridge = lend::bridge_of(&nic.tap).await.map_err(|error| network_error(&error))?;
+    Ok(Some(Port { bridge, mac: nic.mac }))
+}
+
+fn network_error(error: &NetError) -> VmmError {
+    VmmError::Network { detail: error.to_string() }
+}
+
+/// Lets the process run until its vCPUs do. May be repeated.
+pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), VmmError> {
+    let (folder, room) = (inner.ground.folder(vm), inner.room(vm));
+    let room = room.as_path();
     let result = async {
         let arrivals = Arrivals::of(room)?;
         if let Some(gate) = run.take_gate() {
@@ -148,7 +170,7 @@ pub async fn release(ground: &Ground, run: &Run, vm: domain::VmId, room: &Path) 
         match Found::at(Socket::new(door.path())).await.map_err(call_error)? {
             Found::Running(_) => Ok(()),
             Found::Paused(paused) => paused.resume().await.map(drop).map_err(call_error),
-            Found::NotStarted(machine) => configure_and_start(machine, &read_config(&folder)?, room).await,
+            Found::NotStarted(machine) => configure_and_start(machine, &read_config(&folder)?, room, run).await,
         }
     };
     match result.await {
@@ -167,23 +189,48 @@ pub async fn release(ground: &Ground, run: &Run, vm: domain::VmId, room: &Path) 
     }
 }
 
-async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, room: &Path) -> Result<(), VmmError> {
+async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, room: &Path, run: &Run) -> Result<(), VmmError> {
     // Of an earlier try that was cut off: Firecracker makes it, and refuses one that is there.
     let vsock = room.join(super::files::VSOCK_SOCKET);
     layout::remove_file(&vsock).map_err(|source| storage_error(&vsock, source))?;
+    if let Some(nic) = &config.nic {
+        add_network_interface(&machine, nic, config.port.as_ref(), run).await?;
+    }
     let said = async {
         machine.set_machine(&config.machine).await?;
         machine.set_boot_source(&config.boot).await?;
         machine.add_drive(&config.root).await?;
-        if let Some(nic) = &config.nic {
-            machine.add_network_interface(nic).await?;
-        }
         machine.set_vsock(&config.vsock).await?;
         machine.set_entropy(None).await?;
         machine.set_balloon(&config.balloon).await?;
         machine.start().await.map(drop)
     };
     said.await.map_err(start_error)
+}
+
+/// Firecracker opens the TAP in its own network namespace. No guest runs before it is back and bound, so that one that runs has its network,
+/// whenever hearth dies.
+async fn add_network_interface(
+    machine: &Microvm<Configuring>,
+    nic: &NetworkInterface,
+    port: Option<&Port>,
+    run: &Run,
+) -> Result<(), VmmError> {
+    let add = async || machine.add_network_interface(nic).await.map_err(start_error);
+    let Some(port) = port else { return add().await };
+    let tap = &nic.host_dev_name;
+    let lent = async {
+        lend::lend(tap, run.pidfd()).await.map_err(|error| network_error(&error))?;
+        let added = add().await;
+        // Also after a refusal: the device outlives the process.
+        let back = lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await;
+        added.and(back.map_err(|error| network_error(&error)))
+    };
+    match lent.await {
+        // A namespace that can't be entered is that of a process that is ending.
+        Err(VmmError::Network { .. }) if tokio::time::timeout(ENDING, run.exited()).await.is_ok() => Err(VmmError::Gone),
+        result => result,
+    }
 }
 
 /// As [`call_error`], with the remedy where there is one.

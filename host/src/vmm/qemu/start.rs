@@ -98,7 +98,7 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
         environment: vec![text(b"PATH=/usr/bin:/bin")?, text(b"LANG=C")?],
         folder: opened,
         standard: [null.into(), copy.into(), log.into()],
-        own_pids: false,
+        apart: false,
         inherited: listeners.map_err(failed)?,
     })
 }

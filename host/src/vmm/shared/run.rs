@@ -80,6 +80,10 @@ impl Run {
         Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watchers }))
     }
 
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
     pub fn take_gate(&self) -> Option<Gate> {
         lock(&self.gate).take()
     }
