@@ -8,4 +8,6 @@ use async_trait::async_trait;
 pub trait CommitGate: Send + Sync + 'static {
     async fn before(&self) -> Result<(), CommandError>;
     async fn after(&self) -> Result<(), CommandError>;
+    /// Before it is asked whether the journal has settled.
+    async fn settle(&self) {}
 }

@@ -169,6 +169,10 @@ impl Shared {
     /// What was handed to the journal so far is on the disk or refused. An actor that was killed while it committed leaves a batch behind
     /// that may yet be written; whoever reads after it must read this first. A journal that takes no more writes nothing late either.
     pub async fn settled(&self) {
+        #[cfg(any(test, feature = "faults"))]
+        if let Some(gate) = &self.gate {
+            gate.settle().await;
+        }
         let _ = self.journal.commit(storage::Batch::default()).await;
     }
 

@@ -4,17 +4,29 @@
 //! first, with this reader; see docs/adr/0009. Owns the knowledge of sled 0.34's format. Does not know what the journal keeps in it.
 
 mod codec;
+mod log;
+mod page;
 mod recover;
 mod salvage;
+mod scan;
+mod search;
 mod tree;
+mod unseen;
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use codec::fuzz;
 pub(crate) use recover::{recover, snapshots};
-pub(crate) use salvage::{Gap, Salvaged, Torn, Value, salvage, unseen};
+pub(crate) use salvage::{Salvaged, Torn, Value, salvage};
+pub(crate) use search::Gap;
 pub(crate) use tree::Tree;
+pub(crate) use unseen::unseen;
 
 use std::{fs, io, path::Path};
+
+/// Pages' parts, and segments, of any bytes.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(input: &[u8]) {
+    page::fuzz(input);
+    codec::fuzz(input);
+}
 
 const SETTINGS: &str = "conf";
 /// As sled 0.34 writes them with the defaults that the journal uses; four bytes of sum follow.

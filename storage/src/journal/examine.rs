@@ -58,7 +58,7 @@ pub(super) fn walk(folder: &Path, mut each: impl FnMut(&[u8], &[u8])) -> Result<
         each(key, value);
         checker.entry(key, value)
     });
-    if let Some(why) = raw::unseen(&data, &recovered).map_err(|error| format!("the data file cannot be read: {error}"))? {
+    if let Some(why) = raw::unseen(&recovered) {
         return Err(Finding::Lost(why));
     }
     let content = walked.and_then(|()| checker.finish()).map_err(|why| match recovered.skipped.first() {

@@ -1,7 +1,9 @@
-//! The bytes of sled 0.34's files: numbers, messages, pages' parts. Reads; owns no file and no meaning.
+//! The bytes of sled 0.34's files: numbers, segments, messages. Reads; owns no file and no meaning. What pages are made of is `page`'s.
 //!
-//! Source: sled 0.34.7, `serialization.rs`, `pagecache/logger.rs`, `pagecache/constants.rs`, `node.rs`. sled is pinned to 0.34, whose
+//! Source: sled 0.34.7, `serialization.rs`, `pagecache/logger.rs`, `pagecache/constants.rs`. sled is pinned to 0.34, whose
 //! format does not change any more; a test reads what the sled of this build has written.
+
+use std::{borrow::Cow, ops::Range};
 
 /// sled's default, which the journal keeps.
 pub(crate) const SEGMENT_BYTES: u64 = 512 * 1024;
@@ -77,11 +79,11 @@ impl Kind {
 
 /// What lies at a place of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Message {
+pub(crate) enum Message<Body> {
     Page {
         kind: Kind,
         pid: u64,
-        body: Vec<u8>,
+        body: Body,
         bytes: u64,
     },
     /// What follows up to this position belongs together.
@@ -122,17 +124,50 @@ impl Source for std::fs::File {
 }
 
 /// A segment in memory, as far as the file goes.
+#[derive(Default)]
 pub(crate) struct Segment {
     pub at: u64,
     pub bytes: Vec<u8>,
 }
 
-impl Source for Segment {
-    fn read(&self, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
-        let from = usize::try_from(at - self.at).unwrap_or(usize::MAX).min(self.bytes.len());
-        let count = buffer.len().min(self.bytes.len() - from);
-        buffer[..count].copy_from_slice(&self.bytes[from..from + count]);
-        Ok(count)
+impl Segment {
+    /// Reads into the memory that the bytes have already: a new segment's would be touched for the first time, which costs more than to
+    /// read it.
+    pub fn load(&mut self, data: &impl Source, at: u64) -> std::io::Result<()> {
+        self.at = at;
+        self.bytes.resize(SEGMENT_BYTES as usize, 0);
+        let count = data.read(&mut self.bytes, at)?;
+        self.bytes.truncate(count);
+        Ok(())
+    }
+
+    /// The use of which a message says that it is, if one begins there.
+    pub fn claimed(&self, at: u64) -> Option<u64> {
+        let rest = usize::try_from(at - self.at).ok().and_then(|from| self.bytes.get(from..))?;
+        Header::of(rest.first_chunk()?, at).map(|header| header.number)
+    }
+
+    /// As [`message`], with the body where it lies.
+    pub fn message(&self, at: u64, number: u64) -> Message<Cow<'_, [u8]>> {
+        let rest = usize::try_from(at - self.at).ok().and_then(|from| self.bytes.get(from..)).unwrap_or_default();
+        let mut padded = [0; WINDOW_BYTES];
+        let window = rest.first_chunk().unwrap_or_else(|| {
+            padded[..rest.len()].copy_from_slice(rest);
+            &padded
+        });
+        // Sums are only computed where the number fits.
+        let Some(header) = Header::of(window, at).filter(|header| header.number == number) else { return Message::Damaged };
+        let body = match rest.get(header.offset..header.end()) {
+            Some(body) => Cow::Borrowed(body),
+            None => match window.get(header.offset..header.end()) {
+                Some(body) => Cow::Owned(body.to_vec()),
+                None => return Message::Cut,
+            },
+        };
+        match body {
+            Cow::Borrowed(bytes) => header.message(window, bytes, body),
+            Cow::Owned(ref bytes) => header.message(window, bytes, Cow::Owned(bytes.clone())),
+        }
     }
 }
 
@@ -144,183 +179,112 @@ pub(crate) fn segment_header(bytes: &[u8; SEGMENT_HEADER_BYTES as usize]) -> Opt
     Some((cursor.lsn()? ^ Lsn::MAX, cursor.lsn()? ^ Lsn::MAX))
 }
 
-/// The message at a place, of the use `number` of its segment.
-pub(crate) fn message(source: &impl Source, at: u64, number: u64) -> std::io::Result<Message> {
-    let mut window = [0; WINDOW_BYTES];
-    source.read(&mut window, at)?;
-    let mut cursor = Cursor(&window);
-    let header = || -> Option<(u32, u8, u64, u64, u64)> {
+/// What stands before a message's body.
+struct Header {
+    sum: u32,
+    kind: u8,
+    length: usize,
+    number: u64,
+    pid: u64,
+    /// Where the body begins.
+    offset: usize,
+}
+
+impl Header {
+    /// `None`: none, or of a message that would go beyond its segment.
+    fn of(window: &[u8; WINDOW_BYTES], at: u64) -> Option<Header> {
+        let mut cursor = Cursor(window);
         let sum = u32::from_le_bytes(cursor.take(4)?.try_into().ok()?);
-        Some((sum, cursor.byte()?, cursor.varint()?, cursor.varint()?, cursor.varint()?))
-    };
-    let mut header = header;
-    let Some((sum, kind, length, found, pid)) = header() else { return Ok(Message::Damaged) };
-    let offset = WINDOW_BYTES - cursor.0.len();
-    let left = SEGMENT_BYTES - at % SEGMENT_BYTES - offset as u64;
-    if length > left || kind == 0 || kind > 11 {
-        return Ok(Message::Damaged);
+        let kind = cursor.byte().filter(|kind| (1..=11).contains(kind))?;
+        let (length, number, pid) = (cursor.varint()?, cursor.varint()?, cursor.varint()?);
+        let offset = WINDOW_BYTES - cursor.0.len();
+        let left = SEGMENT_BYTES - at % SEGMENT_BYTES - offset as u64;
+        (length <= left).then_some(Header { sum, kind, length: length as usize, number, pid, offset })
     }
-    let mut body = vec![0; length as usize];
-    if body.len() <= cursor.0.len() {
-        body.copy_from_slice(&cursor.0[..length as usize]);
-    } else if source.read(&mut body, at + offset as u64)? < body.len() {
-        return Ok(Message::Cut);
+
+    fn end(&self) -> usize {
+        self.offset + self.length
     }
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&body);
-    hasher.update(&window[4..offset]);
-    if hasher.finalize() ^ u32::MAX != sum || found != number {
-        return Ok(Message::Damaged);
-    }
-    let bytes = offset as u64 + length;
-    let kind = match kind {
-        1 => return Ok(Message::Canceled { bytes }),
-        2 => return Ok(Message::Cap),
-        3 => return Ok(Cursor(&body).lsn().map_or(Message::Damaged, |last| Message::Batch { last, bytes })),
-        4 => Kind::Free,
-        5 => Kind::Counter,
-        6 => Kind::Meta,
-        8 => Kind::Node,
-        10 => Kind::Link,
-        _ => Kind::Blob,
-    };
-    Ok(Message::Page { kind, pid, body, bytes })
-}
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Data {
-    Leaf(Vec<(Vec<u8>, Vec<u8>)>),
-    Index(Vec<(Vec<u8>, u64)>),
-}
-
-/// A page of the tree. Keys are whole here; on disk they lack the node's prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
-    pub next: Option<u64>,
-    pub merging_child: Option<u64>,
-    pub prefix_bytes: usize,
-    pub low: Vec<u8>,
-    /// Empty: without end.
-    pub high: Vec<u8>,
-    pub data: Data,
-}
-
-impl Node {
-    pub fn parse(body: &[u8]) -> Option<Node> {
-        let mut cursor = Cursor(body);
-        let some = |pid: u64| (pid != 0).then_some(pid);
-        let (next, merging_child) = (some(cursor.varint()?), some(cursor.varint()?));
-        let (_merging, prefix_bytes) = (cursor.byte()?, usize::from(cursor.byte()?));
-        let (low, high) = (cursor.bytes()?.to_vec(), cursor.bytes()?.to_vec());
-        let prefix = low.get(..prefix_bytes)?;
-        let (kind, count) = (cursor.byte()?, usize::try_from(cursor.varint()?).ok()?);
-        let mut keys = Vec::new();
-        for _ in 0..count {
-            keys.push([prefix, cursor.bytes()?].concat());
+    /// The sum decides. `Body` is what the caller has for these bytes.
+    fn message<Body>(&self, window: &[u8; WINDOW_BYTES], bytes: &[u8], body: Body) -> Message<Body> {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(bytes);
+        hasher.update(&window[4..self.offset]);
+        if hasher.finalize() ^ u32::MAX != self.sum {
+            return Message::Damaged;
         }
-        let data = match kind {
-            0 => Data::Leaf(keys.into_iter().map(|key| Some((key, cursor.bytes()?.to_vec()))).collect::<Option<_>>()?),
-            1 => Data::Index(keys.into_iter().map(|key| Some((key, cursor.varint()?))).collect::<Option<_>>()?),
-            _ => return None,
+        let all = self.end() as u64;
+        let kind = match self.kind {
+            1 => return Message::Canceled { bytes: all },
+            2 => return Message::Cap,
+            3 => return Cursor(bytes).lsn().map_or(Message::Damaged, |last| Message::Batch { last, bytes: all }),
+            4 => Kind::Free,
+            5 => Kind::Counter,
+            6 => Kind::Meta,
+            8 => Kind::Node,
+            10 => Kind::Link,
+            _ => Kind::Blob,
         };
-        cursor.0.is_empty().then_some(())?;
-        Some(Node { next, merging_child, prefix_bytes, low, high, data })
-    }
-
-    pub fn prefix(&self) -> &[u8] {
-        &self.low[..self.prefix_bytes]
-    }
-
-    /// `None`: the change does not fit the page.
-    pub fn apply(&mut self, link: Link) -> Option<()> {
-        match (link, &mut self.data) {
-            (Link::Set(key, value), Data::Leaf(entries)) => {
-                let key = [&self.low[..self.prefix_bytes], &key].concat();
-                match entries.binary_search_by(|(other, _)| other.cmp(&key)) {
-                    Ok(at) => entries[at].1 = value,
-                    Err(at) => entries.insert(at, (key, value)),
-                }
-            }
-            (Link::Delete(key), Data::Leaf(entries)) => {
-                let key = [&self.low[..self.prefix_bytes], &key].concat();
-                if let Ok(at) = entries.binary_search_by(|(other, _)| other.cmp(&key)) {
-                    entries.remove(at);
-                }
-            }
-            (Link::MergeIntention(child), _) => self.merging_child = Some(child),
-            (Link::MergeConfirm, Data::Index(children)) => {
-                let merged = self.merging_child.take()?;
-                children.retain(|(_, child)| *child != merged);
-            }
-            (Link::MergeCap, _) => {}
-            _ => return None,
-        }
-        Some(())
+        Message::Page { kind, pid: self.pid, body, bytes: all }
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// The key without the page's prefix.
-    Set(Vec<u8>, Vec<u8>),
-    Delete(Vec<u8>),
-    MergeIntention(u64),
-    MergeConfirm,
-    MergeCap,
-}
-
-impl Link {
-    pub fn parse(body: &[u8]) -> Option<Link> {
-        let mut cursor = Cursor(body);
-        let link = match cursor.byte()? {
-            0 => Link::Set(cursor.bytes()?.to_vec(), cursor.bytes()?.to_vec()),
-            1 => Link::Delete(cursor.bytes()?.to_vec()),
-            2 => Link::MergeIntention(cursor.varint()?),
-            3 => Link::MergeConfirm,
-            4 => Link::MergeCap,
-            _ => return None,
-        };
-        cursor.0.is_empty().then_some(link)
-    }
-}
-
-/// The page that names the root of each tree: the journal's is sled's default one.
-pub(crate) fn root_of(meta: &[u8]) -> Option<u64> {
-    let mut cursor = Cursor(meta);
-    let mut root = None;
-    while !cursor.0.is_empty() {
-        let (name, pid) = (cursor.bytes()?, cursor.varint()?);
-        if name == b"__sled__default" {
-            root = Some(pid);
+/// The message at a place, of the use `number` of its segment. Its bytes are put behind those in `memory`, and its body is told as a range
+/// of them; `likely` is how many bytes it may have in all: if that is right, they are read at once.
+pub(crate) fn message(
+    source: &impl Source,
+    at: u64,
+    number: u64,
+    likely: usize,
+    memory: &mut Vec<u8>,
+) -> std::io::Result<Message<Range<usize>>> {
+    let from = memory.len();
+    memory.resize(from + likely.clamp(WINDOW_BYTES, SEGMENT_BYTES as usize), 0);
+    let read = source.read(&mut memory[from..], at)?;
+    let header = memory[from..].first_chunk().and_then(|window| Header::of(window, at));
+    let Some(header) = header.filter(|header| header.number == number) else { return Ok(Message::Damaged) };
+    if header.end() > WINDOW_BYTES.max(read) {
+        memory.resize(from + header.end(), 0);
+        let more = source.read(&mut memory[from + read..], at + read as u64)?;
+        if read + more < header.end() {
+            return Ok(Message::Cut);
         }
     }
-    root
+    let body = from + header.offset..from + header.end();
+    let window = memory[from..].first_chunk().unwrap_or(&[0; WINDOW_BYTES]);
+    Ok(header.message(window, &memory[body.clone()], body))
 }
-/// Parts of pages, and a segment, of any bytes: the first says how many belong to a page, the rest to a change of it.
+
+/// A segment of any bytes, read from the file and where it lies.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(input: &[u8]) {
-    let Some((count, rest)) = input.split_first() else { return };
-    let (page, link) = rest.split_at(usize::from(*count).min(rest.len()));
-    let _root = root_of(page);
-    if let Some(mut node) = Node::parse(page) {
-        let entries = |node: &Node| match &node.data {
-            Data::Leaf(entries) => entries.len(),
-            Data::Index(children) => children.len(),
-        };
-        let before = entries(&node);
-        assert!(before <= page.len() && node.low.starts_with(node.prefix()));
-        assert!(Node::parse(&[page, &[0]].concat()).is_none(), "a page with a byte too many is read");
-        if let Some(link) = Link::parse(link) {
-            let grows = matches!(link, Link::Set(..));
-            let fitted = node.apply(link);
-            assert!(entries(&node) <= before + usize::from(grows && fitted.is_some()));
-        }
-    }
     let segment = Segment { at: 0, bytes: input.to_vec() };
     let _header = input.first_chunk().and_then(segment_header);
-    for at in [0, SEGMENT_HEADER_BYTES, input.len() as u64] {
-        if let Message::Page { body, bytes, .. } = message(&segment, at, 0).expect("bytes in memory can be read") {
-            assert!(body.len() as u64 <= bytes && at + bytes <= input.len() as u64);
+    for (at, likely) in [(0, 0), (SEGMENT_HEADER_BYTES, 300), (input.len() as u64, 0)] {
+        let mut memory = vec![7; 3];
+        let read = message(&Bytes(input), at, 0, likely, &mut memory).expect("bytes in memory can be read");
+        match (read, segment.message(at, 0)) {
+            (Message::Page { kind, pid, body, bytes }, Message::Page { kind: of, pid: other, body: lies, bytes: all }) => {
+                assert_eq!((kind, pid, &memory[body.clone()], bytes), (of, other, lies.as_ref(), all));
+                assert!(body.len() as u64 <= bytes && at + bytes <= input.len() as u64);
+            }
+            (Message::Page { .. }, _) | (_, Message::Page { .. }) => panic!("a message is another one where it lies"),
+            _ => {}
         }
+    }
+}
+
+/// What the file would be.
+#[cfg(any(test, fuzzing))]
+struct Bytes<'a>(&'a [u8]);
+
+#[cfg(any(test, fuzzing))]
+impl Source for Bytes<'_> {
+    fn read(&self, buffer: &mut [u8], at: u64) -> std::io::Result<usize> {
+        let rest = usize::try_from(at).ok().and_then(|from| self.0.get(from..)).unwrap_or_default();
+        let count = buffer.len().min(rest.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
     }
 }

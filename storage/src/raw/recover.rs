@@ -2,9 +2,13 @@
 //! where the log ends for it. sled cuts off what lies behind that end; whoever asks here first loses nothing.
 //!
 //! Source: sled 0.34.7, `pagecache/iterator.rs`, `pagecache/snapshot.rs`; the steps below are in that order and have its conditions.
+//! The log itself is followed by `log`.
 
-use super::codec::{
-    Cursor, Kind, Lsn, MESSAGE_HEADER_MAX, Message, SEGMENT_BYTES, SEGMENT_HEADER_BYTES, Segment, Source, message, segment_header,
+use super::{
+    codec::{Cursor, Kind, Lsn, SEGMENT_BYTES, SEGMENT_HEADER_BYTES, Segment, Source, segment_header},
+    log::{Log, Next},
+    scan::{Ahead, scan},
+    unseen::Rest,
 };
 use std::{
     collections::BTreeMap,
@@ -13,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const SEGMENT: Lsn = SEGMENT_BYTES as Lsn;
+pub(super) const SEGMENT: Lsn = SEGMENT_BYTES as Lsn;
 /// Above any page that a journal can have, so that a damaged number cannot ask for all memory: 64 Mi pages hold a billion records.
 const PAGES_MAX: u64 = 1 << 26;
 
@@ -22,6 +26,8 @@ const PAGES_MAX: u64 = 1 << 26;
 pub(crate) struct Place {
     pub lsn: Lsn,
     pub at: u64,
+    /// As it was said to have; whoever reads it takes the message's own word.
+    pub bytes: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +50,8 @@ pub(crate) struct Recovered {
     pub end: Lsn,
     /// Places at which sled would stop reading a segment though it is no end of one: damage, or remains of an earlier use.
     pub skipped: Vec<Place>,
+    /// What lies in this part of the log, and sled would not come to.
+    pub(super) rest: Rest,
 }
 
 /// Why sled would refuse, or would have to.
@@ -114,17 +122,17 @@ fn parse_snapshot(content: &[u8]) -> Option<Snapshot> {
         pages.push(match cursor.byte()? {
             0 => {
                 let lsn = cursor.lsn()?;
-                pointer(&mut cursor)?.map_or(Page::Elsewhere, |at| Page::Free(Place { lsn, at }))
+                pointer(&mut cursor)?.map_or(Page::Elsewhere, |at| Page::Free(Place { lsn, at, bytes: 0 }))
             }
             parts => {
                 let (mut places, mut elsewhere) = (Vec::new(), false);
                 for _ in 0..parts {
-                    let lsn = cursor.lsn()?;
-                    match pointer(&mut cursor)? {
-                        Some(at) => places.push(Place { lsn, at }),
+                    let (lsn, place) = (cursor.lsn()?, pointer(&mut cursor)?);
+                    let bytes = u32::try_from(cursor.varint()?).unwrap_or(u32::MAX);
+                    match place {
+                        Some(at) => places.push(Place { lsn, at, bytes }),
                         None => elsewhere = true,
                     }
-                    let _bytes = cursor.varint()?;
                 }
                 match (places.split_first(), elsewhere) {
                     (Some((base, links)), false) => Page::Present { base: *base, links: links.to_vec() },
@@ -148,90 +156,37 @@ fn pointer(cursor: &mut Cursor<'_>) -> Option<Option<u64>> {
     }
 }
 
-/// The headers of all segments from `least` on: position in the order of writing -> place in the file; and how far all was stable.
-fn headers(data: &File, least: Lsn) -> Result<(BTreeMap<Lsn, u64>, Lsn), Unusable> {
+/// Where the segments lie from a position on.
+#[derive(Default)]
+struct Headers {
+    /// Position in the order of writing -> place in the file.
+    found: BTreeMap<Lsn, u64>,
+    /// How far all was stable.
+    stable: Lsn,
+    /// Places of segments whose header is damaged, or was never written.
+    without: Vec<u64>,
+}
+
+fn headers(data: &File, least: Lsn) -> Result<Headers, Unusable> {
     let failed = |source| Unusable::Io { path: "db".into(), source };
     let length = data.metadata().map_err(failed)?.len();
-    let count = length / SEGMENT_BYTES + u64::from(length % SEGMENT_BYTES >= SEGMENT_HEADER_BYTES);
-    let (mut found, mut stable) = (BTreeMap::new(), least);
-    for at in (0..count).map(|index| index * SEGMENT_BYTES) {
+    let mut headers = Headers { stable: least, ..Headers::default() };
+    for at in (0..length.div_ceil(SEGMENT_BYTES)).map(|index| index * SEGMENT_BYTES) {
         let mut header = [0; SEGMENT_HEADER_BYTES as usize];
-        if data.read(&mut header, at).map_err(failed)? < header.len() {
-            continue;
-        }
-        let Some((lsn, stable_then)) = segment_header(&header).filter(|(lsn, _)| *lsn >= least) else { continue };
-        stable = stable.max(stable_then);
-        if let Some(other) = found.insert(lsn, at) {
-            return Err(Unusable::Damaged(format!("the segments at {other} and {at} both claim the position {lsn}")));
+        let whole = data.read(&mut header, at).map_err(failed)? == header.len();
+        match segment_header(&header).filter(|_| whole) {
+            Some((lsn, stable_then)) if lsn >= least => {
+                headers.stable = headers.stable.max(stable_then);
+                if let Some(other) = headers.found.insert(lsn, at) {
+                    return Err(Unusable::Damaged(format!("the segments at {other} and {at} both claim the position {lsn}")));
+                }
+            }
+            // All of it is told by the index.
+            Some(_) => {}
+            None => headers.without.push(at),
         }
     }
-    Ok((found, stable))
-}
-
-/// sled's iterator over the log.
-struct Log<'a> {
-    data: &'a File,
-    segments: BTreeMap<Lsn, u64>,
-    segment: Option<Segment>,
-    now: Option<Lsn>,
-    last: Option<Lsn>,
-    /// Damage ends the segment only; else it ends the log.
-    goes_on: bool,
-    skipped: Vec<Place>,
-}
-
-impl Log<'_> {
-    fn next(&mut self) -> io::Result<Option<(Kind, u64, Place)>> {
-        loop {
-            let within = u64::try_from(self.now.unwrap_or(0)).unwrap_or(0) % SEGMENT_BYTES;
-            if !(SEGMENT_HEADER_BYTES..=SEGMENT_BYTES - MESSAGE_HEADER_MAX).contains(&within) {
-                self.segment = None;
-            }
-            if self.segment.is_none() && !self.load()? {
-                return Ok(None);
-            }
-            let (Some(segment), Some(lsn)) = (&self.segment, self.now) else { return Ok(None) };
-            if self.last.is_some_and(|last| lsn > last) {
-                return Ok(None);
-            }
-            let at = segment.at + u64::try_from(lsn % SEGMENT).unwrap_or(0);
-            let number = u64::try_from(lsn / SEGMENT).unwrap_or(0);
-            let advance = |bytes: u64| Some(lsn + bytes as Lsn);
-            match message(segment, at, number)? {
-                Message::Page { kind, pid, bytes, .. } => {
-                    self.now = advance(bytes);
-                    return Ok(Some((kind, pid, Place { lsn, at })));
-                }
-                Message::Batch { last, bytes } => {
-                    if self.last.is_some_and(|end| last > end) {
-                        return Ok(None);
-                    }
-                    self.now = advance(bytes);
-                }
-                Message::Canceled { bytes } => self.now = advance(bytes),
-                Message::Cap => self.segment = None,
-                Message::Damaged if self.goes_on => {
-                    self.skipped.push(Place { lsn, at });
-                    self.segment = None;
-                }
-                Message::Damaged | Message::Cut => return Ok(None),
-            }
-        }
-    }
-
-    fn load(&mut self) -> io::Result<bool> {
-        let Some((&lsn, &at)) = self.segments.iter().next() else { return Ok(false) };
-        if self.last.is_some_and(|last| lsn > last) {
-            return Ok(false);
-        }
-        let mut bytes = vec![0; SEGMENT_BYTES as usize];
-        let count = self.data.read(&mut bytes, at)?;
-        bytes.truncate(count);
-        self.segments.remove(&lsn);
-        self.now = Some(lsn + SEGMENT_HEADER_BYTES as Lsn);
-        self.segment = Some(Segment { at, bytes });
-        Ok(true)
-    }
+    Ok(headers)
 }
 
 /// The end of the last message of the newest segments, which must follow each other without a hole.
@@ -246,52 +201,83 @@ fn end_of_tail(data: &File, segments: &BTreeMap<Lsn, u64>, stable: Lsn) -> io::R
         expected += SEGMENT;
         tail.insert(lsn, at);
     }
-    let mut log = Log { data, segments: tail, segment: None, now: None, last: missing, goes_on: false, skipped: Vec::new() };
-    while log.next()?.is_some() {}
-    Ok(log.now.unwrap_or(0) - 1)
+    let mut memory = Segment::default();
+    let mut log = Log::new(data, tail, missing, false);
+    loop {
+        match log.next()? {
+            Next::Message { .. } => {}
+            Next::Segment(at) => log.enter(scan(data, at, &mut memory)?),
+            Next::End => return Ok(log.now.unwrap_or(0) - 1),
+        }
+    }
 }
 
 /// Reads `snap.N` and `db` of a folder of sled's.
 pub(crate) fn recover(folder: &Path, data: &File) -> Result<Recovered, Unusable> {
     let failed = |source| Unusable::Io { path: folder.join("db"), source };
     let Snapshot { stable, mut pages } = snapshot(folder)?;
-    let least = stable.unwrap_or(0) / SEGMENT * SEGMENT;
-    let (segments, stable_then) = headers(data, least)?;
-    let last = end_of_tail(data, &segments, stable_then).map_err(failed)?;
-    let mut log = Log { data, segments, segment: None, now: None, last: Some(last), goes_on: true, skipped: Vec::new() };
-    while let Some((kind, pid, place)) = log.next().map_err(failed)? {
-        if place.lsn < stable.unwrap_or(-1) {
-            continue;
+    let Headers { found, stable: stable_then, without } = headers(data, stable.unwrap_or(0) / SEGMENT * SEGMENT)?;
+    let last = end_of_tail(data, &found, stable_then).map_err(failed)?;
+    let order: Vec<u64> = found.values().chain(&without).copied().collect();
+    let shorter = || failed(io::ErrorKind::UnexpectedEof.into());
+    let mut log = Log::new(data, found, Some(last), true);
+    std::thread::scope(|scope| {
+        let mut ahead = Ahead::begin(scope, data, &order);
+        loop {
+            match log.next().map_err(failed)? {
+                Next::Message { place, .. } if place.lsn < stable.unwrap_or(-1) => {}
+                Next::Message { pid, place, .. } if place.lsn >= last || pid >= PAGES_MAX => {
+                    return Err(Unusable::Damaged(format!("the log goes on behind its end, at {}", place.lsn)));
+                }
+                Next::Message { kind, pid, place } => {
+                    if !apply(&mut pages, kind, pid, place) {
+                        log.rest.message(place, kind, pid);
+                    }
+                }
+                Next::Segment(_) => log.enter(ahead.next().map_err(failed)?.ok_or_else(shorter)?),
+                Next::End => break,
+            }
         }
-        if place.lsn >= last || pid >= PAGES_MAX {
-            return Err(Unusable::Damaged(format!("the log goes on behind its end, at {}", place.lsn)));
+        log.leave();
+        while let Some(scanned) = ahead.next().map_err(failed)? {
+            log.rest.segment(scanned, 0);
         }
-        apply(&mut pages, kind, pid, place);
-    }
+        Ok(())
+    })?;
     if stable.is_some_and(|stable| log.now.is_some_and(|now| now < stable)) {
         return Err(Unusable::Damaged("the log ends earlier than at an earlier start".to_owned()));
     }
     let begin = stable.unwrap_or(0);
-    Ok(Recovered { pages, begin, end: log.now.map_or(begin, |now| now.max(begin)), skipped: log.skipped })
+    Ok(Recovered { pages, begin, end: log.now.map_or(begin, |now| now.max(begin)), skipped: log.skipped, rest: log.rest })
 }
 
-fn apply(pages: &mut Vec<Page>, kind: Kind, pid: u64, place: Place) {
+/// Whether the message is in the pages now, or may be missing from them.
+fn apply(pages: &mut Vec<Page>, kind: Kind, pid: u64, place: Place) -> bool {
     let index = pid as usize;
     if kind == Kind::Link {
         // A link to a page whose base was not met yet: it was moved to a later place, with all its links.
-        if let Some(Page::Present { base, links }) = pages.get_mut(index)
-            && links.last().map_or(base.lsn, |newest| newest.lsn) < place.lsn
-        {
+        let Some(Page::Present { base, links }) = pages.get_mut(index) else { return true };
+        let follows = links.last().map_or(base.lsn, |newest| newest.lsn) < place.lsn;
+        if follows {
             links.push(place);
         }
-        return;
+        return follows;
     }
     if pages.len() <= index {
         pages.resize(index + 1, Page::Absent);
     }
-    pages[index] = match kind {
-        Kind::Free => Page::Free(place),
-        Kind::Blob => Page::Elsewhere,
-        Kind::Counter | Kind::Meta | Kind::Node | Kind::Link => Page::Present { base: place, links: Vec::new() },
-    };
+    match (kind, &mut pages[index]) {
+        (Kind::Free, page) => *page = Page::Free(place),
+        (Kind::Blob, page) => *page = Page::Elsewhere,
+        // Its memory is used again: a page is replaced for every dozen links.
+        (_, Page::Present { base, links }) => {
+            *base = place;
+            links.clear();
+        }
+        (Kind::Counter | Kind::Meta | Kind::Node | Kind::Link, page) => *page = Page::Present { base: place, links: Vec::new() },
+    }
+    true
 }
+
+#[cfg(test)]
+mod tests;
