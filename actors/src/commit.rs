@@ -135,7 +135,10 @@ impl Commit {
             at_ms: now().0,
             outcome: Outcome::Accepted { kind, id, operation },
         };
-        self.put(idempotency::TABLE, idempotency.key.clone(), &record)
+        self.put(idempotency::TABLE, idempotency.key.clone(), &record)?;
+        let (table, entry, bytes) = record.entry(&idempotency.key);
+        self.put_bytes(table, entry, bytes);
+        Ok(())
     }
 
     /// To the disk, then into the view (`show`), then to those who wait for the operations.

@@ -1,9 +1,17 @@
-//! What was answered to a POST with an `Idempotency-Key`: kept in the journal, written in the same batch as the effect that it stands for.
+//! What was answered to a POST with an `Idempotency-Key`: kept in the journal, written in the same batch as the effect that it stands for,
+//! with its entry in the index by time, so that sweeping reads what is due and nothing else.
 
+mod sweep;
+
+pub use sweep::{SweepError, Swept, sweep};
+
+use domain::{Timestamp, idempotency};
 use serde::{Deserialize, Serialize};
 use storage::envelope::Stored;
 
 pub const TABLE: &str = "idempotency";
+/// The index by time: `domain::idempotency::entry`, without a value.
+pub const BY_TIME: &str = "idempotency-by-time";
 
 /// The key of a request, and what it asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +36,17 @@ pub enum Outcome {
     Refused { status: u16, problem: String },
     /// It was answered with this status and JSON body.
     Answered { status: u16, body: String },
+}
+
+impl Record {
+    pub fn at(&self) -> Timestamp {
+        Timestamp(self.at_ms)
+    }
+
+    /// What is put with it: the table, the key and the bytes of its entry in the index.
+    pub fn entry(&self, key: &str) -> (&'static str, String, Vec<u8>) {
+        (BY_TIME, idempotency::entry(self.at(), key), Vec::new())
+    }
 }
 
 impl Stored for Record {

@@ -2,9 +2,10 @@
 //! twice. Pure; `hearth fsck` reads the records and says what was found.
 
 use crate::{
-    HostId, ImageId, Name, OperationId,
+    HostId, ImageId, Name, OperationId, Timestamp,
     event::Kind,
     host::{self, Host},
+    idempotency,
     image::{self, Image},
     operation::{self, Operation},
     vm::{self, Vm},
@@ -77,6 +78,22 @@ pub fn check(records: &Records) -> Vec<Finding> {
     }
     twice(records, &mut findings);
     findings.0
+}
+
+/// Keys that no sweep would ever find, and the entries that they lack. While the index is not complete, the next start makes it.
+pub fn unswept<'a>(keys: impl IntoIterator<Item = (&'a str, Timestamp)>, entries: &BTreeSet<&str>) -> Vec<(Finding, String)> {
+    if !entries.contains(idempotency::COMPLETE) {
+        return Vec::new();
+    }
+    let lacking = keys.into_iter().map(|(key, at)| (key, idempotency::entry(at, key)));
+    let lacking = lacking.filter(|(_, entry)| !entries.contains(entry.as_str()));
+    let finding = |key: &str| Finding {
+        code: "unswept-key",
+        subject: format!("idempotency/{key}"),
+        detail: "the index by time does not name it: it would be kept for ever".to_owned(),
+        remedy: Some("--repair gives it its entry"),
+    };
+    lacking.map(|(key, entry)| (finding(key), entry)).collect()
 }
 
 /// Names, addresses, devices.
@@ -209,6 +226,18 @@ mod tests {
         two.project = "other".parse().unwrap();
         two.nic = None;
         assert_eq!(codes(&Records { vms: vec![one, two], ..Records::default() }), [""; 0]);
+    }
+
+    #[test]
+    fn a_key_that_no_sweep_would_find_is_found_once_the_index_is_complete() {
+        let keys = [("a", Timestamp(0)), ("b", Timestamp(7))];
+        let (a, b) = (idempotency::entry(Timestamp(0), "a"), idempotency::entry(Timestamp(7), "b"));
+        let unswept = |entries: &[&str]| -> Vec<String> {
+            super::unswept(keys, &entries.iter().copied().collect()).into_iter().map(|(_, entry)| entry).collect()
+        };
+        assert_eq!(unswept(&[a.as_str()]), [""; 0], "the next start makes the index");
+        assert_eq!(unswept(&[a.as_str(), idempotency::COMPLETE]), [b.as_str()]);
+        assert_eq!(unswept(&[a.as_str(), b.as_str(), "00000000999/gone", idempotency::COMPLETE]), [""; 0]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod capacity;
 pub mod event;
 pub mod host;
+pub mod idempotency;
 pub mod ids;
 pub mod image;
 pub mod integrity;

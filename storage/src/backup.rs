@@ -138,7 +138,7 @@ impl Pieces {
         while let Some((table, key, value)) = self.export.records.get(at).filter(|_| piece.len() < PIECE_BYTES) {
             let mut content = Vec::with_capacity(4 + table.len() + key.len() + value.len());
             for name in [table, key] {
-                // Names are at most 256 bytes (`batch`).
+                // Names are at most MAX_KEY_BYTES, which is far below (`batch`).
                 content.extend_from_slice(&(name.len() as u16).to_le_bytes());
                 content.extend_from_slice(name.as_bytes());
             }

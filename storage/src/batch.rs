@@ -13,8 +13,9 @@ pub type Key = String;
 
 /// A table's name: 1 to this many bytes, no zero byte (it separates table and key on disk).
 pub const MAX_TABLE_BYTES: usize = 64;
-/// A key: 1 to this many bytes. Ids and paths of ids are far shorter; long keys would swell every index page.
-pub const MAX_KEY_BYTES: usize = 256;
+/// A key: 1 to this many bytes, for an idempotency key (255) behind its hour (`domain::idempotency`). Ids and paths of ids are far shorter;
+/// long keys would swell every index page.
+pub const MAX_KEY_BYTES: usize = 272;
 /// A record or an event. Values above one chunk are split (see `layout`); this keeps them to 16 chunks.
 pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 /// A whole batch, keys included: one batch must fit a group (4 MiB) with room for others.

@@ -117,6 +117,14 @@ pub fn run(global: &Global, args: &FsckArgs) -> Result<(), CliError> {
         remedy: finding.remedy.map(str::to_owned),
         repairable: false,
     }));
+    let unswept = unswept(&content);
+    findings.extend(unswept.iter().map(|(finding, _)| Finding {
+        code: finding.code.to_owned(),
+        subject: finding.subject.clone(),
+        detail: finding.detail.clone(),
+        remedy: finding.remedy.map(str::to_owned),
+        repairable: true,
+    }));
     folders(&dir, &records, &content, &mut findings);
     let secrets = FileSecrets::new(dir.join(SECRETS));
     findings.extend(webhooks(&content).iter().filter(|webhook| !secrets.has(&webhook.secret_name())).map(without_secret));
@@ -133,6 +141,8 @@ pub fn run(global: &Global, args: &FsckArgs) -> Result<(), CliError> {
     };
     if args.repair && report.findings.iter().any(|finding| finding.repairable) {
         set_aside(&mut content, &unreadable);
+        let entries = unswept.into_iter().map(|(_, entry)| ((actors::idempotency::BY_TIME.to_owned(), entry), Vec::new()));
+        content.records.extend(entries);
         let kept = offline.replace(&content).map_err(|error| failed(chain(&error)))?;
         report.repaired = true;
         report.kept = Some(kept.display().to_string());
@@ -184,6 +194,7 @@ fn decoded(content: &Rescued, findings: &mut Vec<Finding>) -> (Records, Unreadab
         hosts: table(content, schema::HOSTS, &mut unreadable),
         operations: table(content, schema::OPERATIONS, &mut unreadable),
     };
+    // For what does not decode; the others are `unswept`'s.
     drop(table::<actors::idempotency::Record>(content, actors::idempotency::TABLE, &mut unreadable));
     drop(table::<Webhook>(content, schema::WEBHOOKS, &mut unreadable));
     drop(table::<DeadLetter>(content, schema::WEBHOOK_DEAD_LETTERS, &mut unreadable));
@@ -217,6 +228,14 @@ fn decoded(content: &Rescued, findings: &mut Vec<Finding>) -> (Records, Unreadab
         }
     }
     (records, unreadable)
+}
+
+/// Keys without an entry in the index by time, and the entries.
+fn unswept(content: &Rescued) -> Vec<(integrity::Finding, String)> {
+    use actors::idempotency::{BY_TIME, Record, TABLE};
+    let keys = table_entries::<Record>(content, TABLE, &mut Vec::new());
+    let entries = content.records.keys().filter(|(table, _)| table == BY_TIME).map(|(_, entry)| entry.as_str()).collect();
+    integrity::unswept(keys.iter().map(|(key, record)| (key.as_str(), record.at())), &entries)
 }
 
 fn table<T: Stored>(content: &Rescued, name: &str, unreadable: &mut Unreadable) -> Vec<T> {

@@ -12,25 +12,23 @@ use super::{
 };
 use actors::{
     CommandError,
-    idempotency::{Idempotency, Outcome, Record, TABLE},
+    ambient::now,
+    idempotency::{Idempotency, Outcome, Record, Swept, TABLE, sweep},
 };
 use axum::http::StatusCode;
+use domain::idempotency::counts;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use storage::{Batch, CommitError, Journal, ReadError, envelope};
 
-/// The contract's.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// A twin waits for the one before it; a client that gave up sends the next after its own timeout of 30 s or more.
 const TURN: Duration = Duration::from_secs(30);
 /// The journal takes values of 64 KiB; the envelope needs a little.
 const BODY_KEPT: usize = 60 * 1024;
 const PURGE_EVERY: Duration = Duration::from_secs(60 * 60);
-/// Deletes in one batch: far below the batch's megabyte.
-const PURGE_BATCH: usize = 1000;
 
 /// Keys whose request is being carried out.
 #[derive(Default)]
@@ -156,7 +154,7 @@ async fn recorded(journal: &Journal, key: &str) -> Answer<Option<Record>> {
     };
     let Some(bytes) = bytes else { return Ok(None) };
     match envelope::decode::<Record>(&bytes) {
-        Ok(record) => Ok(Some(record).filter(|record| counts(record, now_ms()))),
+        Ok(record) => Ok(Some(record).filter(|record| counts(record.at(), now()))),
         Err(error) => {
             tracing::error!(%error, "the record of an idempotency key can't be read");
             Err(Refusal::internal("what was recorded for this key can't be read"))
@@ -164,17 +162,12 @@ async fn recorded(journal: &Journal, key: &str) -> Answer<Option<Record>> {
     }
 }
 
-/// Whether a key that was used then still stands for what it did. One from a time that has not come was used under a clock that was wrong:
-/// it counts for a day from either side, so that such a clock does not keep it for years.
-fn counts(record: &Record, now_ms: u64) -> bool {
-    u128::from(now_ms.abs_diff(record.at_ms)) < KEPT.as_millis()
-}
-
 async fn record(journal: &Journal, idempotency: &Idempotency, outcome: Outcome) {
     let record = Record { fingerprint: idempotency.fingerprint, at_ms: now_ms(), outcome };
+    let (by_time, entry, nothing) = record.entry(&idempotency.key);
     let written = match envelope::encode(&record) {
         Ok(bytes) => journal
-            .commit(Batch::default().put(TABLE, idempotency.key.clone(), bytes))
+            .commit(Batch::default().put(TABLE, idempotency.key.clone(), bytes).put(by_time, entry, nothing))
             .await
             .map(|_| ())
             .map_err(|error| error.to_string()),
@@ -194,25 +187,14 @@ pub async fn purge(journal: Journal, ending: tokio_util::sync::CancellationToken
             () = ending.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = forget(&journal).await {
-            tracing::warn!(error, "old idempotency keys were not removed");
+        match sweep(&journal, now()).await {
+            Ok(Swept { due: 0, indexed: 0, .. }) => {}
+            Ok(Swept { due, forgotten, indexed }) => tracing::info!(due, forgotten, indexed, "old idempotency keys were removed"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "old idempotency keys were not all removed"),
         }
     }
 }
 
-async fn forget(journal: &Journal) -> Result<(), String> {
-    let reader = journal.clone();
-    let loaded = tokio::task::spawn_blocking(move || reader.load(TABLE)).await.map_err(|error| error.to_string())?;
-    let split = loaded.map_err(|error| error.to_string())?.decode::<Record>();
-    let now = now_ms();
-    let old: Vec<String> = split.good.into_iter().filter(|(_, record)| !counts(record, now)).map(|(key, _)| key).collect();
-    for keys in old.chunks(PURGE_BATCH) {
-        let batch = keys.iter().fold(Batch::default(), |batch, key| batch.delete(TABLE, key.clone()));
-        journal.commit(batch).await.map_err(|error| error.to_string())?;
-    }
-    Ok(())
-}
-
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    now().0
 }

@@ -17,7 +17,9 @@ async fn used_at(bench: &Bench, key: &str, at_ms: u64) {
     let journal = bench.node.journal();
     let mut record: Record = envelope::decode(&journal.get(TABLE, key).unwrap().expect("a key that was used")).unwrap();
     record.at_ms = at_ms;
-    journal.commit(Batch::default().put(TABLE, key, envelope::encode(&record).unwrap())).await.unwrap();
+    let (by_time, entry, nothing) = record.entry(key);
+    let batch = Batch::default().put(TABLE, key, envelope::encode(&record).unwrap()).put(by_time, entry, nothing);
+    journal.commit(batch).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,12 @@
 
 use std::{
     fs::File,
-    ops::RangeInclusive,
     panic::AssertUnwindSafe,
     path::Path,
     time::{Duration, Instant},
 };
 
-use super::engine::{Bounds, Engine, Entry, Staged};
+use super::engine::{Bounds, Engine, Entry, Keys, Staged};
 use crate::{error::StoreFault, raw};
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
@@ -55,8 +54,8 @@ impl Engine for Disk {
         guarded(step, || self.db.scan_prefix(prefix).map(owned).collect())
     }
 
-    fn range(&self, step: &'static str, keys: RangeInclusive<Vec<u8>>) -> Result<Vec<Entry>, StoreFault> {
-        guarded(step, || self.db.range(keys).map(owned).collect())
+    fn range(&self, step: &'static str, keys: Keys, limit: usize) -> Result<Vec<Entry>, StoreFault> {
+        guarded(step, || self.db.range(keys).take(limit).map(owned).collect())
     }
 
     fn each(&self, step: &'static str, entry: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault> {

@@ -3,12 +3,15 @@
 //! Owns the seam between what the journal means (numbers, events, chunks: `store`, `writer`) and where it lies: on sled
 //! ([`super::disk`]), or in a simulation's memory. It does not own what a failure means; after one the store is not used again.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::Bound, time::Duration};
 
 use crate::error::StoreFault;
 
 /// A key and its bytes.
 pub(crate) type Entry = (Vec<u8>, Vec<u8>);
+
+/// From one key to another.
+pub(crate) type Keys = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// A first and a last key.
 pub(crate) type Bounds = (Vec<u8>, Vec<u8>);
@@ -34,7 +37,8 @@ pub(crate) trait Engine: Send + Sync {
     /// All entries under a prefix, in key order.
     fn scan(&self, step: &'static str, prefix: &[u8]) -> Result<Vec<Entry>, StoreFault>;
 
-    fn range(&self, step: &'static str, keys: RangeInclusive<Vec<u8>>) -> Result<Vec<Entry>, StoreFault>;
+    /// In key order, `limit` at most.
+    fn range(&self, step: &'static str, keys: Keys, limit: usize) -> Result<Vec<Entry>, StoreFault>;
 
     /// Every entry, in key order, until `entry` says that it is enough.
     fn each(&self, step: &'static str, entry: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault>;

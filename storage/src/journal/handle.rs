@@ -4,6 +4,7 @@
 //! lets the writer finish what waits. It does not own order or numbers.
 
 use std::{
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -19,6 +20,7 @@ use super::{
     Shared,
     aside::{SET_ASIDE, SetAside},
     directory,
+    engine::Entry,
     export::Export,
     follow::Event,
     layout,
@@ -172,16 +174,20 @@ impl Journal {
     /// # Errors
     /// The store failed, is poisoned or closed.
     pub fn load(&self, table: &str) -> Result<Loaded, ReadError> {
-        let prefix = layout::table_prefix(table);
-        let entries = self.0.shared.readable(|store| {
-            let text = |key: &[u8]| {
-                String::from_utf8(key[prefix.len()..].to_vec()).map_err(|_| StoreFault::Inconsistent {
-                    detail: format!("a key of {table} is no text: {}", key.escape_ascii()),
-                })
-            };
-            store.scan(&prefix)?.into_iter().map(|(key, value)| Ok((text(&key)?, value))).collect()
-        })?;
-        Ok(Loaded { records: entries })
+        self.0.shared.readable(|store| loaded(table, store.scan(&layout::table_prefix(table))?))
+    }
+
+    /// The first `limit` records of a table whose keys lie in a range, at one moment: from one key on, up to another without it.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_part(&self, table: &str, keys: Range<&str>, limit: usize) -> Result<Loaded, ReadError> {
+        // An empty range is one; the store would refuse one that ends before it begins.
+        if keys.is_empty() {
+            return Ok(Loaded::default());
+        }
+        let keys = layout::record_key(table, keys.start)..layout::record_key(table, keys.end);
+        self.0.shared.readable(|store| loaded(table, store.between(keys, limit)?))
     }
 
     /// All records at one moment, for a backup. Commits wait while they are read, and nothing is pruned while the answer lives.
@@ -273,6 +279,16 @@ impl Journal {
         // An error means that the writer is gone, which is what we wait for.
         let _ = ended.wait_for(|ended| *ended).await;
     }
+}
+
+fn loaded(table: &str, entries: Vec<Entry>) -> Result<Loaded, StoreFault> {
+    let begin = layout::table_prefix(table).len();
+    let text = |key: &[u8]| {
+        String::from_utf8(key[begin..].to_vec())
+            .map_err(|_| StoreFault::Inconsistent { detail: format!("a key of {table} is no text: {}", key.escape_ascii()) })
+    };
+    let records = entries.into_iter().map(|(key, value)| Ok((text(&key)?, value))).collect::<Result<_, StoreFault>>()?;
+    Ok(Loaded { records })
 }
 
 impl Handle {

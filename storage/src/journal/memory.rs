@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    ops::{Bound, RangeInclusive},
+    ops::Bound,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{
-    engine::{Bounds, Engine, Entry, Staged},
+    engine::{Bounds, Engine, Entry, Keys, Staged},
     handle::QUEUE_BATCHES,
     layout::{self, Head},
     store::Store,
@@ -157,8 +157,8 @@ impl Engine for MemoryDisk {
         Ok(entries.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn range(&self, _: &'static str, keys: RangeInclusive<Vec<u8>>) -> Result<Vec<Entry>, StoreFault> {
-        Ok(self.content().entries.range(keys).map(|(key, value)| (key.clone(), value.clone())).collect())
+    fn range(&self, _: &'static str, keys: Keys, limit: usize) -> Result<Vec<Entry>, StoreFault> {
+        Ok(self.content().entries.range(keys).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     fn each(&self, _: &'static str, entry: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreFault> {

@@ -3,7 +3,12 @@
 //! Owns the map of values that have chunks. It does not own numbering, order or the question whether a failed store may be
 //! used again (the writer's: it may not), nor where the entries lie (`engine`).
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::{Bound, Range},
+    path::Path,
+    time::Duration,
+};
 
 use super::{
     disk::Disk,
@@ -57,9 +62,17 @@ impl Store {
         entries.into_iter().map(|(key, entry)| self.join(&key, &entry).map(|value| (key, value))).collect()
     }
 
+    /// The first `limit` values between two keys, in key order.
+    pub fn between(&self, keys: Range<Vec<u8>>, limit: usize) -> Result<Vec<Entry>, StoreFault> {
+        let keys = (Bound::Included(keys.start), Bound::Excluded(keys.end));
+        let entries = self.engine.range("read a part of a table", keys, limit)?;
+        entries.into_iter().map(|(key, entry)| self.join(&key, &entry).map(|value| (key, value))).collect()
+    }
+
     /// The events from `first` to `last`, both included; each of them must be there.
     pub fn events(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreFault> {
-        let entries = self.engine.range("read events", layout::event_key(first)..=layout::event_key(last))?;
+        let keys = (Bound::Included(layout::event_key(first)), Bound::Included(layout::event_key(last)));
+        let entries = self.engine.range("read events", keys, usize::MAX)?;
         let mut events = Vec::with_capacity(entries.len());
         for (expected, (key, entry)) in (first..=last).zip(entries) {
             if layout::event_cursor(&key) != Some(expected) {

@@ -1,0 +1,133 @@
+//! Forgetting keys that stand for nothing any more. Reads the part of the index that is due, and of the keys in it their records.
+//!
+//! A journal of a hearth without an index is given one first, in parts, once; until that is done it is begun again at each start.
+
+use super::{BY_TIME, Record, TABLE};
+use crate::ambient::blocking;
+use domain::{Timestamp, idempotency};
+use std::ops::Range;
+use storage::{
+    Batch, CommitError, Journal, ReadError,
+    envelope::{DecodeError, decode},
+};
+
+/// Entries of one read and one batch: two deletes for each make half of the megabyte that a batch may have.
+const PART: usize = 1000;
+/// Records that are read at once while the index is made: of up to 64 KiB each.
+const RECORDS: usize = 200;
+
+/// Why not all was swept; what is left is there for the next time.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    #[error("the keys can't be read")]
+    Read {
+        #[source]
+        source: ReadError,
+    },
+    #[error("the keys can't be removed")]
+    Commit {
+        #[source]
+        source: CommitError,
+    },
+    #[error("reading the keys was cut short")]
+    CutShort,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Entries that were due: all that was read of the index.
+    pub due: usize,
+    /// Keys that were forgotten: the others were used again since, and have a later entry.
+    pub forgotten: usize,
+    /// Keys that were given an entry.
+    pub indexed: usize,
+}
+
+/// Forgets what counts no more at `now`.
+///
+/// Cancel: what was removed so far is removed, entry and record together.
+pub async fn sweep(journal: &Journal, now: Timestamp) -> Result<Swept, SweepError> {
+    let mut swept = Swept { indexed: make_index(journal).await?, ..Swept::default() };
+    for Range { mut start, end } in idempotency::due(now) {
+        loop {
+            let (reader, range) = (journal.clone(), start.clone()..end.clone());
+            let part = read(move || due(&reader, &range, now)).await?;
+            let Some(last) = part.last() else { break };
+            // The next key that there may be.
+            start = format!("{}\0", last.entry);
+            swept.due += part.len();
+            let mut batch = Batch::default();
+            for Due { entry, forget } in part {
+                batch = batch.delete(BY_TIME, entry);
+                if let Some(key) = forget {
+                    batch = batch.delete(TABLE, key);
+                    swept.forgotten += 1;
+                }
+            }
+            journal.commit(batch).await.map_err(|source| SweepError::Commit { source })?;
+        }
+    }
+    Ok(swept)
+}
+
+/// An entry that goes.
+struct Due {
+    entry: String,
+    /// The key that goes with it; absent when it was used again, or its record can't be read, which is for `hearth fsck` to tell.
+    forget: Option<String>,
+}
+
+fn due(journal: &Journal, range: &Range<String>, now: Timestamp) -> Result<Vec<Due>, ReadError> {
+    let entries = journal.load_part(BY_TIME, &range.start..&range.end, PART)?;
+    let mut due = Vec::with_capacity(entries.len());
+    for (entry, _) in entries {
+        let key = idempotency::key_of(&entry).map(str::to_owned);
+        let record = match &key {
+            Some(key) => journal.get(TABLE, key)?.map(|bytes| decode::<Record>(&bytes)),
+            None => None,
+        };
+        let over = match record {
+            Some(Ok(record)) => !idempotency::counts(record.at(), now),
+            Some(Err(error)) => unreadable(key.as_deref(), &error),
+            None => false,
+        };
+        due.push(Due { entry, forget: key.filter(|_| over) });
+    }
+    Ok(due)
+}
+
+fn unreadable(key: Option<&str>, error: &DecodeError) -> bool {
+    tracing::warn!(key, %error, "the record of an idempotency key can't be read, it stays");
+    false
+}
+
+/// An entry for every key, once in a journal's life; answers for how many.
+async fn make_index(journal: &Journal) -> Result<usize, SweepError> {
+    let reader = journal.clone();
+    if read(move || reader.get(BY_TIME, idempotency::COMPLETE)).await?.is_some() {
+        return Ok(0);
+    }
+    let (mut start, mut indexed) = (String::new(), 0);
+    loop {
+        let (reader, from) = (journal.clone(), start.clone());
+        // Keys are printable ASCII.
+        let part = read(move || reader.load_part(TABLE, &from..&"\u{7f}", RECORDS)).await?;
+        let Some((last, _)) = part.records.last() else { break };
+        start = format!("{last}\0");
+        let mut batch = Batch::default();
+        for (key, record) in part.decode::<Record>().good {
+            let (table, entry, bytes) = record.entry(&key);
+            batch = batch.put(table, entry, bytes);
+            indexed += 1;
+        }
+        journal.commit(batch).await.map_err(|source| SweepError::Commit { source })?;
+    }
+    let complete = Batch::default().put(BY_TIME, idempotency::COMPLETE, Vec::new());
+    journal.commit(complete).await.map_err(|source| SweepError::Commit { source })?;
+    Ok(indexed)
+}
+
+async fn read<T: Send + 'static>(work: impl FnOnce() -> Result<T, ReadError> + Send + 'static) -> Result<T, SweepError> {
+    blocking(work).await.map_err(|_| SweepError::CutShort)?.map_err(|source| SweepError::Read { source })
+}
