@@ -24,7 +24,7 @@ guest_boots() {
     return 1
   fi
   folder=$(mktemp -d "${TMPDIR:-/tmp}/hearth-kvm.XXXXXX")
-  printf '{"boot-source": {"kernel_image_path": "%s", "boot_args": "console=ttyS0 reboot=k panic=-1"}, "drives": [],
+  printf '{"boot-source": {"kernel_image_path": "%s", "boot_args": "console=ttyS0 quiet reboot=k panic=-1"}, "drives": [],
     "machine-config": {"vcpu_count": 1, "mem_size_mib": 128}}' "$IMAGES/debian-kernel/vmlinux" >"$folder/config.json"
   # A guest that hangs is ended, and one whose kernel panics ends by itself; neither exit code matters.
   output=$(timeout --signal=KILL "$BOOT_LIMIT_S" "$FIRECRACKER" --no-api --config-file "$folder/config.json" </dev/null 2>&1 || true)
