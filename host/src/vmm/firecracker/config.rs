@@ -47,6 +47,13 @@ pub struct Port {
     pub mac: [u8; 6],
 }
 
+impl Config {
+    /// The TAP device that must be lent to the process, and its place.
+    pub fn lent(&self) -> Option<(&str, &Port)> {
+        Some((self.nic.as_ref()?.host_dev_name.as_str(), self.port.as_ref()?))
+    }
+}
+
 /// Errors: more vCPUs than a number of Firecracker's holds.
 pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Config, Invalid> {
     let vcpu_count = u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: u8::MAX })?;

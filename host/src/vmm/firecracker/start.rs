@@ -12,7 +12,7 @@ use super::super::{
         settle::settle,
     },
 };
-use super::api::{ApiError, Configuring, Found, Microvm, Socket, model::NetworkInterface};
+use super::api::{ApiError, Configuring, Found, Microvm, Socket};
 use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, ERRORS, KEYBOARD, VMM_LOG};
@@ -163,14 +163,29 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
     let room = room.as_path();
     let result = async {
         let arrivals = Arrivals::of(room)?;
-        if let Some(gate) = run.take_gate() {
-            gate.release().await?;
-        }
-        let door = api_door(room, &arrivals, run).await?;
+        let early = match run.take_gate() {
+            Some(gate) => {
+                gate.release().await?;
+                Some(read_config(&folder)?)
+            }
+            // Who finds it released does not know yet whether a guest runs, whose network this would be.
+            None => None,
+        };
+        // A move takes the kernel about 20 ms (measured): less than the process takes to its API. One that fails is made again, and told, below.
+        let (door, _early) = tokio::join!(api_door(room, &arrivals, run), async {
+            match early.as_ref().and_then(Config::lent) {
+                Some((tap, _port)) => lend::lend(tap, run.pidfd()).await,
+                None => Ok(()),
+            }
+        });
+        let door = door?;
         match Found::at(Socket::new(door.path())).await.map_err(call_error)? {
             Found::Running(_) => Ok(()),
             Found::Paused(paused) => paused.resume().await.map(drop).map_err(call_error),
-            Found::NotStarted(machine) => configure_and_start(machine, &read_config(&folder)?, room, run).await,
+            Found::NotStarted(machine) => {
+                let config = early.map_or_else(|| read_config(&folder), Ok)?;
+                configure_and_start(machine, &config, room, run).await
+            }
         }
     };
     match result.await {
@@ -193,32 +208,27 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, roo
     // Of an earlier try that was cut off: Firecracker makes it, and refuses one that is there.
     let vsock = room.join(super::files::VSOCK_SOCKET);
     layout::remove_file(&vsock).map_err(|source| storage_error(&vsock, source))?;
-    if let Some(nic) = &config.nic {
-        add_network_interface(&machine, nic, config.port.as_ref(), run).await?;
-    }
     let said = async {
         machine.set_machine(&config.machine).await?;
         machine.set_boot_source(&config.boot).await?;
         machine.add_drive(&config.root).await?;
         machine.set_vsock(&config.vsock).await?;
         machine.set_entropy(None).await?;
-        machine.set_balloon(&config.balloon).await?;
-        machine.start().await.map(drop)
+        machine.set_balloon(&config.balloon).await
     };
-    said.await.map_err(start_error)
+    // Both to their end, so that a refusal leaves the TAP at its place.
+    let (networked, said) = tokio::join!(add_network_interface(&machine, config, run), said);
+    networked?;
+    said.map_err(start_error)?;
+    machine.start().await.map(drop).map_err(start_error)
 }
 
 /// Firecracker opens the TAP in its own network namespace. No guest runs before it is back and bound, so that one that runs has its network,
 /// whenever hearth dies.
-async fn add_network_interface(
-    machine: &Microvm<Configuring>,
-    nic: &NetworkInterface,
-    port: Option<&Port>,
-    run: &Run,
-) -> Result<(), VmmError> {
+async fn add_network_interface(machine: &Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
+    let Some(nic) = &config.nic else { return Ok(()) };
     let add = async || machine.add_network_interface(nic).await.map_err(start_error);
-    let Some(port) = port else { return add().await };
-    let tap = &nic.host_dev_name;
+    let Some((tap, port)) = config.lent() else { return add().await };
     let lent = async {
         lend::lend(tap, run.pidfd()).await.map_err(|error| network_error(&error))?;
         let added = add().await;
