@@ -4,6 +4,7 @@
 //! idempotent and may be repeated after a crash. Cancel: a dropped call may have taken effect; the caller finds out by `inspect`.
 
 pub mod confinement;
+pub mod disks;
 pub mod firecracker;
 pub mod limits;
 pub mod qemu;

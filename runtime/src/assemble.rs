@@ -30,7 +30,7 @@ use host::{
     },
 };
 use names::{hostname, nameservers, owner};
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use storage::Journal;
 
 /// Below the data directory; a file for each secret that a webhook's record names.
@@ -66,6 +66,8 @@ pub struct Wanted {
 pub enum AssembleError {
     #[error("--vmm firecracker")]
     Firecracker(#[source] ProgramsError),
+    #[error("--vmm {asked}: the VMs of {} have disks of {}, which {asked} can't read; start it with --vmm {}, or with another --data-dir", .data.display(), .of.as_str(), .of.as_str())]
+    OtherDisks { asked: &'static str, of: Driver, data: PathBuf },
     #[error("--vmm auto: {why}")]
     NoVmm { why: String },
     #[error("this build has no guest agent inside: build it with `make build`")]
@@ -87,11 +89,14 @@ pub enum AssembleError {
 pub struct Found {
     /// Absent where Firecracker is not asked for; else the programs, or why they can't be used.
     firecracker: Option<Result<Programs, ProgramsError>>,
+    /// Whose disks the VMs have that are there already.
+    disks: BTreeSet<Driver>,
 }
 
 /// Looks for what `wanted` can't do without, and makes nothing: a start that is refused by it leaves nothing behind.
 pub async fn look(wanted: &Wanted) -> Result<Found, AssembleError> {
     subnet(wanted)?;
+    let disks = disks(wanted)?;
     let firecracker = match wanted.vmm {
         VmmChoice::Firecracker => Some(Ok(firecracker::look(&wanted.firecracker).await.map_err(AssembleError::Firecracker)?)),
         VmmChoice::Auto => match firecracker::look(&wanted.firecracker).await {
@@ -106,7 +111,26 @@ pub async fn look(wanted: &Wanted) -> Result<Found, AssembleError> {
     if wanted.vmm != VmmChoice::Simulated {
         wanted.agent.ok_or(AssembleError::NoAgent)?;
     }
-    Ok(Found { firecracker })
+    Ok(Found { firecracker, disks })
+}
+
+/// Whose disks the VMs have; refuses a driver that can't read them. A driver that does not find a VM's disk would fail at the VM's next start,
+/// and one that does not know its process could not say whether it runs.
+fn disks(wanted: &Wanted) -> Result<BTreeSet<Driver>, AssembleError> {
+    let disks = match wanted.vmm {
+        VmmChoice::Simulated => return Ok(BTreeSet::new()),
+        _ => host::vmm::disks::drivers(&wanted.data_dir),
+    };
+    let disks = disks.map_err(|source| AssembleError::File { path: wanted.data_dir.join("vms"), source })?;
+    let (asked, driver) = match wanted.vmm {
+        VmmChoice::Firecracker => ("firecracker", Driver::Firecracker),
+        VmmChoice::Qemu => ("qemu", Driver::Qemu),
+        VmmChoice::Auto | VmmChoice::Simulated => return Ok(disks),
+    };
+    match disks.iter().find(|of| **of != driver) {
+        Some(of) => Err(AssembleError::OtherDisks { asked, of: *of, data: wanted.data_dir.clone() }),
+        None => Ok(disks),
+    }
 }
 
 fn subnet(wanted: &Wanted) -> Result<Subnet, AssembleError> {
@@ -131,7 +155,7 @@ pub async fn assemble(journal: Journal, wanted: &Wanted, found: Found) -> Result
             Some(Err(error)) => return Err(AssembleError::Firecracker(error)),
             None => return Err(AssembleError::Firecracker(ProgramsError::NoFirecracker)),
         },
-        VmmChoice::Auto => place.auto(found.firecracker).await?,
+        VmmChoice::Auto => place.auto(found.firecracker, &found.disks).await?,
     };
     put_together(journal, wanted, &owner, images, vmm, chosen_because).await
 }

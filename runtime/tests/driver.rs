@@ -88,6 +88,25 @@ fn a_jailer_that_does_not_fit_leaves_nothing_behind() {
     refused(&place, &place.up(&["--vmm", "firecracker", "--no-jailer"], &[]), &["1.7.0", "1.8 or newer"]);
 }
 
+/// A VM's disk under another driver would not be found at its next start, and its process not known for what it is.
+#[test]
+fn a_driver_that_can_not_read_the_disks_that_are_there_is_refused() {
+    let place = Place::new();
+    place.says("firecracker", "Firecracker v1.16.1");
+    let vm = place.data().join("vms/vm_00000000000000000000000001");
+    fs::create_dir_all(&vm).unwrap();
+    for (disk, vmm, word) in [("disk.qcow2", "firecracker", "--vmm qemu"), ("disk.raw", "qemu", "--vmm firecracker")] {
+        fs::write(vm.join(disk), b"precious").unwrap();
+        let mut options = vec!["--vmm", vmm];
+        options.extend((vmm == "firecracker").then_some("--no-jailer"));
+        let told = place.up(&options, &[]);
+        assert_eq!(told.code, Some(1), "{}", told.err);
+        assert!(told.err.contains(word) && told.err.contains("another --data-dir"), "{}", told.err);
+        assert_eq!(fs::read_dir(place.data()).unwrap().count(), 1, "nothing was made");
+        fs::remove_file(vm.join(disk)).unwrap();
+    }
+}
+
 #[test]
 fn options_that_contradict_are_told() {
     let place = Place::new();

@@ -56,7 +56,7 @@ pub struct InFlight {
 }
 
 /// Which program runs the VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Driver {
     Firecracker,
     Qemu,

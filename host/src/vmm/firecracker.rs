@@ -45,7 +45,8 @@ use domain::{
     vm::{Driver, Exit, Inspection, Machine},
 };
 use door::Door;
-use files::{API_SOCKET, CONFIG, DISK, KEYBOARD, RUN, VMM_LOG, VSOCK_SOCKET};
+pub(super) use files::DISK;
+use files::{API_SOCKET, CONFIG, KEYBOARD, RUN, VMM_LOG, VSOCK_SOCKET};
 use jail::{Jails, Place};
 use programs::ProgramsError;
 use std::{

@@ -21,6 +21,7 @@ mod start;
 mod tsc;
 
 pub use detect::{AccelerationChoice, KvmVerdict};
+pub(super) use files::DISK;
 
 use super::confinement::Confinement;
 use super::shared::{

@@ -6,6 +6,7 @@ use super::{
     firecracker, kept,
 };
 use actors::error::chain;
+use domain::vm::Driver;
 use host::{
     image::{FileStore, ImageStore},
     vmm::{
@@ -15,6 +16,7 @@ use host::{
     },
 };
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -34,13 +36,16 @@ impl Place<'_> {
         stored_kernel(self.journal, self.images.as_ref()).or_else(|| self.wanted.kernel.clone())
     }
 
-    /// The driver that a guest boots with, and why this one.
+    /// The driver that a guest boots with, and why this one. `disks`: whose the VMs have that are there already.
     pub async fn auto(
         &self,
         found: Option<Result<Programs, ProgramsError>>,
+        disks: &BTreeSet<Driver>,
     ) -> Result<(Arc<dyn Vmm>, Option<String>), AssembleError> {
         let found = found.unwrap_or(Err(ProgramsError::NoFirecracker));
+        let (of_qemu, of_firecracker) = (disks.contains(&Driver::Qemu), disks.contains(&Driver::Firecracker));
         let tried = match &found {
+            _ if of_qemu => Firecracker::Not("the VMs of this data directory have QEMU's disks".to_owned()),
             Ok(programs) => self.try_firecracker(programs).await,
             Err(error) => Firecracker::Not(error.to_string()),
         };
@@ -53,6 +58,10 @@ impl Place<'_> {
         };
         if let (Some(driver), Ok((_, because))) = (driver, choose(&tried, None)) {
             return Ok((driver, Some(because)));
+        }
+        if let (Firecracker::Not(why), true) = (&tried, of_firecracker && !of_qemu) {
+            let why = format!("the VMs of this data directory have Firecracker's disks, and it can't run them: {why}");
+            return Err(AssembleError::NoVmm { why });
         }
         let qemu = self.qemu().await;
         let known = match &qemu {
