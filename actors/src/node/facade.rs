@@ -35,6 +35,8 @@ use std::{sync::Arc, time::Duration};
 use storage::{Journal, schema};
 use tokio::sync::watch;
 
+/// A look at a process takes some reads of `/proc`; nobody waits for one that hangs.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// How long the root may take to answer or to stop.
 const ROOT_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -395,17 +397,19 @@ impl Node {
         }
     }
 
-    /// How the VM's process is confined; absent where it has none, or where that can't be told.
+    /// How the VM's process is confined; absent where it has none, or where that can't be told (within a second).
     pub async fn confinement(&self, id: VmId) -> Option<Confinement> {
         let row = self.shared.view.vm(id)?;
-        let machine = row.record.state.machine()?;
-        match self.shared.vmm.confinement(id, machine).await {
-            Ok(confinement) => confinement,
-            // It has just ended, or is about to begin: the state tells of that.
-            Err(error) => {
+        // A process that was not let go yet is not confined yet.
+        let machine = row.record.state.machine().filter(|_| !matches!(row.record.state, vm::State::Starting(_)))?;
+        match tokio::time::timeout(LOOK_WITHIN, self.shared.vmm.confinement(id, machine)).await {
+            Ok(Ok(confinement)) => confinement,
+            // It has just ended: the state tells of that.
+            Ok(Err(error)) => {
                 tracing::debug!(%id, %error, "how the VMM is confined can't be told");
                 None
             }
+            Err(_) => None,
         }
     }
 

@@ -88,7 +88,9 @@ pub struct HostStatus {
 
 /// What a host's driver can do with VMs, by name, as far as hearth offers it today: `pause`, `console_input`, `guest_agent`, `power_off_told`
 /// (from a reboot), `snapshot`, `diff_snapshot`, `restore`, `drive_hotplug`, `nic_hotplug`, `memory_hotplug`, `balloon`, `disk_rate_limit`,
-/// `network_rate_limit`, `metadata`, `cpu_templates`, `jailed`. What is false, or absent, is refused with `unsupported-by-driver`.
+/// `network_rate_limit`, `metadata`, `cpu_templates`, `jailed`. Without `pause` pausing and
+/// resuming are refused with `unsupported-by-driver`, without `guest_agent` programs and shells; without `console_input` a console that is typed
+/// into is closed with the reason. The others tell what hearth does not offer with this driver at all.
 // A map and not sixteen fields: clients show those of newer servers too, and the console stays small.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -156,7 +156,8 @@ pub struct VmmStatus {
     pub driver: String,
     pub pid: u32,
     pub version: String,
-    /// How the process is confined, as the kernel tells at this moment; only where one VM is read, and not of a simulated one.
+    /// How the process is confined, as the kernel tells at this moment; only where one VM is read, once it was let go, and not of a
+    /// simulated one. The ETag does not cover it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
 }
@@ -165,9 +166,11 @@ pub struct VmmStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Confinement {
-    /// Of user and group alike; absent: not all threads have the same.
+    /// Absent: not all threads have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
     /// `seccomp` and `no_new_privileges` (every thread), `no_capabilities` (no thread), `own_root`, `own_processes`, `own_network`, `own_mounts`
     /// (other than the host's), `cgroup`.
     pub has: BTreeMap<String, bool>,

@@ -46,7 +46,7 @@ use domain::{
 };
 use door::Door;
 pub(super) use files::DISK;
-use files::{API_SOCKET, CONFIG, KEYBOARD, RUN, VMM_LOG, VSOCK_SOCKET};
+use files::{API_SOCKET, CONFIG, KEYBOARD, RUN, VSOCK_SOCKET};
 use jail::{Jails, Place};
 use programs::ProgramsError;
 use std::{
@@ -111,7 +111,7 @@ struct Inner {
 }
 
 const NATURE: Nature = Nature { is_polite: false, explain: ending::explain, beside: Some(halting::watch) };
-const MANNER: Manner = Manner { keyboard: Keyboard::Pipe(KEYBOARD), other_log: VMM_LOG };
+const MANNER: Manner = Manner { keyboard: Keyboard::Pipe(KEYBOARD), other_log: None };
 
 impl Inner {
     /// Where the VM's process has its sockets.
@@ -177,8 +177,7 @@ impl Firecracker {
             };
             match found {
                 Err(ApiError::Unreachable(_)) if Instant::now() < deadline => {
-                    let Ok(arrivals) = door::Arrivals::of(&room) else { return Err(VmmError::Gone) };
-                    let _news = arrivals.next(deadline.min(Instant::now() + CONNECT_AGAIN)).await;
+                    let _news = door::Arrivals::of(&room).next(deadline.min(Instant::now() + CONNECT_AGAIN)).await;
                 }
                 found => return found.map_err(call_error),
             }
@@ -199,7 +198,7 @@ impl Firecracker {
         let Some(jails) = &self.inner.jails else { return Ok(()) };
         // Once this is answered, the thread that answers has its filter too (see `confinement`).
         let _answered = self.at(vm).await?;
-        let uid = jails.jail(vm)?.uid();
+        let uid = jails.uid(vm)?;
         let (root, look) = (self.inner.room(vm), self.runs.confinement(vm, machine).await?);
         match look.problems(&Wanted::jailed(uid, &root)).as_slice() {
             [] => Ok(()),
@@ -301,6 +300,10 @@ impl Vmm for Firecracker {
                 Ok(exit) => Ok(Inspection::Gone { exit }),
                 Err(_) => Err(VmmError::Timeout { call: "GET /", after_ms: ADOPT_DEADLINE.as_millis() as u64 }),
             },
+            // It lives, and its main thread waits for a disk, say: nothing is known of it, and it is no reason to end a guest.
+            Err(VmmError::Timeout { call, after_ms }) => {
+                Err(VmmError::Short { detail: format!("firecracker did not answer {call} within {after_ms} ms") })
+            }
             Err(error) => Err(error),
         }
     }
@@ -353,7 +356,11 @@ impl Vmm for Firecracker {
             run.replace_session(Some(stream.try_clone().map_err(failed)?));
             let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
             match Guest::connect(stream, until.saturating_duration_since(Instant::now())).await {
-                Ok(guest) => Ok(Arc::new(guest) as Arc<dyn GuestSession>),
+                Ok(guest) => {
+                    let guest: Arc<dyn GuestSession> = Arc::new(guest);
+                    run.met(&guest);
+                    Ok(guest)
+                }
                 Err(GuestFault::NoHello { .. }) => Err(late(deadline)),
                 Err(fault) => Err(VmmError::Refused { call: "hello", detail: fault.to_string() }),
             }

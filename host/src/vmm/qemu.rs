@@ -81,7 +81,7 @@ struct Inner {
 }
 
 const NATURE: Nature = Nature { is_polite: true, explain: ending::explain, beside: None };
-const MANNER: Manner = Manner { keyboard: Keyboard::Socket(CONSOLE_SOCKET), other_log: EVENTS_LOG };
+const MANNER: Manner = Manner { keyboard: Keyboard::Socket(CONSOLE_SOCKET), other_log: Some(EVENTS_LOG) };
 
 impl Qemu {
     /// Finds QEMU and decides on the acceleration. Takes up to 4 s where KVM must be tried and hangs.

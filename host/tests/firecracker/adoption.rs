@@ -91,3 +91,42 @@ async fn what_no_one_knows_is_swept_by_a_second_driver() {
     assert!(!lives(machine.pid));
     lab.left_nothing(&second).await;
 }
+
+/// Where the process keeps its vsock's socket, once it was told of it.
+fn vsock(folder: &std::path::Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => vsock(&entry.path()),
+        _ => entry.file_name() == "v.sock",
+    })
+}
+
+/// Cut off between the configuration and the start, which the next hearth says again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_was_cut_off_is_repeated() {
+    let Some(lab) = Lab::open("a_release_that_was_cut_off_is_repeated").await else { return };
+    let first = lab.driver().await;
+    let plan = lab.plan();
+    first.prepare_disk(&plan.disk).await.unwrap();
+    let machine = first.launch(&plan, domain::Attempt(1)).await.unwrap();
+    let told = async {
+        while !vsock(lab.data.path()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        released = first.release(lab.vm, &machine) => released.unwrap(),
+        () = told => {}
+    }
+    drop(first);
+    let second = lab.driver().await;
+    let found = second.inspect(lab.vm, &machine).await.unwrap();
+    eprintln!("found {found:?}");
+    assert!(matches!(found, Inspection::Held | Inspection::Running), "{found:?}");
+    second.release(lab.vm, &machine).await.unwrap();
+    let guest = second.guest(lab.vm, &machine, HELLO).await.expect("hello");
+    assert_eq!(output(&*guest, &["echo", "there"]).await, "there");
+    second.kill(lab.vm, &machine).await.unwrap();
+    second.remove(lab.vm).await.unwrap();
+    lab.left_nothing(&second).await;
+}

@@ -192,3 +192,19 @@ async fn a_process_that_runs_out_of_memory_is_told_from_one_that_was_killed() {
     driver.remove(lab.vm).await.unwrap();
     lab.left_nothing(&driver).await;
 }
+
+/// Whoever may write to the console can write a kernel's last words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_only_says_that_it_has_ended_goes_on() {
+    let Some(lab) = Lab::open("a_guest_that_only_says_that_it_has_ended_goes_on").await else { return };
+    let driver = lab.driver().await;
+    let (machine, guest) = lab.booted(&driver).await;
+    output(&*guest, &["sh", "-c", "echo '[   12.345678] reboot: Power down' > /dev/console"]).await;
+    // The time in which it is not ended is what is tested: three looks.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(driver.inspect(lab.vm, &machine).await.unwrap(), Inspection::Running);
+    assert_eq!(output(&*guest, &["echo", "on"]).await, "on");
+    driver.kill(lab.vm, &machine).await.unwrap();
+    driver.remove(lab.vm).await.unwrap();
+    lab.left_nothing(&driver).await;
+}

@@ -49,6 +49,13 @@ impl Place<'_> {
             Ok(programs) => self.try_firecracker(programs).await,
             Err(error) => Firecracker::Not(error.to_string()),
         };
+        let tried = match tried {
+            // One slow try must not keep VMs from being looked after whose disks nobody else reads: what does not work shows when they start.
+            Firecracker::Not(why) if of_firecracker && !of_qemu && found.is_ok() => {
+                Firecracker::Boots(format!("the VMs of this data directory have its disks, although: {why}"))
+            }
+            tried => tried,
+        };
         let (driver, tried) = match (tried, &found) {
             (Firecracker::Boots(because), Ok(programs)) => match self.firecracker(programs).await {
                 Ok(driver) => (Some(driver), Firecracker::Boots(because)),

@@ -120,7 +120,8 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
     let vm = find(&serving, &id)?;
     let mut told = convert::vm(&vm, serving.node.view());
     if let Some(vmm) = &mut told.status.vmm {
-        vmm.confinement = serving.node.confinement(vm.record.id).await.as_ref().map(convert::confinement);
+        let look = serving.node.confinement(vm.record.id).await;
+        vmm.confinement = look.map(|look| convert::confinement(vm.record.id, &look));
     }
     Ok(read(&headers, vm.record.generation.0, &told))
 }

@@ -155,8 +155,7 @@ impl Segment {
             padded[..rest.len()].copy_from_slice(rest);
             &padded
         });
-        // Sums are only computed where the number fits.
-        let Some(header) = Header::of(window, at).filter(|header| header.number == number) else { return Message::Damaged };
+        let Some(header) = Header::of(window, at) else { return Message::Damaged };
         let body = match rest.get(header.offset..header.end()) {
             Some(body) => Cow::Borrowed(body),
             None => match window.get(header.offset..header.end()) {
@@ -164,6 +163,10 @@ impl Segment {
                 None => return Message::Cut,
             },
         };
+        // As sled has it: what goes beyond the file ends the log, whatever it says of itself. Sums are only computed where the number fits.
+        if header.number != number {
+            return Message::Damaged;
+        }
         match body {
             Cow::Borrowed(bytes) => header.message(window, bytes, body),
             Cow::Owned(ref bytes) => header.message(window, bytes, Cow::Owned(bytes.clone())),
@@ -243,13 +246,16 @@ pub(crate) fn message(
     memory.resize(from + likely.clamp(WINDOW_BYTES, SEGMENT_BYTES as usize), 0);
     let read = source.read(&mut memory[from..], at)?;
     let header = memory[from..].first_chunk().and_then(|window| Header::of(window, at));
-    let Some(header) = header.filter(|header| header.number == number) else { return Ok(Message::Damaged) };
+    let Some(header) = header else { return Ok(Message::Damaged) };
     if header.end() > WINDOW_BYTES.max(read) {
         memory.resize(from + header.end(), 0);
         let more = source.read(&mut memory[from + read..], at + read as u64)?;
         if read + more < header.end() {
             return Ok(Message::Cut);
         }
+    }
+    if header.number != number {
+        return Ok(Message::Damaged);
     }
     let body = from + header.offset..from + header.end();
     let window = memory[from..].first_chunk().unwrap_or(&[0; WINDOW_BYTES]);

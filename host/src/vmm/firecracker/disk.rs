@@ -31,9 +31,15 @@ pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
     if size < base_size {
         return Err(VmmError::DiskTooSmall { asked: size, base: base_size });
     }
-    let partial = disk.with_extension("partial");
+    // A copy that was given up may still be at work, and must not write into what is a disk by then: each has a file of its own.
+    let partial = disk.with_extension(format!("{:016x}.partial", rand::random::<u64>()));
     let written = write(&base, base_size, size.next_multiple_of(SECTOR), &partial)
-        .and_then(|()| fs::rename(&partial, disk))
+        .and_then(|()| match fs::hard_link(&partial, disk) {
+            // The other one was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        })
+        .and_then(|()| fs::remove_file(&partial))
         .and_then(|()| disk.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()));
     written.map_err(|source| {
         // The first error is the one to report; a file that can't be removed is replaced at the next try.
@@ -43,7 +49,7 @@ pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
 }
 
 fn write(base: &File, base_size: u64, size: u64, path: &Path) -> io::Result<()> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     if !reflink(base, &file)? {
         file.set_len(base_size)?;
         copy_data(base, &file, base_size)?;

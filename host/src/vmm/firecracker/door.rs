@@ -1,7 +1,6 @@
 //! Reaching a socket in a folder that a stranger may write to: the file itself is opened first, following no link, so that what is connected
 //! to is a socket in that folder and nothing that a name was made to lead to. Its path is short however deep the folder lies.
 
-use super::super::VmmError;
 use super::super::shared::{layout::open_folder, process};
 use nix::{
     fcntl::{OFlag, openat},
@@ -15,6 +14,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tokio::{io::unix::AsyncFd, time::Instant};
 
@@ -39,25 +39,34 @@ impl Door {
     }
 }
 
+/// How often the folder is to be looked at where the kernel has no more watches to give (128 a user, by default, and others have some).
+const LOOK: Duration = Duration::from_millis(5);
+
 /// News of files that come into a folder.
-pub struct Arrivals(AsyncFd<OwnedFd>);
+pub struct Arrivals(Option<AsyncFd<OwnedFd>>);
 
 impl Arrivals {
     /// From now on.
-    pub fn of(folder: &Path) -> Result<Self, VmmError> {
-        let failed = |error: nix::errno::Errno| VmmError::Folder { path: folder.into(), source: error.into() };
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(failed)?;
-        // ATTRIB: bound and then listened on, a socket is first there and refuses; its mode is changed by nobody else.
-        inotify.add_watch(folder, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ATTRIB).map_err(failed)?;
-        Ok(Self(process::watched(inotify.into())?))
+    pub fn of(folder: &Path) -> Self {
+        let watch = || {
+            let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()?;
+            // ATTRIB: bound and then listened on, a socket is first there and refuses; its mode is changed by nobody else.
+            inotify.add_watch(folder, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_ATTRIB).ok()?;
+            process::watched(inotify.into()).ok()
+        };
+        Self(watch())
     }
 
-    /// Whether there was news before the deadline.
+    /// Whether there was, or may have been, news before the deadline.
     pub async fn next(&self, deadline: Instant) -> bool {
-        let Ok(Ok(mut ready)) = tokio::time::timeout_at(deadline, self.0.readable()).await else { return false };
+        let Some(watch) = &self.0 else {
+            tokio::time::sleep_until(deadline.min(Instant::now() + LOOK)).await;
+            return true;
+        };
+        let Ok(Ok(mut ready)) = tokio::time::timeout_at(deadline, watch.readable()).await else { return false };
         ready.clear_ready();
         let mut told = [0; 4096];
-        while nix::unistd::read(self.0.get_ref(), &mut told).is_ok_and(|read| read > 0) {}
+        while nix::unistd::read(watch.get_ref(), &mut told).is_ok_and(|read| read > 0) {}
         true
     }
 }
@@ -84,10 +93,10 @@ mod tests {
     #[tokio::test]
     async fn what_arrives_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let arrivals = Arrivals::of(folder.path()).unwrap();
-        let soon = Instant::now() + std::time::Duration::from_millis(20);
+        let arrivals = Arrivals::of(folder.path());
+        let soon = Instant::now() + Duration::from_millis(20);
         assert!(!arrivals.next(soon).await);
         let _listener = UnixListener::bind(folder.path().join("api.sock")).unwrap();
-        assert!(arrivals.next(Instant::now() + std::time::Duration::from_secs(5)).await);
+        assert!(arrivals.next(Instant::now() + Duration::from_secs(5)).await);
     }
 }

@@ -7,19 +7,19 @@
 use super::super::{
     VmmError,
     shared::{
-        layout::{CONSOLE_LOG, is_short, storage_error, tail_text},
+        layout::{CONSOLE_LOG, is_short, storage_error, tail, tail_text},
         process::Ended,
     },
 };
-use super::files::VMM_LOG;
+use super::files::{ERRORS, VMM_LOG};
 use domain::vm::Exit;
 use nix::sys::signal::Signal;
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::path::Path;
 
 /// Firecracker's last lines, as much as fits an error.
 const TAIL_BYTES: usize = 600;
 /// A kernel's last words: a panic prints up to some 4 KiB of registers and stack behind its first line.
-const LAST_WORDS: u64 = 8 * 1024;
+const LAST_WORDS: usize = 8 * 1024;
 /// Stands in the console's log before each launch.
 const LAUNCH: &str = "[hearth: firecracker starts]";
 /// Firecracker's line at an end in good order.
@@ -59,26 +59,23 @@ pub fn farewell(console: &str) -> Option<Farewell> {
     signs.iter().filter_map(|&(sign, farewell)| Some((launch.rfind(sign)?, farewell))).max_by_key(|&(at, _)| at).map(|(_, it)| it)
 }
 
-/// Whether the guest has come to its end and stands still: Firecracker would let it stand for ever.
+/// Whether the console ends with a kernel's own last line, after which nothing comes. A prompt may stand before it on the line, and its time is
+/// missing where the guest's kernel is told to leave it out. Anyone who may write to the console can write this: it is a reason to ask.
 pub fn stands_still(console: &str) -> bool {
     let launch = console.rfind(LAUNCH).map_or(console, |at| &console[at..]);
-    let last = launch.trim_end();
-    last.ends_with("reboot: Power down") || last.ends_with("reboot: System halted")
+    let last = launch.trim_end().rsplit('\n').next().unwrap_or_default();
+    ["reboot: Power down", "reboot: System halted"].iter().any(|sign| {
+        let Some(before) = last.strip_suffix(sign) else { return false };
+        let time = before.strip_suffix("] ").and_then(|before| before.rsplit('[').next());
+        before.is_empty()
+            || time.is_some_and(|time| time.contains('.') && time.trim().bytes().all(|b| b == b'.' || b.is_ascii_digit()))
+    })
 }
 
 /// The end of the console's log. Errors: `Short`.
 pub fn last_words_of_guest(folder: &Path) -> Result<String, VmmError> {
     let path = folder.join(CONSOLE_LOG);
-    let read = || -> io::Result<Vec<u8>> {
-        let file = File::open(&path)?;
-        let len = file.metadata()?.len();
-        let wanted = len.min(LAST_WORDS);
-        let mut bytes = vec![0; wanted as usize];
-        let read = file.read_at(&mut bytes, len - wanted)?;
-        bytes.truncate(read);
-        Ok(bytes)
-    };
-    match read() {
+    match tail(&path, LAST_WORDS) {
         Err(error) if is_short(&error) => Err(storage_error(&path, error)),
         read => Ok(String::from_utf8_lossy(&read.unwrap_or_default()).into_owned()),
     }
@@ -91,7 +88,11 @@ pub fn explain(folder: &Path, ended: Ended) -> Result<Exit, VmmError> {
         // A guest that stood still was ended by us.
         (Ended::Signal(_) | Ended::Untold, Some(Farewell::PowerOff)) => Exit::GuestShutdown,
         (Ended::Signal(signal), _) => Exit::Killed { signal },
-        (Ended::Code(FORBIDDEN_CALL), _) => Exit::Seccomp,
+        (Ended::Code(FORBIDDEN_CALL), _) => {
+            // The next launch begins a log of its own.
+            tracing::warn!(folder = %folder.display(), words = last_words(folder), "firecracker made a system call that its filter forbids");
+            Exit::Seccomp
+        }
         (Ended::Code(code), _) if code != 0 => Exit::Failed { code, detail: last_words(folder) },
         // Nobody has its code; one that ended in good order says so.
         (Ended::Untold, _) if !last_words(folder).contains(ENDED_WELL) => Exit::Killed { signal: Signal::SIGKILL as i32 },
@@ -106,8 +107,9 @@ pub fn explain(folder: &Path, ended: Ended) -> Result<Exit, VmmError> {
 
 /// Firecracker's own last lines, or a hint where there are none.
 pub fn last_words(folder: &Path) -> String {
-    let tail = tail_text(&folder.join(VMM_LOG), TAIL_BYTES);
-    if tail.is_empty() { "firecracker said nothing".into() } else { tail }
+    // The jailer, and Firecracker before it has a log, speak elsewhere.
+    let said = [VMM_LOG, ERRORS].map(|name| tail_text(&folder.join(name), TAIL_BYTES));
+    said.into_iter().find(|words| !words.is_empty()).unwrap_or_else(|| "firecracker said nothing".into())
 }
 
 #[cfg(test)]
@@ -129,7 +131,10 @@ mod tests {
     #[test]
     fn only_a_guest_at_its_end_stands_still() {
         assert!(stands_still("...\r\n[    2.5] reboot: Power down\r\n"));
-        assert!(stands_still("[    2.5] reboot: System halted"));
+        assert!(stands_still("/ # [    2.5] reboot: System halted"));
+        assert!(stands_still("reboot: System halted\r\n"));
+        assert!(!stands_still("GET /?q=reboot: Power down"));
+        assert!(!stands_still("[note] reboot: Power down"));
         assert!(!stands_still("reboot: Power down\r\nlogin: "));
         assert!(!stands_still(&format!("reboot: Power down\r\n{}", launch_line())));
     }

@@ -109,6 +109,13 @@ impl Jails {
         Ok(Self { vms, owner: options.owner, firecracker, jailer, uids: options.uids, allotting: Mutex::new(()) })
     }
 
+    /// The uid that was allotted to the VM. Reads one small file.
+    ///
+    /// Errors: it has none.
+    pub fn uid(&self, vm: VmId) -> Result<u32, VmmError> {
+        uid::allotted(&self.vms, vm).ok_or_else(|| unable("the VM's uid is not known any more: stop it and start it again"))
+    }
+
     /// The resolved program that the gate starts.
     pub fn jailer(&self) -> &Path {
         &self.jailer

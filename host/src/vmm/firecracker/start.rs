@@ -162,7 +162,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
     let (folder, room) = (inner.ground.folder(vm), inner.room(vm));
     let room = room.as_path();
     let result = async {
-        let arrivals = Arrivals::of(room)?;
+        let arrivals = Arrivals::of(room);
         let early = match run.take_gate() {
             Some(gate) => {
                 gate.release().await?;
@@ -184,7 +184,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
             Found::Paused(paused) => paused.resume().await.map(drop).map_err(call_error),
             Found::NotStarted(machine) => {
                 let config = early.map_or_else(|| read_config(&folder), Ok)?;
-                configure_and_start(machine, &config, room, run).await
+                configure_and_start(machine, &config, run).await
             }
         }
     };
@@ -204,10 +204,8 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
     }
 }
 
-async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, room: &Path, run: &Run) -> Result<(), VmmError> {
-    // Of an earlier try that was cut off: Firecracker makes it, and refuses one that is there.
-    let vsock = room.join(super::files::VSOCK_SOCKET);
-    layout::remove_file(&vsock).map_err(|source| storage_error(&vsock, source))?;
+async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
+    // What an earlier try, that was cut off, has said already is said again: Firecracker replaces it, and removes its old vsock socket itself.
     let said = async {
         machine.set_machine(&config.machine).await?;
         machine.set_boot_source(&config.boot).await?;

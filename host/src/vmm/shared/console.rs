@@ -53,8 +53,9 @@ pub enum Keyboard {
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     pub keyboard: Keyboard,
-    /// Another log in the VM's folder that the VMM appends to; cut like the console's.
-    pub other_log: &'static str,
+    /// Another log in the VM's folder that the VMM appends to; cut like the console's. One that is not appended to can't be cut: its writer
+    /// would go on where it was, behind a hole.
+    pub other_log: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -106,10 +107,13 @@ impl Input {
         self.broken.load(Ordering::Relaxed) || self.drain.as_ref().is_some_and(AbortHandle::is_finished)
     }
 
-    async fn send(&self, typed: &[u8]) {
-        if self.writer.lock().await.write_all(typed).await.is_err() {
+    /// Whether it was taken.
+    async fn send(&self, typed: &[u8]) -> bool {
+        let sent = self.writer.lock().await.write_all(typed).await.is_ok();
+        if !sent {
             self.broken.store(true, Ordering::Relaxed);
         }
+        sent
     }
 }
 
@@ -144,7 +148,9 @@ impl ConsoleLog {
         if let Ok(file) = File::options().read(true).append(true).open(self.path()) {
             *cut += cut_front(&file, MOST_LOG_BYTES, KEPT_BYTES)?;
         }
-        if let Ok(file) = File::options().read(true).append(true).open(self.folder.join(self.manner.other_log)) {
+        if let Some(name) = self.manner.other_log
+            && let Ok(file) = File::options().read(true).append(true).open(self.folder.join(name))
+        {
             cut_front(&file, MOST_EVENT_BYTES, MOST_EVENT_BYTES / 2)?;
         }
         Ok(())
@@ -199,7 +205,7 @@ pub struct Fuzzed {
 #[cfg(any(test, fuzzing))]
 impl Fuzzed {
     pub fn new(path: &std::path::Path) -> Self {
-        let manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: "other.log" };
+        let manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: Some("other.log") };
         Self { log: ConsoleLog::new(path.parent().map(PathBuf::from).unwrap_or_default(), manner), at: 0 }
     }
 
@@ -280,8 +286,14 @@ async fn attend(log: Arc<ConsoleLog>, file: File, changes: AsyncFd<OwnedFd>, sta
             if connection.as_ref().is_none_or(|input: &Arc<Input>| input.is_over()) {
                 connection = log.input().ok();
             }
-            if let Some(input) = &connection {
-                input.send(&buffer[..read]).await;
+            // A pipe shows only to who writes that its reader is another by now: then once more, to the new one.
+            if let Some(input) = &connection
+                && !input.send(&buffer[..read]).await
+            {
+                connection = log.input().ok();
+                if let Some(input) = &connection {
+                    let _gone = input.send(&buffer[..read]).await;
+                }
             }
         }
     };

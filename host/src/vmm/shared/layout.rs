@@ -15,7 +15,7 @@ use std::{
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{
-            fs::DirBuilderExt,
+            fs::{DirBuilderExt, FileExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -127,7 +127,16 @@ pub fn connect(folder: &Path, name: &str) -> io::Result<UnixStream> {
 
 /// The last lines of a small text file, at most `bytes` of it; empty when there is none.
 pub fn tail_text(path: &Path, bytes: usize) -> String {
-    let content = fs::read(path).unwrap_or_default();
-    let from = content.len().saturating_sub(bytes);
-    String::from_utf8_lossy(&content[from..]).trim().to_owned()
+    String::from_utf8_lossy(&tail(path, bytes).unwrap_or_default()).trim().to_owned()
+}
+
+/// The last bytes of a file, however long it is or says that it is: a stranger may have made it so.
+pub fn tail(path: &Path, bytes: usize) -> io::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    let wanted = len.min(bytes as u64);
+    let mut content = vec![0; wanted as usize];
+    let read = file.read_at(&mut content, len - wanted)?;
+    content.truncate(read);
+    Ok(content)
 }

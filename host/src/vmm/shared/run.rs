@@ -7,12 +7,13 @@ use super::console::ConsoleLog;
 use super::gate::Gate;
 use super::layout::short_or;
 use super::process::{self, Ended};
+use crate::guest::GuestSession;
 use domain::vm::{Exit, Machine};
 use nix::sys::signal::Signal;
 use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{io::unix::AsyncFd, sync::watch, task::AbortHandle};
@@ -33,8 +34,26 @@ pub struct Nature {
     pub is_polite: bool,
     /// How it ended, by what it left in its folder and what the kernel tells. Errors: `Short`.
     pub explain: fn(&Path, Ended) -> Result<Exit, VmmError>,
-    /// What else watches a machine, given its process and its folder, for as long as it is known.
-    pub beside: Option<fn(OwnedFd, PathBuf) -> AbortHandle>,
+    /// What else watches a machine, for as long as it is known.
+    pub beside: Option<fn(Beside) -> AbortHandle>,
+}
+
+/// What such a watch has.
+#[derive(Debug)]
+pub struct Beside {
+    pub pid: u32,
+    pub pidfd: OwnedFd,
+    pub folder: PathBuf,
+    met: Met,
+}
+
+/// The newest session with the agent, while somebody has it.
+type Met = Arc<Mutex<Option<Weak<dyn GuestSession>>>>;
+
+impl Beside {
+    pub fn guest(&self) -> Option<Arc<dyn GuestSession>> {
+        lock(&self.met).as_ref().and_then(Weak::upgrade)
+    }
 }
 
 pub struct Run {
@@ -44,6 +63,7 @@ pub struct Run {
     gate: Mutex<Option<Gate>>,
     exit: watch::Receiver<Option<Exit>>,
     session: Mutex<Option<UnixStream>>,
+    met: Met,
     watchers: Vec<AbortHandle>,
 }
 
@@ -72,12 +92,13 @@ impl Run {
         let copy = || pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }));
         let watched = process::watched(copy()?)?;
         let (told, exit) = watch::channel(None);
-        let mut watchers = Vec::with_capacity(2);
+        let (mut watchers, met) = (Vec::with_capacity(2), Met::default());
         if let Some(beside) = nature.beside {
-            watchers.push(beside(copy()?, folder.clone()));
+            let (pid, pidfd) = (machine.pid, copy()?);
+            watchers.push(beside(Beside { pid, pidfd, folder: folder.clone(), met: Arc::clone(&met) }));
         }
         watchers.push(tokio::spawn(watch_process(watched, folder, console, nature, group, told)).abort_handle());
-        Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), watchers }))
+        Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), met, watchers }))
     }
 
     pub fn pidfd(&self) -> &OwnedFd {
@@ -130,6 +151,11 @@ impl Run {
     async fn told(&self) -> Result<(), VmmError> {
         let _exit = tokio::time::timeout(FORCED_WAIT, self.exited()).await;
         Ok(())
+    }
+
+    /// There is a new session with the agent.
+    pub fn met(&self, guest: &Arc<dyn GuestSession>) {
+        *lock(&self.met) = Some(Arc::downgrade(guest));
     }
 
     /// The stream of the newest session with the agent; the one before is ended, since a guest serves one at a time.

@@ -4,6 +4,7 @@ use super::super::VmmError;
 use super::super::limits::{self, Needs};
 use super::{Ground, leftovers::write_note};
 use domain::{VmId, vm::Machine};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 /// Guests are ended before hearth when the machine runs out of memory; not before everything else.
 const OOM_SCORE_ADJ: &str = "200";
@@ -14,7 +15,11 @@ pub fn settle(ground: &Ground, vm: VmId, machine: &Machine, needs: &Needs) -> Re
     if let Err(error) = ground.cgroups.join(vm, machine.pid) {
         tracing::warn!(%vm, %error, "the VM runs without a cgroup of its own");
     } else if let Some(group) = ground.cgroups.group(vm) {
-        for problem in limits::apply(&group, &limits::limits(needs)) {
+        let mut limits = limits::limits(needs);
+        if is_in_memory(&ground.folder(vm)) {
+            limits.retain(|(file, _)| *file != "memory.max");
+        }
+        for problem in limits::apply(&group, &limits) {
             // The same for every VM of a machine; doctor says what to do.
             tracing::debug!(%vm, problem, "a limit is not set");
         }
@@ -23,4 +28,9 @@ pub fn settle(ground: &Ground, vm: VmId, machine: &Machine, needs: &Needs) -> Re
         tracing::debug!(%vm, %error, "the VM's score for the out-of-memory killer can't be set");
     }
     Ok(())
+}
+
+/// There, what the guest writes to its disk is memory of its group, and can't be given back: a limit would end the VM for using its disk.
+fn is_in_memory(folder: &std::path::Path) -> bool {
+    statfs(folder).is_ok_and(|answer| answer.filesystem_type() == TMPFS_MAGIC)
 }

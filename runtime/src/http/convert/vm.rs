@@ -59,7 +59,7 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
     }
 }
 
-pub fn confinement(look: &host::vmm::confinement::Confinement) -> v1::Confinement {
+pub fn confinement(vm: domain::VmId, look: &host::vmm::confinement::Confinement) -> v1::Confinement {
     let named = [
         ("seccomp", look.seccomp()),
         ("no_new_privileges", look.no_new_privs()),
@@ -68,10 +68,12 @@ pub fn confinement(look: &host::vmm::confinement::Confinement) -> v1::Confinemen
         ("own_processes", look.own_pid_ns),
         ("own_network", look.own_net_ns),
         ("own_mounts", look.own_mount_ns),
-        ("cgroup", look.cgroup.as_deref().is_some_and(|group| group != "/")),
+        // Its own, and not the one that hearth is in.
+        ("cgroup", look.cgroup.as_deref().and_then(|group| group.rsplit('/').next()) == Some(vm.to_string().as_str())),
     ];
     v1::Confinement {
-        uid: look.uid().filter(|uid| look.gid() == Some(*uid)),
+        uid: look.uid(),
+        gid: look.gid(),
         has: named.into_iter().map(|(name, has)| (name.to_owned(), has)).collect(),
     }
 }
@@ -123,5 +125,60 @@ fn state(state: &State) -> v1::VmState {
         State::Restoring => v1::VmState::Restoring,
         State::Failed => v1::VmState::Failed,
         State::Deleting => v1::VmState::Deleting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::vmm::confinement::{Confinement, Thread};
+
+    /// Each fact by its own name, and the group only where it is the VM's.
+    #[test]
+    fn a_confinement_is_told_by_name() {
+        let vm = domain::VmId::from_bits(5);
+        let thread = Thread {
+            tid: 1,
+            name: "fc_vcpu 0".into(),
+            uids: [1_900_000_000; 4],
+            gids: [1_900_000_001; 4],
+            groups: Vec::new(),
+            no_new_privs: false,
+            seccomp: 0,
+            capabilities: 1,
+            bounding: 0,
+        };
+        let loose = Confinement {
+            threads: vec![thread.clone()],
+            own_pid_ns: false,
+            own_net_ns: false,
+            own_mount_ns: false,
+            root: (0, 0),
+            chroot: false,
+            cgroup: Some("/system.slice/hearth.service".into()),
+        };
+        let true_ones = |look: &Confinement| -> Vec<String> {
+            confinement(vm, look).has.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+        };
+        assert_eq!(true_ones(&loose), Vec::<String>::new());
+        let ids = confinement(vm, &loose);
+        assert_eq!((ids.uid, ids.gid), (Some(1_900_000_000), Some(1_900_000_001)));
+        type Set = fn(&mut Confinement);
+        let facts: [(&str, Set); 7] = [
+            ("seccomp", |look| look.threads.iter_mut().for_each(|thread| thread.seccomp = 2)),
+            ("no_new_privileges", |look| look.threads.iter_mut().for_each(|thread| thread.no_new_privs = true)),
+            ("no_capabilities", |look| look.threads.iter_mut().for_each(|thread| thread.capabilities = 0)),
+            ("own_root", |look| look.chroot = true),
+            ("own_processes", |look| look.own_pid_ns = true),
+            ("own_network", |look| look.own_net_ns = true),
+            ("own_mounts", |look| look.own_mount_ns = true),
+        ];
+        for (name, set) in facts {
+            let mut look = loose.clone();
+            set(&mut look);
+            assert_eq!(true_ones(&look), [name]);
+        }
+        let grouped = Confinement { cgroup: Some(format!("/hearth-0a1b2c3d/{vm}")), ..loose };
+        assert_eq!(true_ones(&grouped), ["cgroup"]);
     }
 }

@@ -97,7 +97,7 @@ fn StatusFacts(props: &Props) -> Html {
     match &status.vmm {
         Some(vmm) => {
             facts.push(("Runs in", text(format!("{} {}, process {}", vmm.driver, vmm.version, vmm.pid))));
-            facts.push(("Confined", html! { <Confined id={vm.id.clone()} pid={vmm.pid} /> }));
+            facts.push(("Confined", html! { <Confined id={vm.id.clone()} generation={vm.generation} /> }));
         }
         None => facts.push(("Runs in", html! { <span class="muted">{ "no process" }</span> })),
     }
@@ -125,8 +125,8 @@ fn StatusFacts(props: &Props) -> Html {
 #[derive(PartialEq, Properties)]
 struct ConfinedProps {
     id: String,
-    /// Another process is asked for anew.
-    pid: u32,
+    /// Whatever has changed, it is asked for anew.
+    generation: u64,
 }
 
 /// How the process is confined, which only a look at it tells.
@@ -135,7 +135,7 @@ fn Confined(props: &ConfinedProps) -> Html {
     let (hearth, words) = (use_hearth(), use_state(String::new));
     {
         let words = words.clone();
-        use_effect_with((props.id.clone(), props.pid), move |(id, _)| {
+        use_effect_with((props.id.clone(), props.generation), move |(id, _)| {
             let (api, path) = (hearth.live.api().clone(), format!("/v1/vms/{id}"));
             spawn_local(async move {
                 let look = api.get::<Vm>(&path).await.ok().and_then(|vm| vm.status.vmm?.confinement);

@@ -36,6 +36,11 @@ pub fn allot(vms: &Path, vm: VmId, range: &RangeInclusive<u32>) -> Result<u32, V
     Ok(uid)
 }
 
+/// What was allotted, if it can be read.
+pub fn allotted(vms: &Path, vm: VmId) -> Option<u32> {
+    read(&vms.join(vm.to_string())).ok().flatten()
+}
+
 /// `None`: there is none, or what is there is no number.
 fn read(folder: &Path) -> Result<Option<u32>, VmmError> {
     let path = folder.join(FILE);

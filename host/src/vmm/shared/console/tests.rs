@@ -3,7 +3,7 @@
 use super::*;
 use std::time::Duration;
 
-const MANNER: Manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: "other.log" };
+const MANNER: Manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: Some("other.log") };
 
 fn append(log: &ConsoleLog, text: &[u8]) {
     File::options().create(true).append(true).open(log.path()).unwrap().write_all(text).unwrap();
