@@ -36,7 +36,7 @@ const TRIES: usize = 3;
 /// All records and events as of one moment, and the secrets of webhooks unless `secrets=false`. `hearth backup` saves it, `hearth restore`
 /// reads it. Without its end it is not whole.
 #[utoipa::path(get, path = "/v1/backup", tag = "node",
-    params(("secrets" = Option<bool>, Query, description = "with the secrets of webhooks, or without; with them when absent")),
+    params(("secrets" = Option<String>, Query, pattern = "^(|true|false|1|0)$", description = "with the secrets of webhooks, or without; with them when absent")),
     responses((status = 200, body = String, content_type = "application/octet-stream")))]
 async fn backup(State(edge): State<Edge>, serving: Serving, mut fields: Fields) -> Answer {
     let secrets = fields.flag_or("secrets", true)?;

@@ -24,7 +24,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
 /// their mailbox), or all; with all of them in numbers.
 #[utoipa::path(get, path = "/v1/node/tree", tag = "node",
     params(
-        ("all" = Option<bool>, Query, description = "every actor, not only the unusual ones"),
+        ("all" = Option<String>, Query, pattern = "^(|true|false|1|0)$", description = "every actor, not only the unusual ones"),
         ("kind" = Option<String>, Query, description = "only of this kind: vms, images, hosts, operations, webhooks"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "actors in a page, the root and the supervisors not counted; 100 when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),

@@ -145,7 +145,7 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
 
 /// Deletes a VM with its disk. `force` ends it first if it runs.
 #[utoipa::path(delete, path = "/v1/vms/{id}", tag = "vms",
-    params(super::openapi::IdParam, super::openapi::ChangeParams, ("force" = Option<bool>, Query, description = "end it first if it runs")),
+    params(super::openapi::IdParam, super::openapi::ChangeParams, ("force" = Option<String>, Query, pattern = "^(|true|false|1|0)$", description = "end it first if it runs")),
     responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
 async fn delete(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
     let force = submission.flag("force")?;

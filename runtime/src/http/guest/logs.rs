@@ -30,7 +30,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
 /// The serial console's log, as it was printed.
 #[utoipa::path(get, path = "/v1/vms/{id}/logs", tag = "guest",
     params(("id" = String, Path, description = "id or name"), ("bytes" = Option<u64>, Query, description = "its last bytes; 1 MiB when absent"),
-        ("follow" = Option<bool>, Query, description = "go on until the VM is gone")),
+        ("follow" = Option<String>, Query, pattern = "^(|true|false|1|0)$", description = "go on until the VM is gone")),
     responses((status = 200, body = String, content_type = "text/plain")))]
 async fn logs(State(edge): State<Edge>, serving: Serving, Reference(id): Reference, mut fields: Fields) -> Answer {
     let bytes = fields.number("bytes", 0, BYTES_MAX)?.unwrap_or(BYTES_DEFAULT);
