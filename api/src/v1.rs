@@ -5,6 +5,7 @@
 pub mod common;
 pub mod event;
 pub mod exec;
+pub mod facts;
 pub mod host;
 pub mod image;
 pub mod metrics;
@@ -16,6 +17,7 @@ pub mod webhook;
 pub use common::{Labels, List, Reason};
 pub use event::{Event, EventKind};
 pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalControl};
+pub use facts::Facts;
 pub use host::{Host, HostState, HostStatus, PatchHost};
 pub use image::{CreateImage, Image, ImageKind, ImageSpec, ImageState, ImageStatus, PatchImage};
 pub use metrics::{HostMetrics, VmMetrics};

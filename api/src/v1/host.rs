@@ -1,6 +1,6 @@
 //! Hosts: the machines that run VMs. They register themselves.
 
-use super::common::Labels;
+use super::{common::Labels, facts::Facts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,36 +76,20 @@ pub struct HostStatus {
     pub acceleration: String,
     /// Why this VMM and this acceleration were chosen.
     pub vmm_reason: String,
+    /// What the driver can do with VMs, as far as hearth offers it today: `pause`, `console_input`, `guest_agent`, `power_off_told` (from a
+    /// reboot), `snapshot`, `diff_snapshot`, `restore`, `drive_hotplug`, `nic_hotplug`, `memory_hotplug`, `balloon`, `disk_rate_limit`,
+    /// `network_rate_limit`, `metadata`, `cpu_templates`, `jailed`. Without `pause` pausing and resuming are refused with
+    /// `unsupported-by-driver`, without `guest_agent` programs and shells; without `console_input` a console that is typed into is closed
+    /// with the reason. The others tell what hearth does not offer with this driver at all.
     #[serde(default)]
-    pub capabilities: Capabilities,
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, bool>))]
+    pub capabilities: Facts,
     /// Absent: VMs get a network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_problem: Option<String>,
     pub problems: Vec<String>,
     pub actions: Vec<String>,
     pub refused: BTreeMap<String, String>,
-}
-
-/// What a host's driver can do with VMs, by name, as far as hearth offers it today: `pause`, `console_input`, `guest_agent`, `power_off_told`
-/// (from a reboot), `snapshot`, `diff_snapshot`, `restore`, `drive_hotplug`, `nic_hotplug`, `memory_hotplug`, `balloon`, `disk_rate_limit`,
-/// `network_rate_limit`, `metadata`, `cpu_templates`, `jailed`. Without `pause` pausing and
-/// resuming are refused with `unsupported-by-driver`, without `guest_agent` programs and shells; without `console_input` a console that is typed
-/// into is closed with the reason. The others tell what hearth does not offer with this driver at all.
-// A map and not sixteen fields: clients show those of newer servers too, and the console stays small.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Capabilities(pub BTreeMap<String, bool>);
-
-impl Capabilities {
-    /// What it can do, and what not, as text; each empty where there is none.
-    pub fn told(&self) -> (String, String) {
-        let those = |wanted: bool| {
-            let words: Vec<String> =
-                self.0.iter().filter(|(_, has)| **has == wanted).map(|(name, _)| name.replace('_', " ")).collect();
-            words.join(", ")
-        };
-        (those(true), those(false))
-    }
 }
 
 /// `PATCH /v1/hosts/ID`

@@ -1,6 +1,9 @@
 //! Virtual machines.
 
-use super::common::{Labels, Reason};
+use super::{
+    common::{Labels, Reason},
+    facts::Facts,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -173,21 +176,15 @@ pub struct Confinement {
     pub gid: Option<u32>,
     /// `seccomp` and `no_new_privileges` (every thread), `no_capabilities` (no thread), `own_root`, `own_processes`, `own_network`, `own_mounts`
     /// (other than the host's), `cgroup`.
-    pub has: BTreeMap<String, bool>,
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, bool>))]
+    pub has: Facts,
 }
 
 impl Confinement {
     /// In one line, for people.
     pub fn words(&self) -> String {
-        let mut words = match self.uid {
-            Some(uid) => format!("user {uid}"),
-            None => "several users".to_owned(),
-        };
-        for (name, _) in self.has.iter().filter(|(_, has)| **has) {
-            words.push_str(", ");
-            words.push_str(&name.replace('_', " "));
-        }
-        words
+        let user = self.uid.map_or_else(|| "several users".to_owned(), |uid| format!("user {uid}"));
+        format!("{user}, {}", self.has.words(true))
     }
 }
 

@@ -109,7 +109,7 @@ fn show(context: &Context, hosts: &[Host]) -> Result<(), CliError> {
         facts.add("memory", &units::mib(status.mem_mib));
         facts.add("vmm", &format!("{} {} ({})", status.vmm, status.vmm_version, status.acceleration));
         facts.add("vmm reason", &status.vmm_reason);
-        let (can, can_not) = status.capabilities.told();
+        let (can, can_not) = (status.capabilities.words(true), status.capabilities.words(false));
         facts.add("can", &can);
         facts.add("can not", &can_not);
         facts.add("vms", &status.vms.to_string());

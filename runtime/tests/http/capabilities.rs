@@ -58,9 +58,9 @@ async fn without_an_agent_there_are_no_programs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_simulated_driver_can_what_it_says_and_no_more() {
     let bench = Bench::with_images().await;
-    let capabilities: v1::host::Capabilities =
-        serde_json::from_value(host(&bench).await["status"]["capabilities"].clone()).unwrap();
-    let (can, can_not) = capabilities.told();
+    let capabilities: v1::Facts = serde_json::from_value(host(&bench).await["status"]["capabilities"].clone()).unwrap();
+    let (can, can_not) = (capabilities.words(true), capabilities.words(false));
+    // By name, as `Value` keeps them.
     assert_eq!(can, "guest agent, pause, power off told");
     assert!(can_not.contains("snapshot") && can_not.contains("jailed"), "{can_not}");
     assert!(acts(&running(&bench).await, "pause"));

@@ -36,7 +36,7 @@ pub fn HostPage(props: &Props) -> Html {
     };
     let status = &host.status;
     let text = |text: &str| html! { { text.to_owned() } };
-    let (can, can_not) = status.capabilities.told();
+    let (can, can_not) = (status.capabilities.words(true), status.capabilities.words(false));
     let facts = vec![
         ("Host name", text(&status.hostname)),
         ("Kernel", text(&status.kernel)),

@@ -50,8 +50,8 @@ pub fn host(record: &Host, held: (u64, u64), vms: u64) -> v1::Host {
     }
 }
 
-fn capabilities(can: Capabilities) -> v1::host::Capabilities {
-    let named = [
+fn capabilities(can: Capabilities) -> v1::Facts {
+    v1::Facts::of(&[
         ("pause", can.pause),
         ("console_input", can.console_input),
         ("guest_agent", can.guest_agent),
@@ -68,6 +68,5 @@ fn capabilities(can: Capabilities) -> v1::host::Capabilities {
         ("metadata", can.metadata),
         ("cpu_templates", can.cpu_templates),
         ("jailed", can.jailed),
-    ];
-    v1::host::Capabilities(named.into_iter().map(|(name, has)| (name.to_owned(), has)).collect())
+    ])
 }

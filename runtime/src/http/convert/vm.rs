@@ -71,11 +71,7 @@ pub fn confinement(vm: domain::VmId, look: &host::vmm::confinement::Confinement)
         // Its own, and not the one that hearth is in.
         ("cgroup", look.cgroup.as_deref().and_then(|group| group.rsplit('/').next()) == Some(vm.to_string().as_str())),
     ];
-    v1::Confinement {
-        uid: look.uid(),
-        gid: look.gid(),
-        has: named.into_iter().map(|(name, has)| (name.to_owned(), has)).collect(),
-    }
+    v1::Confinement { uid: look.uid(), gid: look.gid(), has: v1::Facts::of(&named) }
 }
 
 /// The address that hearth gave comes first; what else the guest's agent reports follows.
@@ -158,7 +154,7 @@ mod tests {
             cgroup: Some("/system.slice/hearth.service".into()),
         };
         let true_ones = |look: &Confinement| -> Vec<String> {
-            confinement(vm, look).has.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+            confinement(vm, look).has.0.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
         };
         assert_eq!(true_ones(&loose), Vec::<String>::new());
         let ids = confinement(vm, &loose);
