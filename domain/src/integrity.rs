@@ -189,6 +189,7 @@ mod tests {
                 cmdline: None,
                 networks: vec![],
                 restart: RestartPolicy::Never,
+                devices: crate::vm::Devices::default(),
             },
             boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(1) },
             host: HostId::from_bits(1),

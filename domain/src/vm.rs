@@ -14,6 +14,7 @@
 
 pub mod actions;
 pub mod cancel;
+pub mod devices;
 pub mod effect;
 pub mod input;
 pub mod invariant;
@@ -22,6 +23,7 @@ pub mod state;
 pub mod step;
 
 pub use actions::{Action, admit, table};
+pub use devices::{CloudInit, CpuTemplate, Devices, Limits};
 pub use effect::{Effect, Step};
 pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};

@@ -97,6 +97,7 @@ fn vm(number: u8) -> Vm {
             cmdline: None,
             networks: vec![],
             restart: RestartPolicy::Never,
+            devices: domain::vm::Devices::default(),
         },
         boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(1) },
         host: HostId::from_bits(1),

@@ -23,8 +23,15 @@ pub const WEBHOOK_DEAD_LETTERS: &str = "webhook-dead-letters";
 pub const WEBHOOK_DEAD_EVENTS: &str = "webhook-dead-events";
 
 impl Stored for Vm {
-    const SCHEMA: u16 = 1;
+    const SCHEMA: u16 = 2;
     const NAME: &'static str = "vm";
+
+    fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
+        match schema {
+            1 => Ok(exact::<older::Vm1>(Self::NAME, schema, payload)?.into()),
+            _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
+        }
+    }
 }
 
 impl Stored for Image {

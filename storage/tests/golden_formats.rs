@@ -13,8 +13,8 @@ use domain::{
     image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
     operation::{Amount, Operation, OperationError, OperationKind, Status, StepRecord, StepStatus, Target},
     vm::{
-        BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, RestartPolicy, Restarts, Starting, State, StopStage,
-        Stopping, Then, Vm, VmSpec,
+        BootImages, CloudInit, CpuTemplate, Devices, Driver, InFlight, Limits, Machine, Nic, Reason, ReasonCode, RestartPolicy,
+        Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
     },
     webhook::{
         BecauseOf, DeadLetter, DeadRef, Delivery, Failure, Filter, State as WebhookState, Success, Webhook, WebhookSpec, What,
@@ -120,6 +120,7 @@ fn vm(state: State) -> Vm {
             cmdline: Some("quiet".into()),
             networks: vec!["default".into()],
             restart: RestartPolicy::OnFailure,
+            devices: domain::vm::Devices::default(),
         },
         boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(2) },
         host: HostId::from_bits(3),
@@ -161,6 +162,35 @@ fn vms() -> Vec<Vm> {
         [ReasonCode::OutOfMemory, ReasonCode::SeccompViolation]
             .map(|code| Vm { reason: Some(Reason { code, detail: "seen".into() }), ..vm(State::Failed) }),
     );
+    all
+}
+
+/// Since schema 2 what is asked of its devices is told too. What comes later stands at the end here.
+fn equipped_vms() -> Vec<Vm> {
+    let mut all = vms();
+    let templates = [CpuTemplate::C3, CpuTemplate::T2, CpuTemplate::T2S, CpuTemplate::T2CL, CpuTemplate::T2A, CpuTemplate::V1N1];
+    all.extend(templates.map(|template| {
+        let mut vm = vm(State::Created);
+        vm.spec.devices.cpu_template = Some(template);
+        vm
+    }));
+    let mut full = vm(State::Created);
+    full.spec.devices = Devices {
+        limits: Limits {
+            disk_mib_per_s: Some(1),
+            disk_ops_per_s: Some(70_000),
+            rx_mbit_per_s: Some(300),
+            tx_mbit_per_s: Some(1_000_000),
+        },
+        balloon_mib: 128,
+        cpu_template: None,
+        cloud_init: Some(Box::new(CloudInit {
+            user_data: Some("#cloud-config\n".into()),
+            ssh_keys: vec!["ssh-ed25519 AAAA me".into()],
+        })),
+        metadata: Some("{\"a\":1}".into()),
+    };
+    all.push(full);
     all
 }
 
@@ -426,7 +456,12 @@ fn read_back<T: Stored + Debug + PartialEq>(schema: u16, examples: &[T]) {
 
 #[test]
 fn vm_1() {
-    agree(&vms());
+    read_back(1, &vms());
+}
+
+#[test]
+fn vm_2() {
+    agree(&equipped_vms());
 }
 
 #[test]

@@ -183,6 +183,7 @@ pub fn vm(called: &str, start: bool) -> NewVm {
         cmdline: None,
         networks: vec!["default".into()],
         restart: RestartPolicy::Never,
+        devices: domain::vm::Devices::default(),
     };
     NewVm { name: Some(name(called)), project: name("default"), labels: Labels::new(), spec, start }
 }

@@ -36,6 +36,7 @@ fn vm(bits: u128, state: State) -> Vm {
         cmdline: None,
         networks: vec!["default".into()],
         restart: RestartPolicy::Never,
+        devices: crate::vm::Devices::default(),
     };
     Vm {
         id: VmId::from_bits(bits),

@@ -1,5 +1,6 @@
 //! What a user asks a VM to be, with its bounds.
 
+use super::devices::Devices;
 use serde::{Deserialize, Serialize};
 
 /// Firecracker's own limit (its SPECIFICATION and API document, machine-config.vcpu_count).
@@ -29,6 +30,7 @@ pub struct VmSpec {
     /// Absent in the request: the default network. Empty: none.
     pub networks: Vec<String>,
     pub restart: RestartPolicy,
+    pub devices: Devices,
 }
 
 /// What follows when a VM ends without being asked to.
@@ -74,6 +76,7 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
     if spec.networks.len() > 1 || spec.networks.iter().any(|network| network != DEFAULT_NETWORK) {
         add("spec.networks", format!("the only network so far is \"{DEFAULT_NETWORK}\", once"));
     }
+    problems.extend(spec.devices.check(spec.mem_mib));
     problems
 }
 

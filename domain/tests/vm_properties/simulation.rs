@@ -51,6 +51,7 @@ impl Simulation {
             cmdline: None,
             networks: vec![],
             restart,
+            devices: domain::vm::Devices::default(),
         };
         let draft = Draft {
             id: VmId::from_bits(1),

@@ -239,6 +239,7 @@ fn spec(spec: v1::VmSpec) -> VmSpec {
         cmdline: spec.cmdline.filter(|cmdline| !cmdline.is_empty()),
         networks: spec.networks,
         restart: restart(spec.restart),
+        devices: domain::vm::Devices::default(),
     }
 }
 

@@ -121,6 +121,7 @@ fn spec(image: &str) -> VmSpec {
         cmdline: None,
         networks: vec![DEFAULT_NETWORK.to_owned()],
         restart: RestartPolicy::OnFailure,
+        devices: domain::vm::Devices::default(),
     }
 }
 

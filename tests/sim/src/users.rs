@@ -338,6 +338,7 @@ fn new_vm(chance: &mut Chance, asked: u64) -> NewVm {
         cmdline: None,
         networks: if chance.hits(800) { vec!["default".to_owned()] } else { Vec::new() },
         restart,
+        devices: domain::vm::Devices::default(),
     };
     let named = chance.hits(600);
     let name = chance.one_of(&NAMES).filter(|_| named).and_then(|name| name.parse().ok());

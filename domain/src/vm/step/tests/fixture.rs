@@ -32,6 +32,7 @@ pub fn draft(start: bool, restart: RestartPolicy) -> Draft {
         cmdline: None,
         networks: vec![],
         restart,
+        devices: crate::vm::Devices::default(),
     };
     Draft {
         id: VmId::from_bits(1),
