@@ -383,6 +383,34 @@ fn a_key_that_no_sweep_would_find_is_told_and_gets_its_entry() {
     });
 }
 
+/// What an older hearth set aside comes back with the next start, and fsck says so.
+#[test]
+fn what_was_set_aside_and_can_be_read_is_told_to_come_back_and_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data");
+    let text = dir.to_str().unwrap();
+    data_dir(&dir, 0, |batch| batch.put(schema::VMS, "vm_bad", vec![9, 9, 9]));
+    let journal = Journal::open(Options::new(dir.join("journal"))).unwrap();
+    journal.set_aside(schema::HOSTS, &host().id.to_string(), "written by a newer hearth").unwrap();
+    journal.set_aside(schema::VMS, "vm_bad", "it does not decode").unwrap();
+    drop(journal);
+    let remedies = |report: &str| -> Vec<String> {
+        let report: Value = serde_json::from_str(report).unwrap();
+        let aside = report["findings"].as_array().unwrap().iter().filter(|finding| finding["code"] == "set-aside");
+        aside.map(|finding| finding["remedy"].as_str().unwrap().to_owned()).collect()
+    };
+    let ran = run(&["fsck", text, "-o", "json"]);
+    assert_eq!(codes(&ran.out), ["set-aside", "set-aside"], "{ran:?}");
+    let told = remedies(&ran.out);
+    assert!(told[0].contains("the next start puts it back") && told[1].starts_with("start the hearth that wrote it"), "{told:?}");
+    let server = Server::start(&dir);
+    let listed = run(&["host", "ls", "-q", "--url", &server.url, "--data-dir", text]);
+    assert_eq!(listed.out.trim(), host().id.to_string(), "{listed:?}");
+    drop(server);
+    let ran = run(&["fsck", text, "-o", "json"]);
+    assert_eq!(codes(&ran.out), ["set-aside"], "what can't be read stays: {ran:?}");
+}
+
 #[test]
 fn a_damaged_journal_is_refused_untouched_and_repaired() {
     let folder = tempfile::tempdir().unwrap();
