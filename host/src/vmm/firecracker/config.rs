@@ -136,6 +136,8 @@ mod tests {
             disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
             nic,
             cmdline: Some("debug".into()),
+            tuning: crate::vmm::Tuning::default(),
+            cpu_template: None,
         }
     }
 
