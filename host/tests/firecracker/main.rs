@@ -15,3 +15,5 @@ mod lab;
 mod life;
 mod many;
 mod network;
+#[path = "../support/real.rs"]
+mod real;

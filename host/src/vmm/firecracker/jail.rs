@@ -26,9 +26,14 @@ mod uid;
 
 pub use fill::File;
 
-use super::super::{VmmError, shared::dashed_mark};
+use super::super::{
+    VmmError,
+    shared::{
+        dashed_mark,
+        layout::{make_folder, storage_error},
+    },
+};
 use domain::VmId;
-use nix::libc;
 use std::{
     io,
     ops::RangeInclusive,
@@ -109,13 +114,6 @@ impl Jails {
         Ok(Self { vms, owner: options.owner, firecracker, jailer, uids: options.uids, allotting: Mutex::new(()) })
     }
 
-    /// The uid that was allotted to the VM. Reads one small file.
-    ///
-    /// Errors: it has none.
-    pub fn uid(&self, vm: VmId) -> Result<u32, VmmError> {
-        uid::allotted(&self.vms, vm).ok_or_else(|| unable("the VM's uid is not known any more: stop it and start it again"))
-    }
-
     /// The resolved program that the gate starts.
     pub fn jailer(&self) -> &Path {
         &self.jailer
@@ -148,6 +146,11 @@ impl Place {
     /// Whether there is one.
     pub fn exists(&self) -> bool {
         self.base.exists()
+    }
+
+    /// The uid that was allotted to the VM, if it can be read. Reads one small file.
+    pub fn uid(&self) -> Option<u32> {
+        uid::allotted(self.base.parent()?)
     }
 
     /// What the jailed process calls `/`, as hearth sees it. An upgrade of Firecracker may have given the program another name since a
@@ -225,11 +228,6 @@ impl Jail {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), VmmError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| storage_error(path, source))
-}
-
 /// Why nothing can be started, in one sentence with the remedy.
 fn unable(detail: impl Into<String>) -> VmmError {
     VmmError::Spawn { detail: detail.into() }
@@ -237,15 +235,4 @@ fn unable(detail: impl Into<String>) -> VmmError {
 
 fn refused(program: &Path, source: &io::Error) -> VmmError {
     unable(format!("{} can't be used ({source}): give the path of Firecracker with --firecracker", program.display()))
-}
-
-/// "No space" and "no descriptors" are told apart: each has a remedy of its own.
-fn storage_error(path: &Path, source: io::Error) -> VmmError {
-    match source.kind() {
-        _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-            VmmError::Short { detail: source.to_string() }
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => VmmError::DiskFull { path: path.into() },
-        _ => VmmError::Folder { path: path.into(), source },
-    }
 }
