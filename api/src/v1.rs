@@ -3,6 +3,7 @@
 //! Requests refuse unknown fields; responses may grow, so readers ignore what they do not know, and enums decode to `Unknown`.
 
 pub mod common;
+pub mod devices;
 pub mod event;
 pub mod exec;
 pub mod facts;
@@ -15,6 +16,7 @@ pub mod vm;
 pub mod webhook;
 
 pub use common::{Labels, List, Reason};
+pub use devices::{CpuTemplate, Limits, PatchLimits};
 pub use event::{Event, EventKind};
 pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalControl};
 pub use facts::Facts;

@@ -26,6 +26,9 @@ pub fn small() -> VmSpec {
         cmdline: None,
         networks: vec!["default".to_owned()],
         restart: RestartPolicy::Never,
+        limits: api::v1::Limits::default(),
+        balloon_mib: 0,
+        cpu_template: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     common::{Labels, Reason},
+    devices::{CpuTemplate, Limits, PatchLimits, told},
     facts::Facts,
 };
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,19 @@ pub struct VmSpec {
     pub networks: Vec<String>,
     #[serde(default)]
     pub restart: RestartPolicy,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// How much of its memory the guest is asked to give back to the host, in its own time; 64 MiB stay with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub balloon_mib: u32,
+    /// Absent: the guest sees the host's processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_template: Option<CpuTemplate>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn default_networks() -> Vec<String> {
@@ -246,6 +260,19 @@ pub struct PatchVmSpec {
     pub cmdline: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
+    /// Only while the VM is not running, and never less than it is: the guest makes its file system larger at the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_mib: Option<u64>,
+    /// A running or paused VM takes them over at once; `status.reason` says when it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<PatchLimits>,
+    /// As for `limits`. 0: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balloon_mib: Option<u32>,
+    /// Only while the VM is not running. `null`: the host's processor.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<CpuTemplate>))]
+    pub cpu_template: Option<Option<CpuTemplate>>,
 }
 
 /// `POST /v1/vms/ID/stop`; the body may be left out.

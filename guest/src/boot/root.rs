@@ -2,11 +2,14 @@
 use super::Cmdline;
 use crate::network::uevent::Uevents;
 use nix::{
+    errno::Errno,
     mount::{MsFlags, mount},
+    sys::statvfs::statvfs,
     unistd::{chdir, chroot},
 };
 use std::{
     fs, io,
+    os::fd::AsRawFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -24,6 +27,12 @@ pub fn enter(device: &str, cmdline: &Cmdline<'_>) -> io::Result<()> {
     let flags = if cmdline.read_only() { MsFlags::MS_RDONLY } else { MsFlags::empty() };
     fs::create_dir_all(NEW_ROOT)?;
     mount(Some(device), NEW_ROOT, Some(cmdline.filesystem()), flags, cmdline.root_flags())?;
+    if cmdline.filesystem() == "ext4" && !cmdline.read_only() {
+        // One that stays small is no reason not to boot.
+        if let Err(error) = fill(device) {
+            crate::kmsg::log(&format!("the root file system is not made as large as its disk: {error}"));
+        }
+    }
     for place in ["dev", "proc", "sys"] {
         let target = format!("{NEW_ROOT}/{place}");
         // On a read-only image that lacks it the move fails, and says so.
@@ -35,6 +44,24 @@ pub fn enter(device: &str, cmdline: &Cmdline<'_>) -> io::Result<()> {
     chroot(".")?;
     chdir("/")?;
     Ok(())
+}
+
+/// `EXT4_IOC_RESIZE_FS`, `_IOW('f', 16, u64)` of the kernel's `fs/ext4/ext4.h`: how many blocks the mounted file system shall have.
+const RESIZE: libc::c_ulong = 0x4008_6610;
+
+/// Makes the mounted ext4 as large as its disk, which may be larger than the image or have grown since the last boot. The kernel does
+/// nothing where it is so already.
+#[allow(unsafe_code)]
+fn fill(device: &str) -> io::Result<()> {
+    let name = device.rsplit('/').next().unwrap_or_default();
+    let sectors = fs::read_to_string(format!("/sys/class/block/{name}/size"))?;
+    let sectors: u64 = sectors.trim().parse().map_err(io::Error::other)?;
+    let block = statvfs(NEW_ROOT)?.block_size();
+    let blocks: u64 = sectors * 512 / (block as u64).max(1);
+    let root = fs::File::open(NEW_ROOT)?;
+    // SAFETY: the kernel reads eight bytes from a number that lives longer than the call.
+    let done = unsafe { libc::ioctl(root.as_raw_fd(), RESIZE as _, &blocks) };
+    Errno::result(done).map(drop).map_err(io::Error::from)
 }
 
 /// Sleeps until the kernel reports a device, and looks again.

@@ -25,6 +25,7 @@ pub mod programs;
 mod room;
 pub mod selftest;
 mod start;
+mod tuning;
 mod version;
 pub mod vsock;
 
@@ -40,7 +41,7 @@ use super::shared::{
     run::Nature,
     runs::Runs,
 };
-use super::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;
 use api::Found;
 use asking::{ADOPT_DEADLINE, call_error, not_started};
@@ -161,7 +162,18 @@ impl Vmm for Firecracker {
 
     fn capabilities(&self) -> Capabilities {
         let jailed = self.inner.jails.is_some();
-        Capabilities { pause: true, console_input: true, guest_agent: true, power_off_told: true, jailed, ..Capabilities::NONE }
+        Capabilities {
+            pause: true,
+            console_input: true,
+            guest_agent: true,
+            power_off_told: true,
+            balloon: true,
+            disk_rate_limit: true,
+            network_rate_limit: true,
+            cpu_templates: true,
+            jailed,
+            ..Capabilities::NONE
+        }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -225,6 +237,17 @@ impl Vmm for Firecracker {
             (_door, Found::Paused(paused)) => paused.resume().await.map(drop).map_err(call_error),
             (_door, Found::Running(_)) => Ok(()),
             (_door, Found::NotStarted(machine)) => Err(not_started("resume", &machine)),
+        }
+    }
+
+    async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        let folder = self.inner.ground.folder(vm);
+        let config = blocking(move || start::read_config(&folder)).await?;
+        let has_nic = config.nic.is_some();
+        match self.found(vm, machine, "tune").await? {
+            (_door, Found::Running(machine)) => tuning::apply(&machine, tuning, has_nic).await.map_err(call_error),
+            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, has_nic).await.map_err(call_error),
+            (_door, Found::NotStarted(machine)) => Err(not_started("tune", &machine)),
         }
     }
 

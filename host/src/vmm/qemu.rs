@@ -19,6 +19,7 @@ pub(crate) mod fuzz;
 mod qmp;
 mod start;
 mod tsc;
+mod tuning;
 
 pub use detect::{AccelerationChoice, KvmVerdict};
 pub(super) use files::DISK;
@@ -32,7 +33,7 @@ use super::shared::{
     run::Nature,
     runs::Runs,
 };
-use super::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;
 use async_trait::async_trait;
 use command::Acceleration;
@@ -140,7 +141,15 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pause: true, console_input: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE }
+        Capabilities {
+            pause: true,
+            console_input: true,
+            guest_agent: true,
+            power_off_told: true,
+            balloon: true,
+            disk_rate_limit: true,
+            ..Capabilities::NONE
+        }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -182,6 +191,13 @@ impl Vmm for Qemu {
 
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.command(vm, machine, "cont").await.map(drop)
+    }
+
+    async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        let _run = self.runs.released(vm, machine, "tune")?;
+        let deadline = Instant::now() + CALL_DEADLINE;
+        let mut control = Qmp::open(&self.folder(vm), CONTROL_SOCKET, deadline).await?;
+        tuning::apply(&mut control, tuning, deadline).await
     }
 
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {

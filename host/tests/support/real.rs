@@ -8,11 +8,15 @@
 use crate::contract::{HELLO, Images, SOON, end, plan, start};
 use crate::guests::{kill_9, lives, output, within};
 use api::guest::{ExecRequest, ShutdownKind};
+use domain::vm::Limits;
 use domain::{
     Attempt, VmId,
     vm::{Exit, Inspection, Machine},
 };
-use host::{guest::GuestSession, vmm::Vmm};
+use host::{
+    guest::GuestSession,
+    vmm::{MachinePlan, Tuning, Vmm},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -53,6 +57,9 @@ macro_rules! real_drivers_tests {
             a_paused_guest_runs_nothing
             a_panic_is_told_as_such
             a_start_that_fails_says_why
+            limits_hold_from_the_start_and_change_while_it_runs
+            a_balloon_takes_memory_and_gives_it_back
+            a_disk_that_grew_holds_more
         }
     };
     ($lab:ty: $($test:ident)*) => {
@@ -256,4 +263,103 @@ pub async fn a_start_that_fails_says_why(lab: &impl RealLab) {
     let exit = end(&*vmm, lab.vm(), &machine).await;
     assert!(matches!(exit, Exit::Failed { .. } | Exit::Killed { .. }), "{exit:?}");
     removed(lab, &*vmm).await;
+}
+
+async fn booted_as(lab: &impl RealLab, vmm: &dyn Vmm, plan: &MachinePlan, launch: u64) -> (Machine, Arc<dyn GuestSession>) {
+    let machine = start(vmm, plan, launch).await;
+    let guest = vmm.guest(lab.vm(), &machine, HELLO).await.expect("hello");
+    (machine, guest)
+}
+
+/// How long the guest takes to read 8 MiB of its disk, which it has not read before or has forgotten.
+async fn reads_8_mib(guest: &dyn GuestSession) -> Duration {
+    let script = "sync; echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda of=/dev/null bs=65536 count=128 2>&1 | tail -n 1";
+    let from = Instant::now();
+    let said = guest.exec(shell(script)).await.unwrap().collect(4096).await.unwrap();
+    let took = from.elapsed();
+    eprintln!("8 MiB in {took:?}: {}", String::from_utf8_lossy(&said.stdout).trim());
+    took
+}
+
+pub async fn limits_hold_from_the_start_and_change_while_it_runs(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    let slow = Tuning { limits: Limits { disk_mib_per_s: Some(2), ..Limits::default() }, balloon_mib: 0 };
+    let plan = MachinePlan { tuning: slow, ..plan(lab.vm(), lab.images()) };
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
+    let from_the_start = reads_8_mib(&*guest).await;
+    vmm.tune(lab.vm(), &machine, &Tuning::default()).await.unwrap();
+    let without = reads_8_mib(&*guest).await;
+    // By another driver, as after an adoption, and of a machine that is paused.
+    let second = lab.vmm().await;
+    second.inspect(lab.vm(), &machine).await.unwrap();
+    second.pause(lab.vm(), &machine).await.unwrap();
+    second.tune(lab.vm(), &machine, &slow).await.unwrap();
+    second.resume(lab.vm(), &machine).await.unwrap();
+    let again = reads_8_mib(&*guest).await;
+    // 4 s at that rate, less a burst of one second.
+    for limited in [from_the_start, again] {
+        assert!(limited > Duration::from_millis(2500), "the limit does not bite: {limited:?}");
+        assert!(limited > without * 2, "{limited:?} with the limit, {without:?} without");
+    }
+    killed_and_gone(lab, &*second, &machine).await;
+}
+
+/// Of `/proc/meminfo`, MiB.
+async fn memory(guest: &dyn GuestSession, what: &str) -> u64 {
+    let text = output(guest, &["cat", "/proc/meminfo"]).await;
+    let line = text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap() / 1024
+}
+
+pub async fn a_balloon_takes_memory_and_gives_it_back(lab: &impl RealLab) {
+    const TAKEN: u64 = 96;
+    let vmm = lab.vmm().await;
+    let full = Tuning { balloon_mib: TAKEN as u32, ..Tuning::default() };
+    let plan = MachinePlan { tuning: full, ..plan(lab.vm(), lab.images()) };
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
+    let all = memory(&*guest, "MemTotal:").await;
+    let until = async |what: &str, holds: &dyn Fn(u64) -> bool| {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let free = memory(&*guest, "MemFree:").await;
+            if holds(free) {
+                return eprintln!("{what}: {free} of {all} MiB free");
+            }
+            assert!(Instant::now() < deadline, "{what}: {free} of {all} MiB free");
+        }
+    };
+    until("with a balloon from the start", &|free| free + TAKEN < all).await;
+    vmm.tune(lab.vm(), &machine, &Tuning::default()).await.unwrap();
+    until("without", &|free| free + 64 > all).await;
+    vmm.tune(lab.vm(), &machine, &full).await.unwrap();
+    until("with it again", &|free| free + TAKEN < all).await;
+    killed_and_gone(lab, &*vmm, &machine).await;
+}
+
+pub async fn a_disk_that_grew_holds_more(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    let mut plan = plan(lab.vm(), lab.images());
+    let holds_mib = async |guest: &dyn GuestSession| {
+        let said = output(guest, &["sh", "-c", "df -k / | tail -n 1"]).await;
+        said.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
+    let before = holds_mib(&*guest).await;
+    output(&*guest, &["sh", "-c", "echo kept > /root-file; sync"]).await;
+    vmm.kill(lab.vm(), &machine).await.unwrap();
+    vmm.clean(lab.vm()).await.unwrap();
+    plan.disk.size_bytes = Some(300 << 20);
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 2).await;
+    let after = holds_mib(&*guest).await;
+    eprintln!("the root file system holds {before} MiB, then {after} MiB");
+    assert!((90..128).contains(&before), "a disk that is larger than its image is used: {before} MiB");
+    assert!((240..300).contains(&after), "{after} MiB");
+    assert_eq!(output(&*guest, &["cat", "/root-file"]).await, "kept");
+    vmm.kill(lab.vm(), &machine).await.unwrap();
+    // What is smaller by now changes nothing.
+    plan.disk.size_bytes = Some(128 << 20);
+    vmm.clean(lab.vm()).await.unwrap();
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 3).await;
+    assert_eq!(holds_mib(&*guest).await, after);
+    killed_and_gone(lab, &*vmm, &machine).await;
 }

@@ -1,6 +1,7 @@
 //! `hearth vm …`: the verbs, and those that are one call. The larger ones are in `vm/`.
 
 mod create;
+mod devices;
 mod exec;
 mod logs;
 mod metrics;

@@ -1,5 +1,6 @@
 //! From the records of `domain` to the types of the API. Reads only; nothing here can fail.
 
+pub mod devices;
 mod event;
 mod host;
 mod image;

@@ -2,7 +2,7 @@
 
 use super::{
     accepted::{Done, Shown, command, read},
-    convert,
+    convert::{self, devices},
     edge::{Edge, Serving},
     input::{ListQuery, Reference, Submission, cursor},
     layer::Caller,
@@ -15,7 +15,7 @@ use domain::{
     Labels, Name, VmId,
     event::Kind,
     name::check_labels,
-    vm::{Change, Command, RestartPolicy, StopMode, Vm, VmSpec},
+    vm::{Change, Command, Devices, RestartPolicy, StopMode, Vm, VmSpec},
 };
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -126,7 +126,8 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
     Ok(read(&headers, vm.record.generation.0, &told))
 }
 
-/// Changes a VM: its name, labels, restart policy, and, while it does not run, its vCPUs, memory and command line.
+/// Changes a VM: its name, labels, restart policy, limits and balloon, and, while it does not run, its vCPUs, memory, command line, CPU
+/// template and the size of its disk.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn update(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
@@ -139,6 +140,10 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         vcpus: spec.vcpus,
         mem_mib: spec.mem_mib,
         cmdline: spec.cmdline.map(|cmdline| Some(cmdline).filter(|cmdline| !cmdline.is_empty())),
+        disk_mib: spec.disk_mib,
+        limits: spec.limits.map(devices::changed_limits).unwrap_or_default(),
+        balloon_mib: spec.balloon_mib,
+        cpu_template: spec.cpu_template.map(|template| template.map(devices::asked_template)),
     };
     order(serving, caller, &id, &submission, Command::Update(change)).await
 }
@@ -239,7 +244,12 @@ fn spec(spec: v1::VmSpec) -> VmSpec {
         cmdline: spec.cmdline.filter(|cmdline| !cmdline.is_empty()),
         networks: spec.networks,
         restart: restart(spec.restart),
-        devices: domain::vm::Devices::default(),
+        devices: Devices {
+            limits: devices::asked_limits(spec.limits),
+            balloon_mib: spec.balloon_mib,
+            cpu_template: spec.cpu_template.map(devices::asked_template),
+            ..Devices::default()
+        },
     }
 }
 

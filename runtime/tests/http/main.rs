@@ -7,6 +7,7 @@ mod bench;
 mod cancel;
 mod capabilities;
 mod conditions;
+mod devices;
 mod document;
 mod events;
 mod input;

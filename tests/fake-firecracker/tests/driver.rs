@@ -66,6 +66,8 @@ impl Scene {
             disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None },
             nic: None,
             cmdline: None,
+            tuning: host::vmm::Tuning::default(),
+            cpu_template: None,
         };
         driver.prepare_disk(&plan.disk).await.unwrap();
         Some(Self { folder, driver, plan })

@@ -6,8 +6,9 @@ use super::super::{
 };
 use super::api::{
     Invalid,
-    model::{Backing, Balloon, BootSource, CacheType, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
+    model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
+use super::tuning;
 use super::version::Version;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -59,12 +60,12 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
     let vcpu_count = u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: u8::MAX })?;
     let nic = plan.nic.as_ref().map(|nic| {
         Ok::<_, Invalid>(NetworkInterface {
-            iface_id: "eth0".parse()?,
+            iface_id: nic_id()?,
             host_dev_name: nic.tap.clone(),
             guest_mac: Some(mac_text(nic.mac)),
             mtu: None,
-            rx_rate_limiter: None,
-            tx_rate_limiter: None,
+            rx_rate_limiter: tuning::receive(&plan.tuning),
+            tx_rate_limiter: tuning::send(&plan.tuning),
         })
     });
     Ok(Config {
@@ -73,7 +74,7 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
             mem_size_mib: plan.mem_mib.into(),
             smt: false,
             track_dirty_pages: false,
-            cpu_template: None,
+            cpu_template: plan.cpu_template.map(template),
             huge_pages: None,
         },
         boot: BootSource {
@@ -88,23 +89,44 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
             partuuid: None,
             // What the guest was told is safe is on the host's disk, as with QEMU.
             cache_type: Some(CacheType::Writeback),
-            backing: Backing::File { path_on_host: paths.disk, is_read_only: false, io_engine: None, rate_limiter: None },
+            backing: Backing::File {
+                path_on_host: paths.disk,
+                is_read_only: false,
+                io_engine: None,
+                rate_limiter: tuning::disk(&plan.tuning),
+            },
         },
         nic: nic.transpose()?,
         port: None,
         vsock: Vsock { guest_cid: GUEST_CID, uds_path: paths.vsock },
-        balloon: balloon(version),
+        balloon: balloon(version, plan.tuning.balloon_mib),
     })
 }
 
-fn root_id() -> Result<DeviceId, Invalid> {
+pub fn root_id() -> Result<DeviceId, Invalid> {
     "root".parse()
 }
 
-/// Takes nothing by itself; what the guest frees goes back to the host.
-fn balloon(version: &Version) -> Balloon {
+pub fn nic_id() -> Result<DeviceId, Invalid> {
+    "eth0".parse()
+}
+
+fn template(template: domain::vm::CpuTemplate) -> CpuTemplate {
+    use domain::vm::CpuTemplate as Asked;
+    match template {
+        Asked::C3 => CpuTemplate::C3,
+        Asked::T2 => CpuTemplate::T2,
+        Asked::T2S => CpuTemplate::T2S,
+        Asked::T2CL => CpuTemplate::T2CL,
+        Asked::T2A => CpuTemplate::T2A,
+        Asked::V1N1 => CpuTemplate::V1N1,
+    }
+}
+
+/// What the guest frees goes back to the host in any case.
+fn balloon(version: &Version, amount_mib: u32) -> Balloon {
     let free_page_reporting = version.has_free_page_reporting();
-    Balloon { amount_mib: 0, deflate_on_oom: true, free_page_reporting, ..Balloon::default() }
+    Balloon { amount_mib, deflate_on_oom: true, free_page_reporting, ..Balloon::default() }
 }
 
 fn kernel_cmdline(plan: &MachinePlan) -> String {
@@ -136,6 +158,8 @@ mod tests {
             disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
             nic,
             cmdline: Some("debug".into()),
+            tuning: crate::vmm::Tuning::default(),
+            cpu_template: None,
         }
     }
 
@@ -167,6 +191,16 @@ mod tests {
         let nic = config.nic.unwrap();
         assert_eq!((nic.host_dev_name.as_str(), nic.guest_mac.as_deref()), ("hth0", Some("52:54:00:01:02:ff")));
         assert_eq!((config.machine.vcpu_count, config.machine.mem_size_mib), (2, 256));
+    }
+
+    #[test]
+    fn what_is_asked_of_its_devices_is_said_before_the_start() {
+        let limits = domain::vm::Limits { disk_mib_per_s: Some(3), ..domain::vm::Limits::default() };
+        let tuning = crate::vmm::Tuning { limits, balloon_mib: 9 };
+        let plan = MachinePlan { tuning, cpu_template: Some(domain::vm::CpuTemplate::T2CL), ..plan(1, None) };
+        let config = config(&plan, paths(), &version()).unwrap();
+        assert_eq!((config.balloon.amount_mib, config.machine.cpu_template), (9, Some(CpuTemplate::T2CL)));
+        assert!(matches!(config.root.backing, Backing::File { rate_limiter: Some(_), .. }));
     }
 
     #[test]

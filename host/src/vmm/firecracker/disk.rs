@@ -48,6 +48,20 @@ pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
     })
 }
 
+/// Makes the disk as large as it shall be; one that is as large or larger stays as it is. Only while no process has it open.
+pub fn grow(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
+    let Some(wanted) = plan.size_bytes.map(|size| size.next_multiple_of(SECTOR)) else { return Ok(()) };
+    let grown = || {
+        let file = File::options().write(true).open(disk)?;
+        if file.metadata()?.len() >= wanted {
+            return Ok(());
+        }
+        file.set_len(wanted)?;
+        file.sync_all()
+    };
+    grown().map_err(|source| storage_error(disk, source))
+}
+
 fn write(base: &File, base_size: u64, size: u64, path: &Path) -> io::Result<()> {
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     if !reflink(base, &file)? {

@@ -14,9 +14,9 @@ use super::super::{
 use super::api::{ApiError, Configuring, Found, Microvm, Socket};
 use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
-use super::files::{API_SOCKET, CONFIG, ERRORS, KEYBOARD, VMM_LOG};
+use super::files::{API_SOCKET, CONFIG, DISK, ERRORS, KEYBOARD, VMM_LOG};
 use super::room::{self, Room};
-use super::{Inner, asking::call_error, ending};
+use super::{Inner, asking::call_error, disk, ending};
 use crate::net::{NetError, lend};
 use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
@@ -63,6 +63,7 @@ fn needs(plan: &MachinePlan) -> Needs {
 fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
     hold::still_there(&inner.binary, "firecracker", "install it again")?;
+    disk::grow(&plan.disk, &folder.join(DISK))?;
     let (kernel, initrd) = (boot::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
     for log in [VMM_LOG, ERRORS] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;
@@ -111,7 +112,7 @@ fn write_config(folder: &Path, config: &Config) -> Result<(), VmmError> {
     fs::write(&path, text).map_err(|source| storage_error(&path, source))
 }
 
-fn read_config(folder: &Path) -> Result<Config, VmmError> {
+pub fn read_config(folder: &Path) -> Result<Config, VmmError> {
     let path = folder.join(CONFIG);
     let bytes = fs::read(&path).map_err(|source| storage_error(&path, source))?;
     serde_json::from_slice(&bytes).map_err(|error| VmmError::Spawn { detail: format!("{}: {error}", path.display()) })
@@ -224,6 +225,9 @@ fn start_error(error: ApiError) -> VmmError {
     let detail = error.to_string();
     if fault.contains("tap") || fault.contains("network device") {
         VmmError::Network { detail }
+    } else if fault.contains("template") {
+        let ApiError::Refused { call, fault } = error else { return call_error(error) };
+        VmmError::Refused { call, detail: format!("the CPU template does not fit this host's processor ({fault})") }
     } else if fault.contains("kvm") {
         VmmError::Spawn { detail: format!("{detail}: load the module kvm_intel or kvm_amd, and see `hearth doctor`") }
     } else {

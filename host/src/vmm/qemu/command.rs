@@ -3,6 +3,7 @@
 use super::super::shared::{cmdline, gate::FIRST_INHERITED, mark};
 use super::super::{MachinePlan, NicPlan};
 use super::files::{CONSOLE_LOG, DISK, EVENTS_LOG};
+use super::tuning;
 use std::path::Path;
 
 /// What executes the guest's instructions.
@@ -39,7 +40,7 @@ pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, ke
     let events = format!("{},logfile={EVENTS_LOG},logappend=on", socket("events", 1));
     let console = format!("{},logfile={CONSOLE_LOG},logappend=on", socket("console", 3));
     // discard: what the guest trims is given back. werror's default holds the guest when the host's disk is full, and `cont` goes on.
-    let drive = format!("id=root,if=none,file={DISK},format=qcow2,discard=unmap");
+    let drive = format!("id=root,if=none,file={DISK},format=qcow2,discard=unmap{}", tuning::drive_words(&plan.tuning.limits));
     let mut words: Vec<&str> = vec!["qemu-system-x86_64", "-name", &mark];
     words.extend(["-M", "microvm,x-option-roms=off,isa-serial=on,rtc=on", "-accel", acceleration.name(), "-cpu", cpu]);
     words.extend(["-smp", &vcpus, "-m", &memory, "-nodefaults", "-no-user-config", "-nographic", "-S"]);

@@ -21,6 +21,10 @@ const L1_REACH: u64 = CLUSTER / 8 * CLUSTER;
 const MOST_BACKING_NAME: usize = 1023;
 const BACKING_FORMAT: u32 = 0xE279_2ACA;
 const HEADER_V3: u32 = 104;
+/// Of the header's fields: the disk's size, then the encryption, then the number of L1 entries.
+const SIZE_AT: usize = 24;
+const ENCRYPTION_AT: usize = 32;
+const L1_ENTRIES_AT: usize = 36;
 
 /// Makes the disk; one that is there already stays. On an error nothing is left.
 pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
@@ -42,6 +46,41 @@ pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
         let _removed = fs::remove_file(&partial);
         storage_error(disk, source)
     })
+}
+
+/// What L1 entries can be added within the clusters that the table has: QEMU's own way would be to move it.
+fn room_for_l1(entries: u64) -> u64 {
+    (entries * 8).next_multiple_of(CLUSTER) / 8
+}
+
+/// Makes the disk as large as it shall be; one that is as large or larger stays as it is. Only while no process has it open.
+///
+/// Errors: `Refused` where it would grow beyond the next multiple of 4 TiB, which its table has no room for.
+pub fn grow(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
+    let Some(wanted) = plan.size_bytes.map(|size| size.next_multiple_of(SECTOR)) else { return Ok(()) };
+    let failed = |source| storage_error(disk, source);
+    let refused = |detail: &str| VmmError::Refused { call: "growing the disk", detail: detail.to_owned() };
+    let file = File::options().read(true).write(true).open(disk).map_err(failed)?;
+    let mut header = [0; HEADER_V3 as usize];
+    file.read_exact_at(&mut header, 0).map_err(failed)?;
+    let word = |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let long = |at: usize| u64::from(word(at)) << 32 | u64::from(word(at + 4));
+    if !header.starts_with(b"QFI\xfb") || word(4) != 3 || word(20) != CLUSTER.trailing_zeros() {
+        return Err(refused("it is no qcow2 file as hearth makes them"));
+    }
+    if long(SIZE_AT) >= wanted {
+        return Ok(());
+    }
+    let (entries, needed) = (u64::from(word(L1_ENTRIES_AT)), wanted.div_ceil(L1_REACH));
+    if needed > room_for_l1(entries) {
+        return Err(refused("a disk of QEMU's grows to the next multiple of 4 TiB only"));
+    }
+    // Both lie in the first sector, which is written as one.
+    let mut sized = [0; 8 + 4 + 4];
+    sized[..8].copy_from_slice(&wanted.to_be_bytes());
+    sized[8..12].copy_from_slice(&word(ENCRYPTION_AT).to_be_bytes());
+    sized[12..].copy_from_slice(&(needed.max(entries) as u32).to_be_bytes());
+    file.write_all_at(&sized, SIZE_AT as u64).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 fn sync_folder(file: &Path) -> io::Result<()> {
@@ -130,6 +169,31 @@ mod tests {
             assert_eq!(info["backing-filename"], base.to_str().unwrap());
             assert_eq!(info["backing-filename-format"], "raw");
         }
+    }
+
+    #[test]
+    fn a_disk_grows_and_never_shrinks() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.ext4");
+        File::create(&base).unwrap().set_len(1 << 20).unwrap();
+        let disk = folder.path().join("disk.qcow2");
+        prepare(&plan(&base, Some(1 << 20)), &disk).unwrap();
+        let size = |disk: &Path| {
+            let bytes = fs::read(disk).unwrap();
+            u64::from_be_bytes(bytes[24..32].try_into().unwrap())
+        };
+        // Within one L1 entry, over several, and what is there already.
+        for (wanted, expected) in [(64 << 20, 64 << 20), (3 << 40, 3 << 40), (5 << 20, 3 << 40), (4 << 40, 4 << 40)] {
+            grow(&plan(&base, Some(wanted)), &disk).unwrap();
+            assert_eq!(size(&disk), expected);
+            if let Ok(check) = Command::new("qemu-img").arg("check").arg(&disk).output() {
+                assert!(check.status.success(), "{check:?}");
+            }
+        }
+        grow(&plan(&base, None), &disk).unwrap();
+        assert!(matches!(grow(&plan(&base, Some(5 << 40)), &disk), Err(VmmError::Refused { .. })));
+        fs::write(&disk, [0; 512]).unwrap();
+        assert!(matches!(grow(&plan(&base, Some(5 << 40)), &disk), Err(VmmError::Refused { .. })));
     }
 
     #[test]

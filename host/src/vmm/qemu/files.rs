@@ -12,5 +12,8 @@ pub const EVENTS_LOG: &str = "events.log";
 /// What QEMU itself printed in the newest launch.
 pub const VMM_LOG: &str = "qemu.log";
 
+/// What the balloon of the next start shall hold, MiB; absent: nothing.
+pub const BALLOON: &str = "balloon";
+
 /// In the order of the descriptors that the VMM inherits.
 pub const SOCKETS: [&str; 4] = [CONTROL_SOCKET, EVENTS_SOCKET, AGENT_SOCKET, CONSOLE_SOCKET];

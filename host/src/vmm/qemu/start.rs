@@ -9,9 +9,9 @@ use super::super::shared::{
 };
 use super::super::{MachinePlan, VmmError, limits::Needs};
 use super::command::Acceleration;
-use super::files::{CONTROL_SOCKET, EVENTS_LOG, EVENTS_SOCKET, SOCKETS, VMM_LOG};
+use super::files::{CONTROL_SOCKET, DISK, EVENTS_LOG, EVENTS_SOCKET, SOCKETS, VMM_LOG};
 use super::qmp::Qmp;
-use super::{Inner, command, detect, ending::last_words};
+use super::{Inner, command, detect, disk, ending::last_words, tuning};
 use domain::{Attempt, vm::Driver};
 use serde_json::Value;
 use std::{
@@ -55,6 +55,8 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
     hold::still_there(&inner.binary, detect::BINARY, "install the package qemu-system-x86 again")?;
     let kernel = boot::kernel(plan)?;
     let initrd = inner.boot.initrd(plan.initrd.as_deref())?;
+    disk::grow(&plan.disk, &folder.join(DISK))?;
+    tuning::keep(&plan.tuning, folder)?;
     let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd);
     for log in [EVENTS_LOG, VMM_LOG] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;
@@ -85,6 +87,7 @@ pub async fn release(run: &Run, folder: &Path) -> Result<(), VmmError> {
         // Settled once, this monitor goes on writing its events to the log, with or without anyone connected.
         drop(Qmp::open(folder, EVENTS_SOCKET, deadline).await?);
         let mut control = Qmp::open(folder, CONTROL_SOCKET, deadline).await?;
+        tuning::begin(&mut control, folder, deadline).await?;
         control.call("cont", Value::Null, deadline).await
     }
     .await;

@@ -1,5 +1,6 @@
 //! `vm create`: makes a VM and, because people who make one want it to run, starts it.
 
+use super::devices::Wanted;
 use crate::cli::change::{self, Verb};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -15,6 +16,7 @@ The VM is started as soon as it is made; --no-start leaves it at that.
 Examples:
   hearth vm create demo --image busybox
   hearth vm create --name web --image busybox --vcpus 2 --mem 1G --disk 4G --label app=web
+  hearth vm create slow --image busybox --disk-mib-per-s 20 --rx-mbit-per-s 100
   hearth vm create spare --image busybox --no-start --no-network";
 
 /// The network that a VM gets when nothing is said.
@@ -61,6 +63,8 @@ pub struct CreateArgs {
     /// A label; may be repeated
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,
+    #[command(flatten)]
+    devices: Wanted,
     /// Start it (so it is without this, too)
     #[arg(long, conflicts_with = "no_start")]
     start: bool,
@@ -125,6 +129,9 @@ fn request(args: CreateArgs) -> CreateVm {
             cmdline: args.cmdline,
             networks,
             restart: args.restart.into(),
+            limits: args.devices.limits(),
+            balloon_mib: args.devices.balloon_mib,
+            cpu_template: args.devices.cpu_template,
         },
         start: !args.no_start,
     }

@@ -1,12 +1,13 @@
-//! `vm update`: changes what may change. Size and command line only while the VM is not running; the server says so.
+//! `vm update`: changes what may change. Sizes, template and command line only while the VM is not running; the server says so.
 
 use super::create::Restart;
+use super::devices::Changed;
 use crate::cli::change::{self, Verb};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::filter::parse_label_change;
 use crate::cli::image::merged;
-use crate::cli::units::parse_mib_u32;
+use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
 use api::v1::{PatchVm, PatchVmSpec};
 use clap::Args;
@@ -14,6 +15,7 @@ use clap::Args;
 pub const EXAMPLES: &str = "\
 Examples:
   hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
+  hearth vm update demo --disk-mib-per-s 20 --rx-mbit-per-s none
   hearth vm update demo --label app=web --label old-
   hearth vm update demo --rename web";
 
@@ -39,20 +41,36 @@ pub struct UpdateArgs {
     /// When it is started again by itself
     #[arg(long, value_enum)]
     restart: Option<Restart>,
+    /// Size of the root disk, never less than it is: 4G (while it is stopped)
+    #[arg(long, value_name = "SIZE", value_parser = parse_mib)]
+    disk: Option<u64>,
+    #[command(flatten)]
+    devices: Changed,
 }
 
 impl UpdateArgs {
-    fn changes_something(&self) -> bool {
-        let spec = self.vcpus.is_some() || self.mem.is_some() || self.cmdline.is_some() || self.restart.is_some();
-        spec || self.rename.is_some() || !self.labels.is_empty()
+    /// Absent: nothing of it.
+    fn spec(&self) -> Option<PatchVmSpec> {
+        let spec = PatchVmSpec {
+            vcpus: self.vcpus,
+            mem_mib: self.mem,
+            cmdline: self.cmdline.clone(),
+            restart: self.restart.map(Into::into),
+            disk_mib: self.disk,
+            limits: self.devices.limits(),
+            balloon_mib: self.devices.balloon_mib,
+            cpu_template: self.devices.cpu_template(),
+        };
+        (spec != PatchVmSpec::default()).then_some(spec)
     }
 }
 
 pub async fn run(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
-    if !args.changes_something() {
+    let spec = args.spec();
+    if spec.is_none() && args.rename.is_none() && args.labels.is_empty() {
         return Err(CliError::Usage { detail: "nothing to change".to_owned(), hint: "see `hearth vm update --help`" });
     }
-    let args = &args;
+    let (args, spec) = (&args, &spec);
     change::each(context, std::slice::from_ref(&args.vm), Verb::new("update", "updated"), false, |name| async move {
         let vms = context.client.vms();
         let mut options = Options::default();
@@ -63,14 +81,7 @@ pub async fn run(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
             options.if_match = Some(vm.generation);
             labels = Some(merged(vm.labels, &args.labels));
         }
-        let spec = PatchVmSpec {
-            vcpus: args.vcpus,
-            mem_mib: args.mem,
-            cmdline: args.cmdline.clone(),
-            restart: args.restart.map(Into::into),
-        };
-        let spec = (spec != PatchVmSpec::default()).then_some(spec);
-        vms.patch(&name, &PatchVm { name: args.rename.clone(), labels, spec }, &options).await
+        vms.patch(&name, &PatchVm { name: args.rename.clone(), labels, spec: spec.clone() }, &options).await
     })
     .await
 }

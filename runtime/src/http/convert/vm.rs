@@ -1,6 +1,6 @@
 //! A VM's record and what is known of it besides.
 
-use super::time;
+use super::{devices, time};
 use actors::{View, view::VmView};
 use api::v1;
 use domain::vm::{RestartPolicy, State, VmSpec, table};
@@ -103,6 +103,9 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
             RestartPolicy::OnFailure => v1::RestartPolicy::OnFailure,
             RestartPolicy::Always => v1::RestartPolicy::Always,
         },
+        limits: devices::limits(spec.devices.limits),
+        balloon_mib: spec.devices.balloon_mib,
+        cpu_template: spec.devices.cpu_template.map(devices::template),
     }
 }
 

@@ -73,6 +73,15 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Network", text(if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(", ") })),
         ("Restart", text(restart)),
     ];
+    if !spec.limits.is_none() {
+        facts.push(("Limits", text(spec.limits.words())));
+    }
+    if spec.balloon_mib > 0 {
+        facts.push(("Balloon", text(mib(spec.balloon_mib.into()))));
+    }
+    if let Some(template) = spec.cpu_template {
+        facts.push(("CPU template", text(template.as_str().to_owned())));
+    }
     if let Some(cmdline) = &spec.cmdline {
         facts.push(("Kernel arguments", html! { <code>{ cmdline }</code> }));
     }

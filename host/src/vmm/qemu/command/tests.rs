@@ -16,6 +16,8 @@ fn plan(nic: Option<NicPlan>) -> MachinePlan {
         disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
         nic,
         cmdline: Some("debug".into()),
+        tuning: crate::vmm::Tuning::default(),
+        cpu_template: None,
     }
 }
 

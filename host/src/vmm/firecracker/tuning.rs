@@ -1,0 +1,92 @@
+//! Limits and balloon in Firecracker's words: for the configuration before the start, and as changes of a machine that runs.
+
+use super::super::Tuning;
+use super::api::{
+    ApiError, Invalid, Microvm, Started,
+    model::{DriveUpdate, NetworkInterfaceUpdate, RateLimiter, TokenBucket},
+};
+
+const MIB: u64 = 1024 * 1024;
+/// Bytes in a megabit.
+const MBIT: u64 = 1_000_000 / 8;
+
+/// Of the root drive; absent: no limit.
+pub fn disk(tuning: &Tuning) -> Option<RateLimiter> {
+    let limits = &tuning.limits;
+    some(RateLimiter {
+        bandwidth: limits.disk_mib_per_s.map(|most| TokenBucket::per_second(u64::from(most) * MIB)),
+        ops: limits.disk_ops_per_s.map(|most| TokenBucket::per_second(most.into())),
+    })
+}
+
+/// Towards the guest.
+pub fn receive(tuning: &Tuning) -> Option<RateLimiter> {
+    network(tuning.limits.rx_mbit_per_s)
+}
+
+/// From the guest.
+pub fn send(tuning: &Tuning) -> Option<RateLimiter> {
+    network(tuning.limits.tx_mbit_per_s)
+}
+
+fn network(mbit_per_s: Option<u32>) -> Option<RateLimiter> {
+    let bandwidth = mbit_per_s.map(|most| TokenBucket::per_second(u64::from(most) * MBIT));
+    some(RateLimiter { bandwidth, ops: None })
+}
+
+fn some(limiter: RateLimiter) -> Option<RateLimiter> {
+    Some(limiter).filter(|limiter| *limiter != RateLimiter::default())
+}
+
+/// As an update, in which what is absent would stay: a limit that is not wanted is taken away by name.
+fn whole(limiter: Option<RateLimiter>) -> RateLimiter {
+    let limiter = limiter.unwrap_or_default();
+    let bucket = |bucket: Option<TokenBucket>| Some(bucket.unwrap_or(TokenBucket::NO_LIMIT));
+    RateLimiter { bandwidth: bucket(limiter.bandwidth), ops: bucket(limiter.ops) }
+}
+
+pub fn drive_update(tuning: &Tuning) -> Result<DriveUpdate, Invalid> {
+    Ok(DriveUpdate { drive_id: super::config::root_id()?, path_on_host: None, rate_limiter: Some(whole(disk(tuning))) })
+}
+
+pub fn interface_update(tuning: &Tuning) -> Result<NetworkInterfaceUpdate, Invalid> {
+    Ok(NetworkInterfaceUpdate {
+        iface_id: super::config::nic_id()?,
+        rx_rate_limiter: Some(whole(receive(tuning))),
+        tx_rate_limiter: Some(whole(send(tuning))),
+    })
+}
+
+/// `has_nic`: the machine has a network interface. What is so already is said again, which changes nothing.
+pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, has_nic: bool) -> Result<(), ApiError> {
+    machine.update_drive(&drive_update(tuning)?).await?;
+    if has_nic {
+        machine.update_network_interface(&interface_update(tuning)?).await?;
+    }
+    machine.update_balloon(tuning.balloon_mib).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::vm::Limits;
+
+    fn tuning() -> Tuning {
+        let limits = Limits { disk_mib_per_s: Some(3), rx_mbit_per_s: Some(8), ..Limits::default() };
+        Tuning { limits, balloon_mib: 0 }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_absent_at_the_start_and_taken_away_by_an_update() {
+        let bucket = |size| Some(TokenBucket::per_second(size));
+        assert_eq!(disk(&tuning()), Some(RateLimiter { bandwidth: bucket(3 << 20), ops: None }));
+        assert_eq!(receive(&tuning()), Some(RateLimiter { bandwidth: bucket(1_000_000), ops: None }));
+        assert_eq!((send(&tuning()), disk(&Tuning::default())), (None, None));
+        let gone = Some(TokenBucket::NO_LIMIT);
+        let none = Some(RateLimiter { bandwidth: gone, ops: gone });
+        assert_eq!(drive_update(&Tuning::default()).unwrap().rate_limiter, none);
+        let update = interface_update(&tuning()).unwrap();
+        assert_eq!(update.rx_rate_limiter, Some(RateLimiter { bandwidth: bucket(1_000_000), ops: gone }));
+        assert_eq!(update.tx_rate_limiter, none);
+    }
+}

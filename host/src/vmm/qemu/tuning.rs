@@ -1,0 +1,89 @@
+//! Limits and balloon in QEMU's words: of the command line, and of the control socket. The balloon of a machine that starts is told by the
+//! control socket, too, before its vCPUs run: what it shall be lies in the VM's folder from the launch on, so that a release can be repeated.
+
+use super::super::shared::layout::{self, storage_error};
+use super::super::{Tuning, VmmError};
+use super::files::BALLOON;
+use super::qmp::Qmp;
+use domain::vm::Limits;
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+use tokio::time::Instant;
+
+const MIB: u64 = 1024 * 1024;
+
+/// What follows the drive's other words.
+pub fn drive_words(limits: &Limits) -> String {
+    let bytes = limits.disk_mib_per_s.map(|most| format!(",throttling.bps-total={}", u64::from(most) * MIB));
+    let ops = limits.disk_ops_per_s.map(|most| format!(",throttling.iops-total={most}"));
+    [bytes, ops].into_iter().flatten().collect()
+}
+
+/// 0: no limit.
+fn throttle(limits: &Limits) -> Value {
+    let bytes = limits.disk_mib_per_s.map_or(0, |most| u64::from(most) * MIB);
+    let ops = limits.disk_ops_per_s.unwrap_or(0);
+    json!({ "device": "root", "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": ops, "iops_rd": 0, "iops_wr": 0 })
+}
+
+/// Writes down what the balloon shall be. Blocks.
+pub fn keep(tuning: &Tuning, folder: &Path) -> Result<(), VmmError> {
+    let path = folder.join(BALLOON);
+    match tuning.balloon_mib {
+        0 => layout::remove_file(&path),
+        mib => fs::write(&path, mib.to_string()),
+    }
+    .map_err(|source| storage_error(&path, source))
+}
+
+/// As it was written down, of a machine that starts.
+pub async fn begin(control: &mut Qmp, folder: &Path, deadline: Instant) -> Result<(), VmmError> {
+    match fs::read_to_string(folder.join(BALLOON)).ok().and_then(|text| text.trim().parse().ok()) {
+        Some(mib) => balloon(control, mib, deadline).await,
+        None => Ok(()),
+    }
+}
+
+/// What is so already is said again, which changes nothing.
+pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Result<(), VmmError> {
+    control.call("block_set_io_throttle", throttle(&tuning.limits), deadline).await?;
+    balloon(control, tuning.balloon_mib, deadline).await
+}
+
+/// QEMU is told what the guest keeps.
+async fn balloon(control: &mut Qmp, balloon_mib: u32, deadline: Instant) -> Result<(), VmmError> {
+    let all = control.call("query-memory-size-summary", Value::Null, deadline).await?;
+    let all = all.get("base-memory").and_then(Value::as_u64).unwrap_or(0);
+    let kept = all.saturating_sub(u64::from(balloon_mib) * MIB);
+    match control.call("balloon", json!({ "value": kept }), deadline).await {
+        // One without the device has no balloon, as is wanted.
+        Err(VmmError::Refused { .. }) if balloon_mib == 0 => Ok(()),
+        told => told.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_bytes_and_operations_of_both_directions() {
+        let limits = Limits { disk_mib_per_s: Some(2), disk_ops_per_s: Some(30), rx_mbit_per_s: Some(9), tx_mbit_per_s: None };
+        assert_eq!(drive_words(&limits), ",throttling.bps-total=2097152,throttling.iops-total=30");
+        assert_eq!(drive_words(&Limits::default()), "");
+        let told = throttle(&limits);
+        assert_eq!((&told["bps"], &told["iops"], &told["bps_rd"]), (&json!(2_097_152), &json!(30), &json!(0)));
+        assert_eq!(throttle(&Limits::default())["bps"], 0);
+    }
+
+    #[test]
+    fn the_balloon_of_the_next_start_is_kept_and_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let tuning = |balloon_mib| Tuning { balloon_mib, ..Tuning::default() };
+        keep(&tuning(7), folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join(BALLOON)).unwrap(), "7");
+        keep(&tuning(0), folder.path()).unwrap();
+        keep(&tuning(0), folder.path()).unwrap();
+        assert!(!folder.path().join(BALLOON).exists());
+    }
+}

@@ -1,0 +1,118 @@
+//! The flags of `vm create` and `vm update` for what is asked of a VM's devices.
+
+use api::v1::{CpuTemplate, Limits, PatchLimits};
+use clap::Args;
+
+/// For a VM that is made.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Devices")]
+pub struct Wanted {
+    /// The most that its disk transfers, MiB a second [default: no limit]
+    #[arg(long, value_name = "N")]
+    disk_mib_per_s: Option<u32>,
+    /// The most operations of its disk a second [default: no limit]
+    #[arg(long, value_name = "N")]
+    disk_ops_per_s: Option<u32>,
+    /// The most that it receives, Mbit a second [default: no limit]
+    #[arg(long, value_name = "N")]
+    rx_mbit_per_s: Option<u32>,
+    /// The most that it sends, Mbit a second [default: no limit]
+    #[arg(long, value_name = "N")]
+    tx_mbit_per_s: Option<u32>,
+    /// How much of its memory the guest is asked to give back
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub balloon_mib: u32,
+    /// What its processor looks like: c3, t2, t2s, t2cl, t2a, v1n1 [default: the host's]
+    #[arg(long, value_name = "TEMPLATE", value_parser = parse_template)]
+    pub cpu_template: Option<CpuTemplate>,
+}
+
+impl Wanted {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            disk_mib_per_s: self.disk_mib_per_s,
+            disk_ops_per_s: self.disk_ops_per_s,
+            rx_mbit_per_s: self.rx_mbit_per_s,
+            tx_mbit_per_s: self.tx_mbit_per_s,
+        }
+    }
+}
+
+/// For a VM that is there. `none` takes a limit or the template off.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Devices")]
+pub struct Changed {
+    /// The most that its disk transfers, MiB a second; none: no limit
+    #[arg(long, value_name = "N|none", value_parser = parse_limit)]
+    disk_mib_per_s: Option<Set<u32>>,
+    /// The most operations of its disk a second; none: no limit
+    #[arg(long, value_name = "N|none", value_parser = parse_limit)]
+    disk_ops_per_s: Option<Set<u32>>,
+    /// The most that it receives, Mbit a second; none: no limit
+    #[arg(long, value_name = "N|none", value_parser = parse_limit)]
+    rx_mbit_per_s: Option<Set<u32>>,
+    /// The most that it sends, Mbit a second; none: no limit
+    #[arg(long, value_name = "N|none", value_parser = parse_limit)]
+    tx_mbit_per_s: Option<Set<u32>>,
+    /// How much of its memory the guest is asked to give back
+    #[arg(long, value_name = "N")]
+    pub balloon_mib: Option<u32>,
+    /// What its processor looks like: c3, t2, t2s, t2cl, t2a, v1n1; none: the host's (while it is stopped)
+    #[arg(long, value_name = "TEMPLATE|none", value_parser = parse_template_or_none)]
+    cpu_template: Option<Set<CpuTemplate>>,
+}
+
+impl Changed {
+    pub fn limits(&self) -> Option<PatchLimits> {
+        let limit = |set: Option<Set<u32>>| set.map(|set| set.0);
+        let limits = PatchLimits {
+            disk_mib_per_s: limit(self.disk_mib_per_s),
+            disk_ops_per_s: limit(self.disk_ops_per_s),
+            rx_mbit_per_s: limit(self.rx_mbit_per_s),
+            tx_mbit_per_s: limit(self.tx_mbit_per_s),
+        };
+        (limits != PatchLimits::default()).then_some(limits)
+    }
+
+    pub fn cpu_template(&self) -> Option<Option<CpuTemplate>> {
+        self.cpu_template.map(|set| set.0)
+    }
+}
+
+/// What was given; absent: taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Set<T>(Option<T>);
+
+const NONE: &str = "none";
+
+fn parse_limit(text: &str) -> Result<Set<u32>, String> {
+    if text == NONE {
+        return Ok(Set(None));
+    }
+    text.parse().map(|most| Set(Some(most))).map_err(|_no_number| "give a whole number, or none".to_owned())
+}
+
+fn parse_template(text: &str) -> Result<CpuTemplate, String> {
+    let wanted = text.to_ascii_lowercase();
+    let all = || CpuTemplate::ALL.map(CpuTemplate::as_str).join(", ");
+    CpuTemplate::ALL.into_iter().find(|template| template.as_str() == wanted).ok_or_else(|| format!("give one of {}", all()))
+}
+
+fn parse_template_or_none(text: &str) -> Result<Set<CpuTemplate>, String> {
+    if text == NONE { Ok(Set(None)) } else { parse_template(text).map(|template| Set(Some(template))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_or_none() {
+        assert_eq!(parse_limit("5"), Ok(Set(Some(5))));
+        assert_eq!(parse_limit("none"), Ok(Set(None)));
+        assert!(parse_limit("5M").is_err() && parse_limit("-1").is_err() && parse_limit("").is_err());
+        assert_eq!(parse_template("T2S"), Ok(CpuTemplate::T2s));
+        assert_eq!(parse_template_or_none("none"), Ok(Set(None)));
+        assert!(parse_template("none").unwrap_err().contains("v1n1"));
+    }
+}

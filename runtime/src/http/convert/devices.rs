@@ -1,0 +1,68 @@
+//! What is asked of a VM's devices, between the API's words and the domain's.
+
+use api::v1;
+use domain::vm::{CpuTemplate, Limits, LimitsChange};
+
+pub fn limits(limits: Limits) -> v1::Limits {
+    v1::Limits {
+        disk_mib_per_s: limits.disk_mib_per_s,
+        disk_ops_per_s: limits.disk_ops_per_s,
+        rx_mbit_per_s: limits.rx_mbit_per_s,
+        tx_mbit_per_s: limits.tx_mbit_per_s,
+    }
+}
+
+pub fn asked_limits(limits: v1::Limits) -> Limits {
+    Limits {
+        disk_mib_per_s: limits.disk_mib_per_s,
+        disk_ops_per_s: limits.disk_ops_per_s,
+        rx_mbit_per_s: limits.rx_mbit_per_s,
+        tx_mbit_per_s: limits.tx_mbit_per_s,
+    }
+}
+
+pub fn changed_limits(limits: v1::PatchLimits) -> LimitsChange {
+    LimitsChange {
+        disk_mib_per_s: limits.disk_mib_per_s,
+        disk_ops_per_s: limits.disk_ops_per_s,
+        rx_mbit_per_s: limits.rx_mbit_per_s,
+        tx_mbit_per_s: limits.tx_mbit_per_s,
+    }
+}
+
+pub fn template(template: CpuTemplate) -> v1::CpuTemplate {
+    match template {
+        CpuTemplate::C3 => v1::CpuTemplate::C3,
+        CpuTemplate::T2 => v1::CpuTemplate::T2,
+        CpuTemplate::T2S => v1::CpuTemplate::T2s,
+        CpuTemplate::T2CL => v1::CpuTemplate::T2cl,
+        CpuTemplate::T2A => v1::CpuTemplate::T2a,
+        CpuTemplate::V1N1 => v1::CpuTemplate::V1n1,
+    }
+}
+
+pub fn asked_template(template: v1::CpuTemplate) -> CpuTemplate {
+    match template {
+        v1::CpuTemplate::C3 => CpuTemplate::C3,
+        v1::CpuTemplate::T2 => CpuTemplate::T2,
+        v1::CpuTemplate::T2s => CpuTemplate::T2S,
+        v1::CpuTemplate::T2cl => CpuTemplate::T2CL,
+        v1::CpuTemplate::T2a => CpuTemplate::T2A,
+        v1::CpuTemplate::V1n1 => CpuTemplate::V1N1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_and_limits_come_back_as_they_went() {
+        for told in v1::CpuTemplate::ALL {
+            assert_eq!(template(asked_template(told)), told);
+        }
+        let told =
+            v1::Limits { disk_mib_per_s: Some(1), disk_ops_per_s: Some(2), rx_mbit_per_s: Some(3), tx_mbit_per_s: Some(4) };
+        assert_eq!(limits(asked_limits(told)), told);
+    }
+}

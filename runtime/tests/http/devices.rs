@@ -1,0 +1,89 @@
+//! What is asked of a VM's devices: taken, shown, changed field by field, and refused by the field where it can't be.
+
+use crate::bench::{Answer, Bench};
+use domain::host::Capabilities;
+use serde_json::{Value, json};
+
+async fn made(bench: &Bench, start: bool, devices: &Value) -> Answer {
+    let mut vm = bench.vm("a");
+    vm["start"] = json!(start);
+    for (field, value) in devices.as_object().unwrap() {
+        vm["spec"][field] = value.clone();
+    }
+    bench.post("/v1/vms?wait=30", &vm).await
+}
+
+async fn patched(bench: &Bench, spec: &Value) -> Answer {
+    bench.ask("PATCH", "/v1/vms/a", &[("content-type", "application/json")], json!({ "spec": spec }).to_string()).await
+}
+
+async fn stopped(bench: &Bench) {
+    let answer = bench.post("/v1/vms/a/stop?wait=30", &json!({ "force": true })).await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_and_balloon_are_shown_as_asked_and_change_while_it_runs() {
+    let bench = Bench::with_images().await;
+    let answer = made(&bench, true, &json!({ "limits": { "disk_mib_per_s": 100, "rx_mbit_per_s": 50 }, "balloon_mib": 8 })).await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+    let spec = bench.get("/v1/vms/a").await.body["spec"].clone();
+    assert_eq!(spec["limits"], json!({ "disk_mib_per_s": 100, "rx_mbit_per_s": 50 }));
+    assert_eq!((&spec["balloon_mib"], spec.get("cpu_template")), (&json!(8), None));
+    let change = json!({ "limits": { "disk_mib_per_s": null, "tx_mbit_per_s": 7 }, "balloon_mib": 0 });
+    let changed = patched(&bench, &change).await;
+    assert_eq!(changed.status.as_u16(), 200, "{}", changed.body);
+    let vm = bench.get("/v1/vms/a").await.body;
+    assert_eq!(vm["spec"]["limits"], json!({ "rx_mbit_per_s": 50, "tx_mbit_per_s": 7 }));
+    assert_eq!((vm["spec"].get("balloon_mib"), &vm["status"]["state"]), (None, &json!("running")));
+    assert_eq!(vm["status"].get("reason"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_is_refused_by_its_field() {
+    let bench = Bench::with_images().await;
+    for (devices, field) in [
+        (json!({ "limits": { "disk_mib_per_s": 0 } }), "spec.limits.disk_mib_per_s"),
+        (json!({ "limits": { "tx_mbit_per_s": 1_000_001 } }), "spec.limits.tx_mbit_per_s"),
+        (json!({ "balloon_mib": 100_000 }), "spec.balloon_mib"),
+    ] {
+        made(&bench, false, &devices).await.refuses(422, "invalid-spec", field);
+    }
+    // The simulated driver has none.
+    made(&bench, false, &json!({ "cpu_template": "t2" })).await.refuses(422, "unsupported-by-driver", "spec.cpu_template");
+    assert_eq!(made(&bench, false, &json!({ "cpu_template": "t9" })).await.status.as_u16(), 400);
+    assert_eq!(made(&bench, false, &json!({ "limits": { "disk": 1 } })).await.status.as_u16(), 400);
+    assert_eq!(bench.get("/v1/vms").await.body["items"], json!([]), "a refusal leaves nothing");
+    assert_eq!(made(&bench, false, &json!({})).await.status.as_u16(), 200);
+    patched(&bench, &json!({ "cpu_template": "t2" })).await.refuses(422, "unsupported-by-driver", "spec.cpu_template");
+    patched(&bench, &json!({ "limits": { "rx_mbit_per_s": 0 } })).await.refuses(422, "invalid-spec", "spec.limits.rx_mbit_per_s");
+    assert_eq!(patched(&bench, &json!({ "cpu_template": null })).await.status.as_u16(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_without_limits_says_so_by_the_field() {
+    let bench = Bench::able(Capabilities { cpu_templates: true, ..Capabilities::NONE }).await;
+    for (devices, field) in [
+        (json!({ "limits": { "disk_ops_per_s": 1 } }), "spec.limits.disk_ops_per_s"),
+        (json!({ "limits": { "rx_mbit_per_s": 1 } }), "spec.limits.rx_mbit_per_s"),
+        (json!({ "balloon_mib": 1 }), "spec.balloon_mib"),
+    ] {
+        let refused = made(&bench, false, &devices).await;
+        refused.refuses(422, "unsupported-by-driver", field);
+        assert!(refused.body["detail"].as_str().unwrap().contains("the simulated driver"), "{}", refused.body);
+    }
+    assert_eq!(made(&bench, false, &json!({ "cpu_template": "t2s" })).await.status.as_u16(), 200);
+    assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["cpu_template"], "t2s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_grows_while_it_is_stopped_and_never_shrinks() {
+    let bench = Bench::with_images().await;
+    assert_eq!(made(&bench, true, &json!({ "disk_mib": 200 })).await.status.as_u16(), 200);
+    patched(&bench, &json!({ "disk_mib": 300 })).await.refuses(409, "only-when-stopped", "");
+    stopped(&bench).await;
+    patched(&bench, &json!({ "disk_mib": 199 })).await.refuses(422, "disk-smaller", "spec.disk_mib");
+    patched(&bench, &json!({ "disk_mib": 0 })).await.refuses(422, "invalid-spec", "spec.disk_mib");
+    assert_eq!(patched(&bench, &json!({ "disk_mib": 300 })).await.status.as_u16(), 200);
+    assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["disk_mib"], 300);
+}
