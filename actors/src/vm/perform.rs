@@ -438,6 +438,7 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         disk: disk_plan(shared, record),
         nic,
         cmdline: record.spec.cmdline.clone(),
+        cloud_init: record.spec.devices.cloud_init.clone(),
     }
 }
 

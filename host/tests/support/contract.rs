@@ -31,6 +31,7 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         disk: DiskPlan { vm, base: images.rootfs.clone(), size_bytes: Some(128 << 20) },
         nic: None,
         cmdline: None,
+        cloud_init: None,
     }
 }
 

@@ -136,6 +136,7 @@ mod tests {
             disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
             nic,
             cmdline: Some("debug".into()),
+            cloud_init: None,
         }
     }
 

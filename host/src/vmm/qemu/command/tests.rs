@@ -16,6 +16,7 @@ fn plan(nic: Option<NicPlan>) -> MachinePlan {
         disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
         nic,
         cmdline: Some("debug".into()),
+        cloud_init: None,
     }
 }
 
