@@ -2,7 +2,7 @@
 //! and back. Decides nothing about VMs: every change is a command to the node, every read is its view.
 //!
 //! ```text
-//!  request id -> log, count -> panic to 500 -> place or 503 -> headers, compression -> token -> deadline -> handler
+//!  rest of the body -> request id -> log, count -> panic to 500 -> place or 503 -> headers, compression -> token -> deadline -> handler
 //! ```
 //! The edge serves before the node has recovered: `/healthz` answers 200 and everything else 503 until [`Edge::serve`] is called.
 
@@ -67,6 +67,7 @@ pub fn router(edge: &Edge) -> Router {
         .layer(middleware::from_fn_with_state(edge.clone(), layer::place))
         .layer(CatchPanicLayer::custom(layer::panicked))
         .layer(middleware::from_fn_with_state(edge.clone(), layer::observe))
+        .layer(middleware::from_fn(layer::leftover))
 }
 
 /// Paths of the API that are none; everything else is the console's.

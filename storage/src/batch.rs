@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{error::CommitError, journal::SET_ASIDE};
 
 /// Tables are few and known at compile time; a computed one is accepted too.
@@ -23,8 +25,28 @@ pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    Put { table: Table, key: Key, value: Vec<u8> },
-    Delete { table: Table, key: Key },
+    Put {
+        table: Table,
+        key: Key,
+        value: Vec<u8>,
+    },
+    Delete {
+        table: Table,
+        key: Key,
+    },
+    /// Deletes what has this digest still. Not the bytes: a batch of many would outgrow its limit.
+    DeleteIf {
+        table: Table,
+        key: Key,
+        digest: Digest,
+    },
+}
+
+/// SHA-256 of a record's bytes.
+pub(crate) type Digest = [u8; 32];
+
+pub(crate) fn digest(value: &[u8]) -> Digest {
+    Sha256::digest(value).into()
 }
 
 /// Records to put and delete, in the order given (a later change of the same key wins), and events to append.
@@ -47,6 +69,18 @@ impl Batch {
         self
     }
 
+    /// Deletes the record if its bytes are these still when the batch is committed, before anything else of the batch; else it leaves it
+    /// as it is, and the rest of the batch is done all the same.
+    pub fn delete_if(mut self, table: impl Into<Table>, key: impl Into<Key>, value: &[u8]) -> Self {
+        self.changes.push(Change::DeleteIf { table: table.into(), key: key.into(), digest: digest(value) });
+        self
+    }
+
+    /// Whether what it does depends on what the store holds.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::DeleteIf { .. }))
+    }
+
     /// Appends an event; it gets its cursor when the batch is committed.
     pub fn event(mut self, bytes: Vec<u8>) -> Self {
         self.events.push(bytes);
@@ -66,6 +100,7 @@ impl Batch {
             .map(|change| match change {
                 Change::Put { table, key, value } => table.len() + key.len() + value.len(),
                 Change::Delete { table, key } => table.len() + key.len(),
+                Change::DeleteIf { table, key, digest } => table.len() + key.len() + digest.len(),
             })
             .sum();
         changes + self.events.iter().map(Vec::len).sum::<usize>()
@@ -76,7 +111,7 @@ impl Batch {
         for change in &self.changes {
             let (table, key, value) = match change {
                 Change::Put { table, key, value } => (table, key, value.len()),
-                Change::Delete { table, key } => (table, key, 0),
+                Change::Delete { table, key } | Change::DeleteIf { table, key, .. } => (table, key, 0),
             };
             check_name(table, key)?;
             // Its records carry the bytes of others up to the limit, so only `set_aside` writes there.

@@ -100,7 +100,7 @@ pub enum CommitError {
     Reserved { table: String },
     #[error("there is no record {key} in {table} to set aside")]
     NoRecord { table: String, key: String },
-    #[error("cannot read the record {key} of {table} to set it aside")]
+    #[error("cannot read the record {key} of {table}, which is to be set aside or deleted")]
     Record {
         table: String,
         key: String,

@@ -31,6 +31,7 @@ pub(crate) mod memory;
 mod rebuild;
 mod rescue;
 mod ring;
+mod stage;
 mod store;
 mod watch;
 mod writer;

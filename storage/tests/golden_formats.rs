@@ -479,6 +479,20 @@ fn host_2() {
     agree(&able_hosts());
 }
 
+/// What an older hearth finds of a newer one: the host is read, with what is known here.
+#[test]
+fn a_host_with_capabilities_that_are_not_known_here_is_read() {
+    let mut host = hosts().remove(0);
+    host.facts.capabilities = Capabilities { pause: true, jailed: true, ..Capabilities::NONE };
+    let mut bytes = encode(&host).unwrap();
+    // They are the last but for the state and whether it is cordoned: how many, and the numbers.
+    let at = bytes.len() - 5;
+    assert_eq!(bytes[at..], [2, 0, 15, 0, 1]);
+    // 99, and 70,000 as the format writes one of more than 16 bits.
+    bytes.splice(at..at + 3, [4, 0, 99, 252, 0x70, 0x11, 1, 0, 15]);
+    assert_eq!(decode::<Host>(&bytes).unwrap(), host);
+}
+
 #[test]
 fn operation_1() {
     read_back(1, &operations());

@@ -182,6 +182,35 @@ fn an_unreadable_record_is_set_aside_and_the_rest_starts() {
     assert_eq!(journal.load_set_aside().unwrap().len(), 1);
 }
 
+/// Whatever comes just before it, in its group or not: a deletion under a condition sees it.
+#[tokio::test]
+async fn a_deletion_under_a_condition_spares_what_was_written_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let put = |value: &[u8]| Batch::default().put("keys", "k", value.to_vec());
+    let delete = |value: &[u8]| Batch::default().delete_if("keys", "k", value).put("keys", "beside", value.to_vec());
+    let (old, new) = (vec![1; 9000], vec![2; 9000]);
+    for round in 0..50 {
+        journal.commit(put(&old)).await.unwrap();
+        // The first is on its way to the disk while the others wait, and share the next sync if they may.
+        let three = tokio::join!(
+            journal.commit(Batch::default().event(vec![0])),
+            journal.commit(put(&new)),
+            journal.commit(delete(&old))
+        );
+        let number = three.0.unwrap().number;
+        assert_eq!((three.1.unwrap().number, three.2.unwrap().number), (number + 1, number + 2));
+        assert_eq!(journal.get("keys", "k").unwrap().as_ref(), Some(&new), "round {round}: what is new was deleted");
+        assert_eq!(journal.get("keys", "beside").unwrap().as_ref(), Some(&old), "the rest of the batch is done");
+        let both = tokio::join!(journal.commit(put(&old)), journal.commit(delete(&old)));
+        both.1.unwrap();
+        assert_eq!(journal.get("keys", "k").unwrap(), None, "round {round}: it is still what it was");
+        journal.commit(delete(&old)).await.expect("deleting what is not there is no error");
+    }
+    assert!(matches!(journal.commit(Batch::default().delete_if("", "k", &old)).await, Err(CommitError::Name { .. })));
+    journal.close().await;
+}
+
 #[test]
 fn what_does_not_fit_is_refused_before_it_is_queued() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,6 +15,8 @@ const TABLES: [&str; 3] = ["vm", "vm2", "image"];
 enum Change {
     Put(usize, String, Vec<u8>),
     Delete(usize, String),
+    /// Under the condition that it has these bytes, or those that it has.
+    DeleteIf(usize, String, Option<Vec<u8>>),
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => (0..TABLES.len(), key(), value()).prop_map(|(table, key, value)| Change::Put(table, key, value)),
         1 => (0..TABLES.len(), key()).prop_map(|(table, key)| Change::Delete(table, key)),
+        1 => (0..TABLES.len(), key(), value()).prop_map(|(table, key, value)| Change::DeleteIf(table, key, Some(value))),
+        1 => (0..TABLES.len(), key()).prop_map(|(table, key)| Change::DeleteIf(table, key, None)),
     ]
 }
 
@@ -71,6 +75,8 @@ fn commit(runtime: &tokio::runtime::Runtime, journal: &Journal, model: &mut Mode
     let mut sent = Vec::new();
     for (changes, events) in batches {
         let mut batch = Batch::default();
+        // What conditions are about.
+        let before = model.records.clone();
         for change in changes {
             match change {
                 Change::Put(table, key, value) => {
@@ -80,6 +86,14 @@ fn commit(runtime: &tokio::runtime::Runtime, journal: &Journal, model: &mut Mode
                 Change::Delete(table, key) => {
                     batch = batch.delete(TABLES[table], key.clone());
                     model.records.remove(&(table, key));
+                }
+                Change::DeleteIf(table, key, wanted) => {
+                    let at = (table, key);
+                    let wanted = wanted.or_else(|| before.get(&at).cloned()).unwrap_or_default();
+                    batch = batch.delete_if(TABLES[table], at.1.clone(), &wanted);
+                    if before.get(&at) == Some(&wanted) {
+                        model.records.remove(&at);
+                    }
                 }
             }
         }

@@ -6,12 +6,10 @@ use super::{BY_TIME, Record, TABLE};
 use crate::ambient::blocking;
 use domain::{Timestamp, idempotency};
 use std::ops::Range;
-use storage::{
-    Batch, CommitError, Journal, ReadError,
-    envelope::{DecodeError, decode},
-};
+use storage::{Batch, CommitError, Journal, ReadError, envelope::decode};
 
-/// Entries of one read and one batch: two deletes for each make half of the megabyte that a batch may have.
+/// Entries of one read and one batch: two deletes for each, one with its condition, make under two thirds of the megabyte that a batch may
+/// have.
 const PART: usize = 1000;
 /// Records that are read at once while the index is made: of up to 64 KiB each.
 const RECORDS: usize = 200;
@@ -38,7 +36,8 @@ pub enum SweepError {
 pub struct Swept {
     /// Entries that were due: all that was read of the index.
     pub due: usize,
-    /// Keys that were forgotten: the others were used again since, and have a later entry.
+    /// Keys that were forgotten: the others were used again since, and have a later entry. One that is used again in the very moment in
+    /// which it is swept is among these, and stays.
     pub forgotten: usize,
     /// Keys that were given an entry.
     pub indexed: usize,
@@ -57,25 +56,32 @@ pub async fn sweep(journal: &Journal, now: Timestamp) -> Result<Swept, SweepErro
             // The next key that there may be.
             start = format!("{}\0", last.entry);
             swept.due += part.len();
-            let mut batch = Batch::default();
-            for Due { entry, forget } in part {
-                batch = batch.delete(BY_TIME, entry);
-                if let Some(key) = forget {
-                    batch = batch.delete(TABLE, key);
-                    swept.forgotten += 1;
-                }
-            }
-            journal.commit(batch).await.map_err(|source| SweepError::Commit { source })?;
+            swept.forgotten += forget(journal, part).await?;
         }
     }
     Ok(swept)
 }
 
+/// Removes entries, and the records of keys that were not used again since they were read.
+async fn forget(journal: &Journal, part: Vec<Due>) -> Result<usize, SweepError> {
+    let (mut batch, mut forgotten) = (Batch::default(), 0);
+    for Due { entry, forget } in part {
+        batch = batch.delete(BY_TIME, entry);
+        if let Some((key, record)) = forget {
+            batch = batch.delete_if(TABLE, key, &record);
+            forgotten += 1;
+        }
+    }
+    journal.commit(batch).await.map_err(|source| SweepError::Commit { source })?;
+    Ok(forgotten)
+}
+
 /// An entry that goes.
 struct Due {
     entry: String,
-    /// The key that goes with it; absent when it was used again, or its record can't be read, which is for `hearth fsck` to tell.
-    forget: Option<String>,
+    /// The key that goes with it, and its record; absent when it was used again, or its record can't be read, which is for `hearth fsck` to
+    /// tell.
+    forget: Option<(String, Vec<u8>)>,
 }
 
 fn due(journal: &Journal, range: &Range<String>, now: Timestamp) -> Result<Vec<Due>, ReadError> {
@@ -84,22 +90,22 @@ fn due(journal: &Journal, range: &Range<String>, now: Timestamp) -> Result<Vec<D
     for (entry, _) in entries {
         let key = idempotency::key_of(&entry).map(str::to_owned);
         let record = match &key {
-            Some(key) => journal.get(TABLE, key)?.map(|bytes| decode::<Record>(&bytes)),
+            Some(key) => journal.get(TABLE, key)?,
             None => None,
         };
-        let over = match record {
-            Some(Ok(record)) => !idempotency::counts(record.at(), now),
-            Some(Err(error)) => unreadable(key.as_deref(), &error),
-            None => false,
-        };
-        due.push(Due { entry, forget: key.filter(|_| over) });
+        due.push(Due { entry, forget: key.zip(record).filter(|(key, record)| is_over(key, record, now)) });
     }
     Ok(due)
 }
 
-fn unreadable(key: Option<&str>, error: &DecodeError) -> bool {
-    tracing::warn!(key, %error, "the record of an idempotency key can't be read, it stays");
-    false
+fn is_over(key: &str, record: &[u8], now: Timestamp) -> bool {
+    match decode::<Record>(record) {
+        Ok(record) => !idempotency::counts(record.at(), now),
+        Err(error) => {
+            tracing::warn!(key, %error, "the record of an idempotency key can't be read, it stays");
+            false
+        }
+    }
 }
 
 /// An entry for every key, once in a journal's life; answers for how many.
@@ -130,4 +136,40 @@ async fn make_index(journal: &Journal) -> Result<usize, SweepError> {
 
 async fn read<T: Send + 'static>(work: impl FnOnce() -> Result<T, ReadError> + Send + 'static) -> Result<T, SweepError> {
     blocking(work).await.map_err(|_| SweepError::CutShort)?.map_err(|source| SweepError::Read { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::idempotency::Outcome;
+    use storage::{Options, envelope::encode};
+
+    const NOW: u64 = 1_767_225_600_000;
+
+    fn used(batch: Batch, key: &str, at_ms: u64) -> Batch {
+        let outcome = Outcome::Answered { status: 200, body: "{}".into() };
+        let record = Record { fingerprint: [7; 32], at_ms, outcome };
+        let (table, entry, nothing) = record.entry(key);
+        batch.put(TABLE, key, encode(&record).unwrap()).put(table, entry, nothing)
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_used_again_while_it_is_swept_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(Options::new(dir.path().join("journal"))).unwrap();
+        let old = NOW - 48 * 3_600_000;
+        journal.commit(used(used(Batch::default(), "again", old), "gone", old)).await.unwrap();
+        let [range, _] = idempotency::due(Timestamp(NOW));
+        let part = due(&journal, &range, Timestamp(NOW)).unwrap();
+        assert_eq!(part.len(), 2);
+        // Between the sweep's look and its removal.
+        journal.commit(used(Batch::default(), "again", NOW)).await.unwrap();
+        forget(&journal, part).await.unwrap();
+        let record = journal.get(TABLE, "again").unwrap().expect("what was answered a moment ago is there");
+        assert_eq!(decode::<Record>(&record).unwrap().at_ms, NOW);
+        assert_eq!(journal.get(TABLE, "gone").unwrap(), None);
+        let entries: Vec<_> = journal.load(BY_TIME).unwrap().records.into_iter().map(|(entry, _)| entry).collect();
+        assert_eq!(entries, [idempotency::entry(Timestamp(NOW), "again")], "and the next sweep will find it");
+        journal.close().await;
+    }
 }

@@ -4,8 +4,8 @@
 use crate::vm::Driver;
 use serde::{Deserialize, Serialize};
 
-/// One thing that drivers can or can't do. Stored by its place: a new one goes to the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// One thing that drivers can or can't do. Stored as its place, a number: a new one goes to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Capability {
     Pause,
     ConsoleInput,
@@ -71,7 +71,7 @@ impl Capability {
 /// What a driver can do, by name.
 #[allow(clippy::struct_excessive_bools, reason = "a list of independent flags, read by name")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<Capability>", into = "Vec<Capability>")]
+#[serde(from = "Vec<u32>", into = "Vec<u32>")]
 pub struct Capabilities {
     /// Pause and resume.
     pub pause: bool,
@@ -155,10 +155,25 @@ impl From<Vec<Capability>> for Capabilities {
     }
 }
 
-/// Stored as the list of what is there, so that one that comes later changes no stored bytes.
 impl From<Capabilities> for Vec<Capability> {
     fn from(capabilities: Capabilities) -> Self {
         Capability::ALL.into_iter().filter(|what| capabilities.has(*what)).collect()
+    }
+}
+
+/// As it is stored, which is how the variants of [`Capability`] themselves once were. A number that is not known here is what a newer hearth
+/// offers, and is passed over: an older one reads the host all the same.
+impl From<Vec<u32>> for Capabilities {
+    fn from(places: Vec<u32>) -> Self {
+        let known = places.into_iter().filter_map(|place| Capability::ALL.get(usize::try_from(place).ok()?).copied());
+        known.collect::<Vec<_>>().into()
+    }
+}
+
+/// Stored as the list of what is there, so that one that comes later changes no stored bytes.
+impl From<Capabilities> for Vec<u32> {
+    fn from(capabilities: Capabilities) -> Self {
+        Vec::<Capability>::from(capabilities).into_iter().map(|what| what as u32).collect()
     }
 }
 
@@ -195,11 +210,20 @@ mod tests {
             for other in Capability::ALL {
                 assert_eq!(alone.has(other), other == what, "{what:?} is no {other:?}");
             }
-            assert_eq!(Vec::from(alone), [what]);
+            assert_eq!(Vec::<Capability>::from(alone), [what]);
+            assert_eq!(Vec::<u32>::from(alone), [u32::try_from(place).expect("a small number")]);
         }
         let all = Capabilities::from(Capability::ALL.to_vec());
-        assert_eq!(Vec::from(all), Capability::ALL);
+        assert_eq!(Vec::<Capability>::from(all), Capability::ALL);
+        assert_eq!(Capabilities::from(Vec::<u32>::from(all)), all);
         assert_eq!(Capabilities::default(), Capabilities::NONE);
+    }
+
+    #[test]
+    fn a_number_that_is_not_known_here_is_passed_over() {
+        let newest = Capability::ALL.len() as u32;
+        let read = Capabilities::from(vec![0, newest, u32::MAX, newest - 1]);
+        assert_eq!(read, Capabilities { pause: true, jailed: true, ..Capabilities::NONE });
     }
 
     #[test]

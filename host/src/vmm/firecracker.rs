@@ -9,7 +9,9 @@
 //! The gate makes the process and its pid namespace, the jailer execs Firecracker in place: one pid from the record to the end. What the
 //! machine is to be lies in the VM's folder from the launch on, so that a release can be repeated by the next hearth.
 
+mod agent;
 pub mod api;
+mod asking;
 mod config;
 mod disk;
 mod door;
@@ -17,6 +19,7 @@ mod ending;
 mod files;
 mod halting;
 pub mod jail;
+mod options;
 pub mod programs;
 mod room;
 pub mod selftest;
@@ -24,77 +27,41 @@ mod start;
 mod version;
 pub mod vsock;
 
+pub(super) use files::DISK;
+pub use options::{FirecrackerOptions, JailChoice};
+
 use super::confinement::{Confinement, Wanted};
 use super::shared::{
     Ground, blocking,
     boot::BootFiles,
     console::{Keyboard, Manner},
-    layout, leftovers, process,
+    layout, leftovers, meet, process,
     run::Nature,
     runs::Runs,
 };
 use super::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
-use crate::guest::{Guest, GuestFault, GuestSession};
-use ::api::guest::VSOCK_PORT;
-use api::Microvm;
-use api::{ApiError, Found, Socket};
+use crate::guest::GuestSession;
+use api::Found;
+use asking::{ADOPT_DEADLINE, call_error, not_started};
 use async_trait::async_trait;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
     vm::{Driver, Exit, Inspection, Machine},
 };
-use door::Door;
-pub(super) use files::DISK;
-use files::{API_SOCKET, CONFIG, KEYBOARD, RUN, VSOCK_SOCKET};
+use files::{CONFIG, KEYBOARD, RUN};
 use jail::{Jails, Place};
 use programs::ProgramsError;
 use std::{
-    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
 use version::Version;
-use vsock::VsockError;
 
-/// How long an adopted process may take to open its API: it was let go a moment before hearth died.
-const ADOPT_DEADLINE: Duration = Duration::from_secs(5);
-/// The agent listens some 100 ms after the start, and gives no sign of it to anyone who is not connected.
-const CONNECT_AGAIN: Duration = Duration::from_millis(10);
-
-/// What the driver is told at its start.
-#[derive(Debug, Clone, Default)]
-pub struct FirecrackerOptions {
-    pub data: PathBuf,
-    /// Which hearth this is, unique to its data directory; letters, digits and dashes.
-    pub owner: String,
-    /// The static agent program, which travels in the initramfs.
-    pub agent: Vec<u8>,
-    /// Absent: `firecracker` by PATH.
-    pub binary: Option<PathBuf>,
-    pub jail: JailChoice,
-}
-
-/// Whether processes are jailed.
-#[derive(Debug, Clone)]
-pub enum JailChoice {
-    Jailer {
-        /// Absent: beside Firecracker, else by PATH.
-        binary: Option<PathBuf>,
-        /// Each VM has one of these, as its uid and its gid.
-        uids: Range<u32>,
-    },
-    /// For a workstation: Firecracker's own seccomp filters and nothing else.
-    None,
-}
-
-impl Default for JailChoice {
-    fn default() -> Self {
-        Self::Jailer { binary: None, uids: *jail::DEFAULT_UIDS.start()..*jail::DEFAULT_UIDS.end() + 1 }
-    }
-}
+/// A process's API, and a guest's agent, listen some 100 ms after the start, and give no sign of it to anyone who is not connected.
+const AGAIN: Duration = Duration::from_millis(10);
 
 pub struct Firecracker {
     inner: Arc<Inner>,
@@ -163,36 +130,6 @@ impl Firecracker {
         Ok(Self { inner: Arc::new(inner), runs })
     }
 
-    fn folder(&self, vm: VmId) -> PathBuf {
-        self.inner.ground.folder(vm)
-    }
-
-    /// The phase that the process is in, with its handle. Waits for a process that has not opened its API yet.
-    async fn at(&self, vm: VmId) -> Result<(Door, Found), VmmError> {
-        let (room, deadline) = (self.inner.room(vm), Instant::now() + ADOPT_DEADLINE);
-        loop {
-            let found = match Door::open(&room, API_SOCKET) {
-                Ok(door) => Found::at(Socket::new(door.path())).await.map(|found| (door, found)),
-                Err(error) => Err(ApiError::Unreachable(error)),
-            };
-            match found {
-                Err(ApiError::Unreachable(_)) if Instant::now() < deadline => {
-                    let _news = door::Arrivals::of(&room).next(deadline.min(Instant::now() + CONNECT_AGAIN)).await;
-                }
-                found => return found.map_err(call_error),
-            }
-        }
-    }
-
-    /// As [`Self::at`], of a machine that was released; gives up when it ends.
-    async fn found(&self, vm: VmId, machine: &Machine, call: &'static str) -> Result<(Door, Found), VmmError> {
-        let run = self.runs.released(vm, machine, call)?;
-        tokio::select! {
-            found = self.at(vm) => found,
-            _exit = run.exited() => Err(VmmError::Gone),
-        }
-    }
-
     /// After the start: a jail that does not hold is no jail.
     async fn check_confinement(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         let Some(jails) = &self.inner.jails else { return Ok(()) };
@@ -224,18 +161,6 @@ fn runs_firecracker(machine: &Machine) -> bool {
     let name = |path: &str| Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
     let running = process::executable(machine.pid).and_then(|path| name(&path));
     running.is_some() && (running == name(&machine.executable) || running.as_deref() == Some("jailer"))
-}
-
-/// What failed, by what the caller can do about it.
-fn call_error(error: ApiError) -> VmmError {
-    match error {
-        ApiError::Unreachable(source) => layout::short_or(&source, VmmError::Gone),
-        ApiError::Closed { .. } => VmmError::Gone,
-        ApiError::Timeout { call, after_ms } => VmmError::Timeout { call, after_ms },
-        ApiError::Refused { call, fault } => VmmError::Refused { call, detail: fault },
-        ApiError::Garbled { call, detail } => VmmError::Refused { call, detail: format!("its answer is none: {detail}") },
-        ApiError::Invalid(invalid) => VmmError::Refused { call: "configuration", detail: invalid.to_string() },
-    }
 }
 
 #[async_trait]
@@ -273,9 +198,7 @@ impl Vmm for Firecracker {
         self.clean(plan.vm).await?;
         let (inner, owned) = (Arc::clone(&self.inner), plan.clone());
         let port = start::port(plan).await?;
-        let (machine, pidfd, gate) = blocking(move || start::hold(&inner, &owned, port, launch)).await?;
-        self.runs.hold(plan.vm, &machine, pidfd, gate)?;
-        Ok(machine)
+        self.runs.hold(plan.vm, move || start::hold(&inner, &owned, port, launch)).await
     }
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
@@ -285,27 +208,19 @@ impl Vmm for Firecracker {
     }
 
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
-        let Some(run) = self.runs.find(vm, machine)? else {
-            return Ok(Inspection::Gone { exit: self.runs.told_exit(vm, machine).await? });
-        };
-        if run.is_held() && run.exit().is_none() {
-            return Ok(Inspection::Held);
-        }
-        match self.found(vm, machine, "GET /").await {
-            Ok((_door, Found::NotStarted(_))) => Ok(Inspection::Held),
-            Ok((_door, Found::Running(_))) => Ok(Inspection::Running),
-            Ok((_door, Found::Paused(_))) => Ok(Inspection::Paused),
-            // The process ended between two looks; how, is told in a moment.
-            Err(VmmError::Gone) => match tokio::time::timeout(ADOPT_DEADLINE, run.exited()).await {
-                Ok(exit) => Ok(Inspection::Gone { exit }),
-                Err(_) => Err(VmmError::Timeout { call: "GET /", after_ms: ADOPT_DEADLINE.as_millis() as u64 }),
-            },
-            // It lives, and its main thread waits for a disk, say: nothing is known of it, and it is no reason to end a guest.
-            Err(VmmError::Timeout { call, after_ms }) => {
-                Err(VmmError::Short { detail: format!("firecracker did not answer {call} within {after_ms} ms") })
+        let ask = async {
+            match self.found(vm, machine, "GET /").await {
+                Ok((_door, Found::NotStarted(_))) => Ok(Inspection::Held),
+                Ok((_door, Found::Running(_))) => Ok(Inspection::Running),
+                Ok((_door, Found::Paused(_))) => Ok(Inspection::Paused),
+                // It lives, and its main thread waits for a disk, say: nothing is known of it, and it is no reason to end a guest.
+                Err(VmmError::Timeout { call, after_ms }) => {
+                    Err(VmmError::Short { detail: format!("firecracker did not answer {call} within {after_ms} ms") })
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
-        }
+        };
+        self.runs.inspect(vm, machine, ask, "GET /", ADOPT_DEADLINE).await
     }
 
     async fn exited(&self, vm: VmId, machine: &Machine) -> Exit {
@@ -340,49 +255,24 @@ impl Vmm for Firecracker {
 
     async fn remove(&self, vm: VmId) -> Result<(), VmmError> {
         self.clean(vm).await?;
-        self.runs.forget_console(vm);
-        leftovers::remove_folder(&self.inner.ground, vm).await
+        self.runs.remove_folder(vm).await
     }
 
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
         let run = self.runs.live(vm, machine)?;
-        run.replace_session(None);
-        let until = Instant::now() + deadline;
-        let session = async {
-            let stream = self.agent(vm, until).await?;
-            let failed =
-                |error: std::io::Error| layout::short_or(&error, VmmError::Refused { call: "agent", detail: error.to_string() });
-            let stream = stream.into_std().map_err(failed)?;
-            run.replace_session(Some(stream.try_clone().map_err(failed)?));
-            let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
-            match Guest::connect(stream, until.saturating_duration_since(Instant::now())).await {
-                Ok(guest) => {
-                    let guest: Arc<dyn GuestSession> = Arc::new(guest);
-                    run.met(&guest);
-                    Ok(guest)
-                }
-                Err(GuestFault::NoHello { .. }) => Err(late(deadline)),
-                Err(fault) => Err(VmmError::Refused { call: "hello", detail: fault.to_string() }),
-            }
-        };
-        tokio::select! {
-            session = session => session,
-            _exit = run.exited() => Err(VmmError::Gone),
-        }
+        meet::meet(&run, self.agent(vm, Instant::now() + deadline), deadline).await
     }
 
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
-        Ok(Box::new(self.runs.console(vm).attach(history_bytes)?))
+        self.runs.console(vm, history_bytes)
     }
 
     async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError> {
-        let (log, path) = (self.runs.console(vm), self.folder(vm));
-        blocking(move || log.tail(bytes).map_err(|source| VmmError::Folder { path, source })).await
+        self.runs.console_log(vm, bytes).await
     }
 
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
-        let run = self.runs.live(vm, machine)?;
-        process::usage(run.machine.pid).ok_or(VmmError::Gone)
+        self.runs.usage(vm, machine)
     }
 
     async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Option<Confinement>, VmmError> {
@@ -390,55 +280,10 @@ impl Vmm for Firecracker {
     }
 
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
-        let ground = &self.inner.ground;
-        let mut removed = leftovers::sweep_processes(ground, known).await?;
-        for vm in leftovers::unknown_folders(ground, known).await? {
-            self.remove(vm).await?;
-            removed.push(format!("folder of {vm}"));
-        }
-        removed.extend(leftovers::sweep_cgroups(ground, known).await?);
-        Ok(removed)
+        leftovers::sweep(self, &self.inner.ground, known).await
     }
 
     async fn tear_down(&self) -> Result<(), VmmError> {
-        let removed = self.inner.ground.cgroups.remove_root();
-        removed.map_err(|error| VmmError::Clean { what: "hearth's cgroup".to_owned(), detail: error.to_string() })
+        self.inner.ground.tear_down()
     }
-}
-
-impl Firecracker {
-    /// A connection to the agent, once it listens.
-    async fn agent(&self, vm: VmId, until: Instant) -> Result<tokio::net::UnixStream, VmmError> {
-        let room = self.inner.room(vm);
-        let from = Instant::now();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(late(until - from));
-            }
-            let connected = match Door::open(&room, VSOCK_SOCKET) {
-                Ok(door) => vsock::connect(&door.path(), VSOCK_PORT, left).await,
-                Err(error) => Err(VsockError::Unreachable(error)),
-            };
-            match connected {
-                Ok(stream) => return Ok(stream),
-                Err(VsockError::Unreachable(error)) if layout::is_short(&error) => {
-                    return Err(VmmError::Short { detail: error.to_string() });
-                }
-                Err(VsockError::Unreachable(_) | VsockError::NobodyListens { .. }) => tokio::time::sleep(CONNECT_AGAIN).await,
-                Err(VsockError::Timeout { .. }) => return Err(late(until - from)),
-                Err(error @ VsockError::Garbled { .. }) => {
-                    return Err(VmmError::Refused { call: "agent", detail: error.to_string() });
-                }
-            }
-        }
-    }
-}
-
-fn late(after: Duration) -> VmmError {
-    VmmError::Timeout { call: "hello", after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
-}
-
-fn not_started(call: &'static str, _machine: &Microvm<api::Configuring>) -> VmmError {
-    VmmError::Refused { call, detail: "its guest was not started yet".into() }
 }

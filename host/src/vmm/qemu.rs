@@ -28,12 +28,12 @@ use super::shared::{
     Ground, blocking,
     boot::BootFiles,
     console::{Keyboard, Manner},
-    layout, leftovers, process,
+    layout, leftovers, meet, process,
     run::Nature,
     runs::Runs,
 };
 use super::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError};
-use crate::guest::{Guest, GuestFault, GuestSession};
+use crate::guest::GuestSession;
 use async_trait::async_trait;
 use command::Acceleration;
 use domain::{
@@ -45,7 +45,7 @@ use files::{AGENT_SOCKET, CONSOLE_SOCKET, CONTROL_SOCKET, EVENTS_LOG, SOCKETS};
 use qmp::{CALL_DEADLINE, Qmp};
 use serde_json::Value;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::{net::UnixStream, time::Instant};
+use tokio::time::Instant;
 
 /// What the driver is told at its start.
 #[derive(Debug, Clone, Default)]
@@ -159,9 +159,7 @@ impl Vmm for Qemu {
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
         self.clean(plan.vm).await?;
         let (inner, owned) = (Arc::clone(&self.inner), plan.clone());
-        let (machine, pidfd, gate) = blocking(move || start::hold(&inner, &owned, launch)).await?;
-        self.runs.hold(plan.vm, &machine, pidfd, gate)?;
-        Ok(machine)
+        self.runs.hold(plan.vm, move || start::hold(&inner, &owned, launch)).await
     }
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
@@ -170,21 +168,8 @@ impl Vmm for Qemu {
     }
 
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
-        let Some(run) = self.runs.find(vm, machine)? else {
-            return Ok(Inspection::Gone { exit: self.runs.told_exit(vm, machine).await? });
-        };
-        if run.is_held() && run.exit().is_none() {
-            return Ok(Inspection::Held);
-        }
-        match self.command(vm, machine, "query-status").await {
-            Ok(status) => Ok(inspection(&status)),
-            // The process ended between two looks; how, is told in a moment.
-            Err(VmmError::Gone) => match tokio::time::timeout(CALL_DEADLINE, run.exited()).await {
-                Ok(exit) => Ok(Inspection::Gone { exit }),
-                Err(_) => Err(VmmError::Timeout { call: "query-status", after_ms: CALL_DEADLINE.as_millis() as u64 }),
-            },
-            Err(error) => Err(error),
-        }
+        let ask = async { self.command(vm, machine, "query-status").await.map(|status| inspection(&status)) };
+        self.runs.inspect(vm, machine, ask, "query-status", CALL_DEADLINE).await
     }
 
     async fn exited(&self, vm: VmId, machine: &Machine) -> Exit {
@@ -209,40 +194,25 @@ impl Vmm for Qemu {
 
     async fn remove(&self, vm: VmId) -> Result<(), VmmError> {
         self.clean(vm).await?;
-        self.runs.forget_console(vm);
-        leftovers::remove_folder(&self.inner.ground, vm).await
+        self.runs.remove_folder(vm).await
     }
 
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
         let run = self.runs.live(vm, machine)?;
-        run.replace_session(None);
-        let failed =
-            |error: std::io::Error| layout::short_or(&error, VmmError::Refused { call: "agent", detail: error.to_string() });
-        let stream = layout::connect(&self.folder(vm), AGENT_SOCKET).map_err(failed)?;
-        run.replace_session(Some(stream.try_clone().map_err(failed)?));
-        let stream = UnixStream::from_std(stream).map_err(failed)?;
-        tokio::select! {
-            session = Guest::connect(stream, deadline) => match session {
-                Ok(guest) => Ok(Arc::new(guest)),
-                Err(GuestFault::NoHello { after_ms }) => Err(VmmError::Timeout { call: "hello", after_ms }),
-                Err(fault) => Err(VmmError::Refused { call: "hello", detail: fault.to_string() }),
-            },
-            _exit = run.exited() => Err(VmmError::Gone),
-        }
+        let stream = async { layout::connect(&self.folder(vm), AGENT_SOCKET).map_err(meet::failed) };
+        meet::meet(&run, stream, deadline).await
     }
 
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
-        Ok(Box::new(self.runs.console(vm).attach(history_bytes)?))
+        self.runs.console(vm, history_bytes)
     }
 
     async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError> {
-        let (log, path) = (self.runs.console(vm), self.folder(vm));
-        blocking(move || log.tail(bytes).map_err(|source| VmmError::Folder { path, source })).await
+        self.runs.console_log(vm, bytes).await
     }
 
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
-        let run = self.runs.live(vm, machine)?;
-        process::usage(run.machine.pid).ok_or(VmmError::Gone)
+        self.runs.usage(vm, machine)
     }
 
     async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Option<Confinement>, VmmError> {
@@ -250,21 +220,10 @@ impl Vmm for Qemu {
     }
 
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
-        let ground = &self.inner.ground;
-        let mut removed = leftovers::sweep_processes(ground, known).await?;
-        for vm in leftovers::unknown_folders(ground, known).await? {
-            self.remove(vm).await?;
-            removed.push(format!("folder of {vm}"));
-        }
-        removed.extend(leftovers::sweep_cgroups(ground, known).await?);
-        Ok(removed)
+        leftovers::sweep(self, &self.inner.ground, known).await
     }
 
     async fn tear_down(&self) -> Result<(), VmmError> {
-        self.inner
-            .ground
-            .cgroups
-            .remove_root()
-            .map_err(|error| VmmError::Clean { what: "hearth's cgroup".to_owned(), detail: error.to_string() })
+        self.inner.ground.tear_down()
     }
 }

@@ -7,8 +7,10 @@ pub mod cgroup;
 pub mod cmdline;
 pub mod console;
 pub mod gate;
+pub mod hold;
 pub mod layout;
 pub mod leftovers;
+pub mod meet;
 pub mod process;
 pub mod run;
 pub mod runs;
@@ -40,6 +42,11 @@ impl Ground {
 
     pub fn folder(&self, vm: VmId) -> PathBuf {
         self.layout.vm(vm)
+    }
+
+    /// See [`super::Vmm::tear_down`].
+    pub fn tear_down(&self) -> Result<(), VmmError> {
+        self.cgroups.remove_root().map_err(leftovers::failed("hearth's cgroup"))
     }
 }
 

@@ -1,9 +1,11 @@
 //! What happens around every handler: observation, the token, places, deadlines, headers.
 
 mod count;
+mod leftover;
 mod token;
 
 pub use count::Counters;
+pub use leftover::leftover;
 pub use token::{Caller, authenticate, token};
 
 use super::{

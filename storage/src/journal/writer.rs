@@ -1,6 +1,6 @@
 //! The one writer: takes what waits, makes it one batch of the store, syncs, and only then answers.
 //!
-//! Owns every number (of batches, of events), the order of batches, retention and the end of the directory's use.
+//! Owns the order of batches, retention and the end of the directory's use; what a request becomes is `stage`'s.
 //! Retention rides on groups: each prunes a few events more than it adds, and an idle writer prunes alone, so that a
 //! commit never waits for more than one small step. It does not own admission (`handle`).
 
@@ -20,20 +20,19 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Counters, Shared,
-    aside::{SET_ASIDE, SetAside},
     directory::{self, Acknowledged, Directory, Found, Noted},
     engine::Staged,
     examine,
     handle::{Committed, Options, QUEUE_BATCHES},
     layout::{self, Head},
     ring::{RING_EVENTS, Ring},
+    stage::{Group, stage},
     store::Store,
     watch::Watch,
 };
 use crate::{
-    batch::{Batch, Change},
-    envelope,
-    error::{CommitError, OpenError, ReadError, StoreFault},
+    batch::Batch,
+    error::{CommitError, OpenError, StoreFault},
 };
 
 /// One group: what shares a sync. More would make the first of them wait longer than the sync saves.
@@ -65,6 +64,14 @@ impl Work {
             Work::SetAside { .. } => crate::MAX_VALUE_BYTES,
         }
     }
+
+    /// Whether what it becomes depends on what the store holds.
+    fn reads(&self) -> bool {
+        match self {
+            Work::Batch(batch) => batch.is_conditional(),
+            Work::SetAside { .. } => true,
+        }
+    }
 }
 
 pub(super) enum Reply {
@@ -74,7 +81,7 @@ pub(super) enum Reply {
 
 impl Reply {
     /// A caller that has gone away does not hear it.
-    fn send(self, result: Result<Committed, CommitError>) {
+    pub(super) fn send(self, result: Result<Committed, CommitError>) {
         match self {
             Reply::Async(sender) => drop(sender.send(result)),
             Reply::Blocking(sender) => drop(sender.send(result)),
@@ -196,14 +203,6 @@ pub(super) struct Writer {
     pub watch: Watch,
 }
 
-/// A group as it becomes one batch of the store.
-#[derive(Default)]
-struct Group {
-    batch: Staged,
-    events: Vec<(u64, Vec<u8>)>,
-    answers: Vec<(Reply, Committed)>,
-}
-
 /// A group that is on the disk and of which nobody has heard yet.
 pub(super) struct Written {
     head: Head,
@@ -305,8 +304,8 @@ impl Writer {
 }
 
 impl Writer {
-    /// What waits already; nobody is waited for. A set-aside reads the store, so it may not come after a change that
-    /// is only staged: it begins a group.
+    /// What waits already; nobody is waited for. Work that reads the store may not come after a change that is only
+    /// staged: it begins a group.
     pub(super) fn drain(&mut self, first: Request, requests: &Receiver<Request>) -> Vec<Request> {
         let mut bytes = first.bytes;
         let mut group = vec![first];
@@ -314,7 +313,7 @@ impl Writer {
             let Ok(request) = requests.try_recv() else {
                 break;
             };
-            if matches!(request.work, Work::SetAside { .. }) {
+            if request.work.reads() {
                 self.next = Some(request);
                 break;
             }
@@ -382,48 +381,4 @@ impl Counters {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.last_sync_us.store(u64::try_from(synced.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
-}
-
-/// Adds a request to the group, or answers at once that it cannot be done. The last change of a key counts, so the order of staging is the order of the batches.
-fn stage(store: &mut Store, group: &mut Group, head: &mut Head, request: Request) {
-    let batch = match request.work {
-        Work::Batch(batch) => batch,
-        Work::SetAside { table, key, why } => match move_aside(store, head.number + 1, &table, &key, &why) {
-            Ok(batch) => batch,
-            Err(error) => return request.reply.send(Err(error)),
-        },
-    };
-    for change in batch.changes {
-        match change {
-            Change::Put { table, key, value } => {
-                store.stage_put(&mut group.batch, layout::record_key(&table, &key), &value);
-            }
-            Change::Delete { table, key } => store.stage_delete(&mut group.batch, &layout::record_key(&table, &key)),
-        }
-    }
-    head.number += 1;
-    let first_cursor = (!batch.events.is_empty()).then_some(head.latest + 1);
-    for event in batch.events {
-        head.latest += 1;
-        head.oldest = head.oldest.max(1);
-        store.stage_put(&mut group.batch, layout::event_key(head.latest), &event);
-        group.events.push((head.latest, event));
-    }
-    let committed = Committed { number: head.number, first_cursor, last_cursor: head.latest };
-    group.answers.push((request.reply, committed));
-}
-
-/// The key begins with the batch's number: in order of time, and the same record can be set aside twice.
-fn move_aside(store: &Store, number: u64, table: &str, key: &str, why: &str) -> Result<Batch, CommitError> {
-    let bytes = store
-        .get(&layout::record_key(table, key))
-        .map_err(|fault| CommitError::Record {
-            table: table.into(),
-            key: key.into(),
-            source: ReadError::Store { source: Arc::new(fault) },
-        })?
-        .ok_or_else(|| CommitError::NoRecord { table: table.into(), key: key.into() })?;
-    let record = envelope::encode(&SetAside::new(table, key, bytes, why))
-        .map_err(|source| CommitError::Encode { source: Arc::new(source) })?;
-    Ok(Batch::default().delete(table.to_owned(), key).put(SET_ASIDE, format!("{number:020}"), record))
 }

@@ -26,9 +26,14 @@ mod uid;
 
 pub use fill::File;
 
-use super::super::{VmmError, shared::dashed_mark};
+use super::super::{
+    VmmError,
+    shared::{
+        dashed_mark,
+        layout::{make_folder, storage_error},
+    },
+};
 use domain::VmId;
-use nix::libc;
 use std::{
     io,
     ops::RangeInclusive,
@@ -225,11 +230,6 @@ impl Jail {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), VmmError> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| storage_error(path, source))
-}
-
 /// Why nothing can be started, in one sentence with the remedy.
 fn unable(detail: impl Into<String>) -> VmmError {
     VmmError::Spawn { detail: detail.into() }
@@ -237,15 +237,4 @@ fn unable(detail: impl Into<String>) -> VmmError {
 
 fn refused(program: &Path, source: &io::Error) -> VmmError {
     unable(format!("{} can't be used ({source}): give the path of Firecracker with --firecracker", program.display()))
-}
-
-/// "No space" and "no descriptors" are told apart: each has a remedy of its own.
-fn storage_error(path: &Path, source: io::Error) -> VmmError {
-    match source.kind() {
-        _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
-            VmmError::Short { detail: source.to_string() }
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => VmmError::DiskFull { path: path.into() },
-        _ => VmmError::Folder { path: path.into(), source },
-    }
 }

@@ -1,7 +1,7 @@
 //! Where a Firecracker process lives: its jail, or for one without a jail a folder of the VM. Owns the making and the removal of that folder.
 
 use super::super::{
-    MachinePlan, VmmError,
+    VmmError,
     shared::layout::{self, storage_error},
 };
 use super::config::Paths;
@@ -57,9 +57,4 @@ pub fn remove_open(folder: &Path) -> Result<(), VmmError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(storage_error(&run, error)),
         _ => Ok(()),
     }
-}
-
-/// The kernel, by its real path: a link in the store must not lead a jail elsewhere.
-pub fn kernel(plan: &MachinePlan) -> Result<PathBuf, VmmError> {
-    plan.kernel.canonicalize().map_err(|source| VmmError::Base { path: plan.kernel.clone(), source })
 }

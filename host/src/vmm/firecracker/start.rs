@@ -4,12 +4,11 @@ use super::super::{
     MachinePlan, VmmError,
     limits::{FIRECRACKER_MIB, Needs},
     shared::{
-        dashed_mark,
-        gate::{self, Gate, Program},
+        boot, dashed_mark,
+        gate::Program,
+        hold::{self, Held, Launch},
         layout::{self, CONSOLE_LOG, storage_error},
-        process,
         run::Run,
-        settle::settle,
     },
 };
 use super::api::{ApiError, Configuring, Found, Microvm, Socket};
@@ -17,15 +16,11 @@ use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, ERRORS, KEYBOARD, VMM_LOG};
 use super::room::{self, Room};
-use super::{Inner, call_error, ending};
+use super::{Inner, asking::call_error, ending};
 use crate::net::{NetError, lend};
-use domain::{
-    Attempt,
-    vm::{Driver, Machine},
-};
+use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
 use std::{
-    ffi::CString,
     fs::{self, File},
     io::{self, Write},
     os::{
@@ -43,59 +38,34 @@ const ENDING: Duration = Duration::from_millis(100);
 const API_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Makes the process and holds it. Blocks.
-pub fn hold(
-    inner: &Inner,
-    plan: &MachinePlan,
-    port: Option<Port>,
-    launch: Attempt,
-) -> Result<(Machine, OwnedFd, Gate), VmmError> {
-    let folder = inner.ground.folder(plan.vm);
-    layout::make_folder(&folder)?;
-    let unmake = || {
+pub fn hold(inner: &Inner, plan: &MachinePlan, port: Option<Port>, attempt: Attempt) -> Result<Held, VmmError> {
+    let launch = Launch {
+        vm: plan.vm,
+        attempt,
+        driver: Driver::Firecracker,
+        executable: &inner.binary,
+        version: &inner.version.text,
+        needs: needs(plan),
+    };
+    let unmake = |_: &Path| {
         // The first error is the one to tell; `clean` removes what this can't.
         let _left = inner.unmake_room(plan.vm);
     };
-    let program = program(inner, plan, port, &folder).inspect_err(|_| unmake())?;
-    let held = gate::hold(&program);
-    drop(program);
-    let (pid, pidfd, gate) = held.inspect_err(|_| unmake())?;
-    match record(inner, launch, pid).and_then(|machine| settle(&inner.ground, plan.vm, &machine, &needs(plan)).map(|()| machine))
-    {
-        Ok(machine) => Ok((machine, pidfd, gate)),
-        Err(error) => {
-            // Without its gate it ends at once by itself.
-            drop(gate);
-            process::reap_when_gone(&pidfd);
-            unmake();
-            Err(error)
-        }
-    }
+    hold::hold(&inner.ground, &launch, |folder| program(inner, plan, port, folder), unmake)
 }
 
 fn needs(plan: &MachinePlan) -> Needs {
     Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: FIRECRACKER_MIB, io: None }
 }
 
-fn record(inner: &Inner, launch: Attempt, pid: u32) -> Result<Machine, VmmError> {
-    let stat = process::stat(pid).ok_or_else(|| VmmError::EndedAtStart { detail: format!("no process {pid}") })?;
-    let executable = inner.binary.to_string_lossy().into_owned();
-    let version = inner.version.text.clone();
-    Ok(Machine { launch, driver: Driver::Firecracker, pid, start_ticks: stat.start_ticks, executable, version })
-}
-
 fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
-    if !inner.binary.is_file() {
-        // It was there when hearth started; exec would only say "no such file", and only after the VM's state has moved on.
-        let hint = format!("it was {} when hearth started; install it again", inner.binary.display());
-        return Err(VmmError::ProgramMissing { program: "firecracker".into(), hint });
-    }
-    let (kernel, initrd) = (room::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
+    hold::still_there(&inner.binary, "firecracker", "install it again")?;
+    let (kernel, initrd) = (boot::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
     for log in [VMM_LOG, ERRORS] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;
     }
-    let append = |name: &str| File::options().create(true).append(true).mode(0o600).open(folder.join(name));
-    append(VMM_LOG).map_err(failed)?;
+    hold::log(folder, VMM_LOG).map_err(failed)?;
     let room = match &inner.jails {
         Some(jails) => room::jailed(&jails.jail(plan.vm)?, folder, &kernel, &initrd)?,
         None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), folder, &kernel, &initrd)?,
@@ -110,15 +80,14 @@ fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path)
     // One without a jail opens its TAP where it is.
     config.port = port.filter(|_| inner.jails.is_some());
     write_config(folder, &config)?;
-    let mut console = append(CONSOLE_LOG).map_err(failed)?;
+    let mut console = hold::log(folder, CONSOLE_LOG).map_err(failed)?;
     console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| VmmError::Spawn { detail: "an argument holds a zero byte".into() });
     Ok(Program {
-        executable: text(program.as_os_str().as_bytes())?,
-        arguments: arguments.iter().map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?,
-        environment: vec![text(b"PATH=/usr/bin:/bin")?, text(b"LANG=C")?],
+        executable: hold::word(program.as_os_str().as_bytes())?,
+        arguments: arguments.iter().map(hold::word).collect::<Result<_, _>>()?,
+        environment: hold::environment(),
         folder: layout::open_folder(&works_in).map_err(failed)?,
-        standard: [keyboard(folder).map_err(failed)?, console.into(), append(ERRORS).map_err(failed)?.into()],
+        standard: [keyboard(folder).map_err(failed)?, console.into(), hold::log(folder, ERRORS).map_err(failed)?.into()],
         apart: inner.jails.is_some(),
         inherited: Vec::new(),
     })

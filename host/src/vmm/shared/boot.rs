@@ -1,7 +1,7 @@
-//! The initramfs that a guest boots with: the kernel image's modules followed by the agent. Made once per pair and kept under
+//! What a guest boots with: the kernel, and the initramfs, the kernel image's modules followed by the agent. Made once per pair and kept under
 //! `<data>/boot`, since all VMs of a kernel share it. QEMU reads it at start only, so an old one may go at any time.
 
-use super::super::VmmError;
+use super::super::{MachinePlan, VmmError};
 use super::layout::{make_folder, storage_error};
 use crate::guest::initramfs::agent_archive;
 use sha2::{Digest, Sha256};
@@ -14,6 +14,11 @@ use std::{
 
 /// Each archive in an initramfs begins at such an offset.
 const ARCHIVE_ALIGN: usize = 4;
+
+/// The kernel, by its real path: a link in the store must not lead a process elsewhere.
+pub fn kernel(plan: &MachinePlan) -> Result<PathBuf, VmmError> {
+    plan.kernel.canonicalize().map_err(|source| VmmError::Base { path: plan.kernel.clone(), source })
+}
 
 #[derive(Debug)]
 pub struct BootFiles {

@@ -1,7 +1,7 @@
 //! What a run leaves, and its removal without any record but what is on the machine itself: the folder's note, the cgroup, and the mark
 //! in a process's arguments.
 
-use super::super::VmmError;
+use super::super::{Vmm, VmmError};
 use super::layout::{self, NOTE};
 use super::process::{self, Ended};
 use super::{Ground, blocking, of_mark, run::Nature};
@@ -88,8 +88,19 @@ pub async fn remove_folder(ground: &Ground, vm: VmId) -> Result<(), VmmError> {
     .await
 }
 
+/// See [`Vmm::sweep`]; `vmm` removes the folders.
+pub async fn sweep(vmm: &dyn Vmm, ground: &Arc<Ground>, known: &[VmId]) -> Result<Vec<String>, VmmError> {
+    let mut removed = sweep_processes(ground, known).await?;
+    for vm in unknown_folders(ground, known).await? {
+        vmm.remove(vm).await?;
+        removed.push(format!("folder of {vm}"));
+    }
+    removed.extend(sweep_cgroups(ground, known).await?);
+    Ok(removed)
+}
+
 /// Ends processes of this owner's whose VM is not in `known`; says what was ended.
-pub async fn sweep_processes(ground: &Ground, known: &[VmId]) -> Result<Vec<String>, VmmError> {
+async fn sweep_processes(ground: &Ground, known: &[VmId]) -> Result<Vec<String>, VmmError> {
     let mut removed = Vec::new();
     for (pid, vm) in marked_processes(&ground.owner) {
         if !known.contains(&vm) && end_marked(pid).await? {
@@ -100,14 +111,14 @@ pub async fn sweep_processes(ground: &Ground, known: &[VmId]) -> Result<Vec<Stri
 }
 
 /// The VMs that have a folder and are not in `known`.
-pub async fn unknown_folders(ground: &Arc<Ground>, known: &[VmId]) -> Result<Vec<VmId>, VmmError> {
+async fn unknown_folders(ground: &Arc<Ground>, known: &[VmId]) -> Result<Vec<VmId>, VmmError> {
     let ours = Arc::clone(ground);
     let folders = blocking(move || ours.layout.present().map_err(failed(ours.layout.vms().display()))).await?;
     Ok(folders.into_iter().filter(|vm| !known.contains(vm)).collect())
 }
 
 /// Removes cgroups of this owner's whose VM is not in `known`, and the owner's own when it is empty; says what was removed.
-pub async fn sweep_cgroups(ground: &Ground, known: &[VmId]) -> Result<Vec<String>, VmmError> {
+async fn sweep_cgroups(ground: &Ground, known: &[VmId]) -> Result<Vec<String>, VmmError> {
     let mut removed = Vec::new();
     for vm in ground.cgroups.present().into_iter().filter(|vm| !known.contains(vm)) {
         ground.cgroups.remove(vm).await.map_err(failed(format!("the cgroup of {vm}")))?;

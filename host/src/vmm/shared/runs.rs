@@ -1,16 +1,17 @@
 //! The machines that a driver knows: those it launched and those it adopted, and their consoles.
 
 use super::super::{
-    VmmError,
+    Console, Usage, VmmError,
     confinement::{self, Confinement},
 };
 use super::console::{ConsoleLog, Manner};
 use super::gate::Gate;
+use super::hold::Held;
 use super::run::{Nature, Run, lock};
 use super::{Ground, blocking, layout, leftovers, process};
 use domain::{
     VmId,
-    vm::{Exit, Machine},
+    vm::{Exit, Inspection, Machine},
 };
 use std::{
     collections::HashMap,
@@ -37,31 +38,35 @@ impl Runs {
         Self { ground, nature, manner, is_vmm, runs: Mutex::default(), consoles: Mutex::default() }
     }
 
-    pub fn console(&self, vm: VmId) -> Arc<ConsoleLog> {
+    fn log(&self, vm: VmId) -> Arc<ConsoleLog> {
         Arc::clone(lock(&self.consoles).entry(vm).or_insert_with(|| ConsoleLog::new(self.ground.folder(vm), self.manner)))
     }
 
-    pub fn forget_console(&self, vm: VmId) {
-        lock(&self.consoles).remove(&vm);
+    /// See [`super::super::Vmm::console`].
+    pub fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
+        Ok(Box::new(self.log(vm).attach(history_bytes)?))
+    }
+
+    /// See [`super::super::Vmm::console_log`].
+    pub async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError> {
+        let (log, path) = (self.log(vm), self.ground.folder(vm));
+        blocking(move || log.tail(bytes).map_err(|source| VmmError::Folder { path, source })).await
     }
 
     fn watch(&self, vm: VmId, machine: &Machine, pidfd: OwnedFd, gate: Option<Gate>) -> Result<Arc<Run>, VmmError> {
-        Run::watch(
-            machine.clone(),
-            pidfd,
-            gate,
-            self.ground.folder(vm),
-            self.console(vm),
-            self.nature,
-            self.ground.cgroups.group(vm),
-        )
+        Run::watch(machine.clone(), pidfd, gate, self.ground.folder(vm), self.log(vm), self.nature, self.ground.cgroups.group(vm))
     }
 
-    /// A machine that was just made and holds.
-    pub fn hold(&self, vm: VmId, machine: &Machine, pidfd: OwnedFd, gate: Gate) -> Result<(), VmmError> {
-        let run = self.watch(vm, machine, pidfd, Some(gate))?;
+    /// Watches the machine that `make` makes and holds. `make` may block.
+    pub async fn hold(
+        &self,
+        vm: VmId,
+        make: impl FnOnce() -> Result<Held, VmmError> + Send + 'static,
+    ) -> Result<Machine, VmmError> {
+        let (machine, pidfd, gate) = blocking(make).await?;
+        let run = self.watch(vm, &machine, pidfd, Some(gate))?;
         lock(&self.runs).insert(vm, run);
-        Ok(())
+        Ok(machine)
     }
 
     /// The run of that record: known, or adopted if the process is there and runs the VMM.
@@ -93,6 +98,38 @@ impl Runs {
         Ok(run)
     }
 
+    /// See [`super::super::Vmm::inspect`]. `ask`: what the VMM itself says, for which is waited only where it runs; `Gone` from it is waited
+    /// for `within`, under the name of that `call`.
+    pub async fn inspect(
+        &self,
+        vm: VmId,
+        machine: &Machine,
+        ask: impl Future<Output = Result<Inspection, VmmError>>,
+        call: &'static str,
+        within: Duration,
+    ) -> Result<Inspection, VmmError> {
+        let Some(run) = self.find(vm, machine)? else {
+            return Ok(Inspection::Gone { exit: self.told_exit(vm, machine).await? });
+        };
+        if run.is_held() && run.exit().is_none() {
+            return Ok(Inspection::Held);
+        }
+        match ask.await {
+            // The process ended between two looks; how, is told in a moment.
+            Err(VmmError::Gone) => match tokio::time::timeout(within, run.exited()).await {
+                Ok(exit) => Ok(Inspection::Gone { exit }),
+                Err(_) => Err(VmmError::Timeout { call, after_ms: within.as_millis() as u64 }),
+            },
+            told => told,
+        }
+    }
+
+    /// See [`super::super::Vmm::usage`].
+    pub fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
+        let run = self.live(vm, machine)?;
+        process::usage(run.machine.pid).ok_or(VmmError::Gone)
+    }
+
     /// How a live process is confined.
     pub async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Confinement, VmmError> {
         let run = self.live(vm, machine)?;
@@ -104,7 +141,7 @@ impl Runs {
     }
 
     /// How a machine ended that is not there any more.
-    pub async fn told_exit(&self, vm: VmId, machine: &Machine) -> Result<Exit, VmmError> {
+    async fn told_exit(&self, vm: VmId, machine: &Machine) -> Result<Exit, VmmError> {
         leftovers::told_exit(&self.ground, self.nature, vm, machine).await
     }
 
@@ -141,5 +178,11 @@ impl Runs {
             run.kill().await?;
         }
         leftovers::clean(&self.ground, vm, files).await
+    }
+
+    /// Removes the VM's folder with all that is in it, and forgets its console. Nothing of it may run any more.
+    pub async fn remove_folder(&self, vm: VmId) -> Result<(), VmmError> {
+        lock(&self.consoles).remove(&vm);
+        leftovers::remove_folder(&self.ground, vm).await
     }
 }
