@@ -79,6 +79,7 @@ mod tests {
             nic: Some(nic),
             cmdline: None,
             cloud_init: cloud_init.map(Box::new),
+            metadata: None,
         }
     }
 

@@ -50,6 +50,8 @@ pub struct MachinePlan {
     pub cmdline: Option<String>,
     /// Absent: no seed, and no drive for it.
     pub cloud_init: Option<Box<CloudInit>>,
+    /// A JSON object, as text, for who has `Capabilities::metadata`.
+    pub metadata: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]

@@ -439,6 +439,7 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         nic,
         cmdline: record.spec.cmdline.clone(),
         cloud_init: record.spec.devices.cloud_init.clone(),
+        metadata: record.spec.devices.metadata.clone(),
     }
 }
 

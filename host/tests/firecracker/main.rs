@@ -14,4 +14,7 @@ mod guests;
 mod lab;
 mod life;
 mod many;
+mod metadata;
 mod network;
+#[path = "../support/seed.rs"]
+mod seed;

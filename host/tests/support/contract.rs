@@ -32,6 +32,7 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         nic: None,
         cmdline: None,
         cloud_init: None,
+        metadata: None,
     }
 }
 
