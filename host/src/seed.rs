@@ -80,6 +80,8 @@ mod tests {
             cmdline: None,
             cloud_init: cloud_init.map(Box::new),
             metadata: None,
+            tuning: crate::vmm::Tuning::default(),
+            cpu_template: None,
         }
     }
 

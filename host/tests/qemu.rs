@@ -8,15 +8,14 @@
 mod contract;
 #[path = "support/guests.rs"]
 mod guests;
+#[path = "support/real.rs"]
+mod real;
 #[path = "support/seed.rs"]
 mod seed;
 
 use contract::{HELLO, Images, SOON, end, plan, start};
-use domain::{
-    Attempt, VmId,
-    vm::{Exit, Inspection},
-};
-use guests::{images, kill_9, lives, output, skipped, within};
+use domain::{Attempt, VmId, vm::Exit};
+use guests::{images, kill_9, output, skipped};
 use host::{
     guest::GuestSession,
     vmm::{
@@ -24,11 +23,11 @@ use host::{
         qemu::{AccelerationChoice, Qemu, QemuOptions},
     },
 };
+use real::RealLab;
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Two at a time at most: each emulated guest fills a core while it boots.
 static SLOTS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
@@ -83,6 +82,32 @@ impl Lab {
         (machine, guest)
     }
 }
+
+impl RealLab for Lab {
+    /// As the trait promises.
+    const SEEN_WITHIN: Duration = Duration::from_secs(1);
+    /// With the four sockets.
+    const HELD_DESCRIPTORS: usize = 9;
+
+    async fn vmm(&self) -> Box<dyn Vmm> {
+        Box::new(self.driver().await)
+    }
+
+    fn vm(&self) -> VmId {
+        self.vm
+    }
+
+    fn images(&self) -> &Images {
+        &self.images
+    }
+
+    async fn left_nothing(&self, vmm: &dyn Vmm) {
+        assert_eq!(traces(&self.owner), Vec::<String>::new());
+        assert_eq!(vmm.sweep(&[]).await.unwrap(), Vec::<String>::new(), "nothing is left to sweep");
+    }
+}
+
+real::real_drivers_tests!(Lab);
 
 /// The processes that say in their arguments that they are this owner's.
 fn marked(owner: &str) -> Vec<u32> {
@@ -150,122 +175,12 @@ async fn a_guest_boots_execs_pauses_and_its_killing_is_seen() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     qemu.resume(lab.vm, &machine).await.unwrap();
     assert!(uptime().await - before < 4, "a paused guest's clock stands");
-    let mut console = qemu.console(lab.vm, 4096).await.unwrap();
-    guest
-        .exec(api::guest::ExecRequest {
-            argv: ["sh", "-c", "echo written-to-the-console > /dev/console"].map(str::to_owned).into(),
-            ..Default::default()
-        })
-        .await
-        .unwrap()
-        .collect(10)
-        .await
-        .unwrap();
-    let mut shown = String::new();
-    tokio::time::timeout(SOON, async {
-        let mut buffer = [0; 1024];
-        while !shown.contains("written-to-the-console") {
-            let read = console.read(&mut buffer).await.unwrap();
-            shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
-        }
-    })
-    .await
-    .unwrap_or_else(|_| panic!("the console shows {shown:?}"));
-    let argv = ["sh", "-c", "read line < /dev/ttyS0; echo got-$line"];
-    let reading = output(&*guest, &argv);
-    // The reader's start can't be seen from here, so it is typed until it was read.
-    let typing = async {
-        loop {
-            console.write_all(b"typed\n").await.unwrap();
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    let got = tokio::time::timeout(SOON, async {
-        tokio::select! { got = reading => got, () = typing => String::new() }
-    });
-    assert_eq!(got.await.expect("what is typed arrives"), "got-typed");
     let from = Instant::now();
     kill_9(machine.pid);
     assert_eq!(end(&qemu, lab.vm, &machine).await, Exit::Killed { signal: 9 });
     assert!(from.elapsed() < Duration::from_secs(1), "{:?}", from.elapsed());
     qemu.remove(lab.vm).await.unwrap();
     assert_eq!(traces(&lab.owner), Vec::<String>::new());
-    qemu.sweep(&[]).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_panic_is_told_as_such() {
-    let Some(lab) = Lab::open("a_panic_is_told_as_such").await else { return };
-    let qemu = lab.driver().await;
-    let (machine, guest) = lab.booted(&qemu).await;
-    let request = api::guest::ExecRequest {
-        argv: ["sh", "-c", "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger"].map(str::to_owned).into(),
-        ..Default::default()
-    };
-    let _cut_short = guest.exec(request).await;
-    assert_eq!(end(&qemu, lab.vm, &machine).await, Exit::GuestPanic);
-    qemu.remove(lab.vm).await.unwrap();
-    qemu.sweep(&[]).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_held_process_is_recorded_first_and_ends_with_its_owner() {
-    let Some(lab) = Lab::open("a_held_process_is_recorded_first_and_ends_with_its_owner").await else { return };
-    let qemu = lab.driver().await;
-    let plan = plan(lab.vm, &lab.images);
-    qemu.prepare_disk(&plan.disk).await.unwrap();
-    let machine = qemu.launch(&plan, Attempt(1)).await.unwrap();
-    assert!(lives(machine.pid));
-    let program = std::fs::read_link(format!("/proc/{}/exe", machine.pid)).unwrap();
-    assert_ne!(program.to_str().unwrap(), machine.executable, "nothing of QEMU ran yet");
-    // It closes what it inherited on its way to the gate, a moment after the fork.
-    let open = || std::fs::read_dir(format!("/proc/{}/fd", machine.pid)).unwrap().count();
-    within(SOON, "standard descriptors, gate, report and four sockets, and nothing else of ours", || open() == 9).await;
-    drop(qemu);
-    within(SOON, "the held process ends", || !lives(machine.pid)).await;
-    let second = lab.driver().await;
-    assert!(matches!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Gone { .. }));
-    second.remove(lab.vm).await.unwrap();
-    second.sweep(&[]).await.unwrap();
-    assert_eq!(traces(&lab.owner), Vec::<String>::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_driver_adopts_and_hears_how_it_ended() {
-    let Some(lab) = Lab::open("a_second_driver_adopts_and_hears_how_it_ended").await else { return };
-    let first = lab.driver().await;
-    let (machine, guest) = lab.booted(&first).await;
-    let boot = guest.info().boot_id;
-    drop((guest, first));
-    assert!(lives(machine.pid), "a guest outlives hearth");
-    let second = lab.driver().await;
-    assert_eq!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Running);
-    let guest = second.guest(lab.vm, &machine, HELLO).await.expect("hello again");
-    assert_eq!(guest.info().boot_id, boot, "the same guest, not booted anew");
-    // Nobody watches while the guest ends; the third driver still learns why.
-    guest.shutdown(api::guest::ShutdownKind::Poweroff, Duration::from_secs(15)).await.unwrap();
-    drop((guest, second));
-    within(SOON, "the guest powers off", || !lives(machine.pid)).await;
-    let third = lab.driver().await;
-    assert_eq!(third.inspect(lab.vm, &machine).await.unwrap(), Inspection::Gone { exit: Exit::GuestShutdown });
-    third.remove(lab.vm).await.unwrap();
-    third.sweep(&[]).await.unwrap();
-    assert_eq!(traces(&lab.owner), Vec::<String>::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_fails_says_why() {
-    let Some(lab) = Lab::open("a_start_that_fails_says_why").await else { return };
-    let qemu = lab.driver().await;
-    let mut plan = plan(lab.vm, &lab.images);
-    plan.kernel = lab.images.rootfs.clone();
-    qemu.prepare_disk(&plan.disk).await.unwrap();
-    let machine = qemu.launch(&plan, Attempt(1)).await.unwrap();
-    let error = qemu.release(lab.vm, &machine).await.unwrap_err().to_string();
-    assert!(error.contains("kernel") || error.contains("PVH") || error.contains("qemu"), "{error}");
-    eprintln!("told: {error}");
-    assert!(matches!(qemu.exited(lab.vm, &machine).await, Exit::Failed { .. }));
-    qemu.remove(lab.vm).await.unwrap();
     qemu.sweep(&[]).await.unwrap();
 }
 
@@ -294,23 +209,6 @@ async fn the_choice_of_acceleration_is_proven_and_told() {
     again.kill(lab.vm, &machine).await.unwrap();
     again.remove(lab.vm).await.unwrap();
     again.sweep(&[]).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_killing_of_an_adopted_guest_is_seen_at_once() {
-    let Some(lab) = Lab::open("the_killing_of_an_adopted_guest_is_seen_at_once").await else { return };
-    let first = lab.driver().await;
-    let (machine, guest) = lab.booted(&first).await;
-    drop((guest, first));
-    let second = lab.driver().await;
-    assert_eq!(second.inspect(lab.vm, &machine).await.unwrap(), Inspection::Running);
-    let watch = second.exited(lab.vm, &machine);
-    let from = Instant::now();
-    kill_9(machine.pid);
-    assert_eq!(tokio::time::timeout(SOON, watch).await.unwrap(), Exit::Killed { signal: 9 });
-    assert!(from.elapsed() < Duration::from_secs(1), "{:?}", from.elapsed());
-    second.remove(lab.vm).await.unwrap();
-    second.sweep(&[]).await.unwrap();
 }
 
 /// `unshare -n sh -c 'ip tuntap add dev hth-test mode tap; HEARTH_TAP=hth-test cargo test …'`

@@ -126,6 +126,8 @@ impl Actor for Root {
         let _busy = state.args.progress.enter(message.name());
         let myself = Address::new(myself, Arc::clone(&state.args.progress));
         match message {
+            // Someone was quicker: a second one would give every child a second actor.
+            RootMsg::Respawn(supervisor) if state.children().lives(supervisor) => {}
             RootMsg::Respawn(supervisor) => again(state, &myself, supervisor).await,
             RootMsg::Restart(supervisor) => {
                 if state.children().pardon(supervisor, "started again on request") == Some(false) {

@@ -141,6 +141,11 @@ impl<K: Copy + Ord> Roster<K> {
         verdict
     }
 
+    /// Whether the child has an actor.
+    pub fn lives(&self, key: K) -> bool {
+        self.read().by_key.get(&key).is_some_and(|child| child.cell.is_some())
+    }
+
     /// Why the child was set aside, if it was.
     pub fn quarantined(&self, key: K) -> Option<String> {
         let children = self.read();

@@ -2,12 +2,12 @@
 
 use super::actor::{Args, Reply, WebhookActor, WebhookMsg};
 use crate::{
-    ambient,
     error::CommandError,
     node::{NewWebhook, Who},
     operation::OperationsRef,
     shared::{Shared, new_id},
     supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
+    view::Page,
 };
 use domain::{
     Name, WebhookId,
@@ -17,7 +17,10 @@ use domain::{
 use host::secret::Secret;
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// Each looks at every event: 100 of them at 1,000 events a second cost about as much as a subscriber each.
 pub const WEBHOOKS_MAX: usize = 100;
@@ -111,6 +114,12 @@ impl Actor for Webhooks {
             actors: HashMap::new(),
             names: HashMap::new(),
         };
+        // The records are what exists: all else that is shown is left from actors that were killed in the middle of something.
+        let known: HashSet<WebhookId> = args.records.iter().map(|record| record.id).collect();
+        for shown in state.shared.view.webhooks(&Page::first(usize::MAX - 1)).0.iter().filter(|shown| !known.contains(&shown.id))
+        {
+            state.shared.view.drop_webhook(shown.id);
+        }
         for record in args.records {
             state.names.insert((record.project.clone(), record.name.clone()), record.id);
             state.shared.view.put_webhook(Arc::clone(&record));
@@ -146,21 +155,10 @@ impl Actor for Webhooks {
                     let _ = actor.cast(WebhookMsg::Command { command, secret, who, reply_to });
                 }
             }
-            WebhooksMsg::NameSettled { id } => {
-                if let Some(webhook) = state.shared.view.webhook(id) {
-                    let current = (webhook.project.clone(), webhook.name.clone());
-                    state.names.retain(|key, holder| *holder != id || *key == current);
-                }
-            }
+            WebhooksMsg::NameSettled { id } => name_settled(state, id),
             WebhooksMsg::Gone { id } => gone(state, id),
             WebhooksMsg::Respawn { id } if state.actors.contains_key(&id) => {}
-            WebhooksMsg::Respawn { id } => {
-                // Another actor may have written since the record was shown: the journal says what is true.
-                state.shared.settled().await;
-                if let Some(record) = stored(&state.shared, id).await {
-                    start(state, &myself, id, record).await;
-                }
-            }
+            WebhooksMsg::Respawn { id } => load(state, &myself, id).await,
             WebhooksMsg::Restart { id } => restart(state, &myself, id).await,
             WebhooksMsg::LookForStalls => look_for_stalls(state),
             #[cfg(any(test, feature = "faults"))]
@@ -182,7 +180,8 @@ impl Actor for Webhooks {
         let Some(exit) = exit_of(event) else { return Ok(()) };
         let Some(id) = state.children.ended(exit.actor) else { return Ok(()) };
         state.actors.remove(&id);
-        if state.shared.view.webhook(id).is_none() {
+        // A webhook that is no more ends its actor in order. One that fails before it is shown may be durable all the same.
+        if exit.in_order && state.shared.view.webhook(id).is_none() {
             gone(state, id);
             return Ok(());
         }
@@ -216,10 +215,24 @@ fn failed(state: &State, myself: &Address<WebhooksMsg>, id: WebhookId, error: &s
 }
 
 async fn restart(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId) {
-    if state.children.pardon(id, "started again on request") == Some(false)
-        && let Some(record) = stored(&state.shared, id).await
-    {
-        start(state, myself, id, record).await;
+    if state.children.pardon(id, "started again on request") == Some(false) {
+        load(state, myself, id).await;
+    }
+}
+
+/// As it is durable, which is not always as it was shown; or not at all, when that is what became of it.
+async fn load(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId) {
+    let shown = state.shared.view.webhook(id);
+    match state.shared.stored(storage::schema::WEBHOOKS, id.to_string(), shown).await {
+        Some(record) => {
+            state.shared.view.put_webhook(Arc::clone(&record));
+            name_settled(state, id);
+            start(state, myself, id, record).await;
+        }
+        None => {
+            state.shared.view.drop_webhook(id);
+            gone(state, id);
+        }
     }
 }
 
@@ -228,15 +241,6 @@ async fn start(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId, 
     if let Err(error) = spawn(state, myself, id, Some(record)).await {
         failed(state, myself, id, &error);
     }
-}
-
-async fn stored(shared: &Arc<Shared>, id: WebhookId) -> Option<Arc<Webhook>> {
-    let journal = shared.journal.clone();
-    let read = ambient::blocking(move || journal.get(storage::schema::WEBHOOKS, &id.to_string())).await;
-    let record = storage::envelope::decode::<Webhook>(&read.ok()?.ok()??).ok()?;
-    let record = Arc::new(record);
-    shared.view.put_webhook(Arc::clone(&record));
-    Some(record)
 }
 
 async fn spawn(
@@ -328,6 +332,15 @@ fn may(state: &mut State, id: WebhookId, command: &Command) -> Result<(), Comman
         state.names.insert(key, id);
     }
     Ok(())
+}
+
+/// It is called what it is shown as: the name that it had, or was to have, is free.
+fn name_settled(state: &mut State, id: WebhookId) {
+    if let Some(webhook) = state.shared.view.webhook(id) {
+        let current = (webhook.project.clone(), webhook.name.clone());
+        state.names.retain(|key, holder| *holder != id || *key == current);
+        state.names.insert(current, id);
+    }
 }
 
 fn gone(state: &mut State, id: WebhookId) {

@@ -19,6 +19,7 @@ mod ending;
 mod files;
 mod halting;
 pub mod jail;
+mod jailed;
 mod metadata;
 mod options;
 pub mod programs;
@@ -31,7 +32,7 @@ pub mod vsock;
 pub(super) use files::DISK;
 pub use options::{FirecrackerOptions, JailChoice};
 
-use super::confinement::{Confinement, Wanted};
+use super::confinement::Confinement;
 use super::shared::{
     Ground, blocking,
     boot::BootFiles,
@@ -130,22 +131,6 @@ impl Firecracker {
         let inner = Inner { ground, binary: found.firecracker, version, boot, jails };
         Ok(Self { inner: Arc::new(inner), runs })
     }
-
-    /// After the start: a jail that does not hold is no jail.
-    async fn check_confinement(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        let Some(jails) = &self.inner.jails else { return Ok(()) };
-        // Once this is answered, the thread that answers has its filter too (see `confinement`).
-        let _answered = self.at(vm).await?;
-        let uid = jails.uid(vm)?;
-        let (root, look) = (self.inner.room(vm), self.runs.confinement(vm, machine).await?);
-        match look.problems(&Wanted::jailed(uid, &root)).as_slice() {
-            [] => Ok(()),
-            problems => {
-                self.runs.kill(vm, machine).await?;
-                Err(VmmError::Refused { call: "confinement", detail: problems.join("; ") })
-            }
-        }
-    }
 }
 
 fn missing(error: ProgramsError) -> VmmError {
@@ -213,15 +198,15 @@ impl Vmm for Firecracker {
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         let run = self.runs.live(vm, machine)?;
         start::release(&self.inner, &run, vm).await?;
-        self.check_confinement(vm, machine).await
+        self.check_start(vm, machine).await
     }
 
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
         let ask = async {
             match self.found(vm, machine, "GET /").await {
                 Ok((_door, Found::NotStarted(_))) => Ok(Inspection::Held),
-                Ok((_door, Found::Running(_))) => Ok(Inspection::Running),
-                Ok((_door, Found::Paused(_))) => Ok(Inspection::Paused),
+                Ok((_door, Found::Running(_))) => self.check_found(vm, machine, Inspection::Running).await,
+                Ok((_door, Found::Paused(_))) => self.check_found(vm, machine, Inspection::Paused).await,
                 // It lives, and its main thread waits for a disk, say: nothing is known of it, and it is no reason to end a guest.
                 Err(VmmError::Timeout { call, after_ms }) => {
                     Err(VmmError::Short { detail: format!("firecracker did not answer {call} within {after_ms} ms") })

@@ -84,7 +84,7 @@ const NATURE: Nature = Nature { is_polite: true, explain: ending::explain, besid
 const MANNER: Manner = Manner { keyboard: Keyboard::Socket(CONSOLE_SOCKET), other_log: Some(EVENTS_LOG) };
 
 impl Qemu {
-    /// Finds QEMU and decides on the acceleration. Takes up to 4 s where KVM must be tried and hangs.
+    /// Finds QEMU and decides on the acceleration. Takes 5 s where KVM must be tried and guests stand still, and 30 s at most where it is slow.
     pub async fn detect(options: QemuOptions) -> Result<Self, VmmError> {
         let binary = detect::find_binary(options.binary.as_deref())?;
         let version = detect::version(&binary).await?;

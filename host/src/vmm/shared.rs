@@ -15,6 +15,7 @@ pub mod process;
 pub mod run;
 pub mod runs;
 pub mod seed;
+pub mod selftest;
 pub mod settle;
 
 use super::VmmError;

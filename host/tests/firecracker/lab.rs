@@ -1,7 +1,8 @@
 //! A hearth's data directory with a driver on it, and what a machine shows of it: processes, cgroups, mounts, files. Ends what a failed test left.
 
-use crate::contract::{HELLO, Images, plan, start};
+use crate::contract::{HELLO, Images, SOON, plan, start};
 use crate::guests::{images, kill_9, skipped};
+use crate::real::RealLab;
 use domain::{VmId, vm::Machine};
 use host::{
     guest::GuestSession,
@@ -13,6 +14,7 @@ use host::{
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak},
+    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -76,6 +78,16 @@ impl Lab {
         plan(self.vm, self.images())
     }
 
+    /// Longer than a socket's path may be.
+    fn directory(&self) -> PathBuf {
+        self.data.path().join("a-data-directory-with-a-name-so-long-that-no-unix-socket-below-it-has-a-path-of-107-bytes")
+    }
+
+    /// The VM's.
+    pub fn folder(&self) -> PathBuf {
+        self.directory().join("vms").join(self.vm.to_string())
+    }
+
     pub async fn driver(&self) -> Firecracker {
         let binary = std::env::var_os("HEARTH_JAILER").map(PathBuf::from);
         self.driver_with(JailChoice::Jailer { binary, uids: UIDS }).await
@@ -83,11 +95,7 @@ impl Lab {
 
     pub async fn driver_with(&self, jail: JailChoice) -> Firecracker {
         let options = FirecrackerOptions {
-            // Longer than a socket's path may be.
-            data: self
-                .data
-                .path()
-                .join("a-data-directory-with-a-name-so-long-that-no-unix-socket-below-it-has-a-path-of-107-bytes"),
+            data: self.directory(),
             owner: self.owner.clone(),
             agent: self.agent.clone(),
             binary: Some(self.binary.clone()),
@@ -137,9 +145,31 @@ impl Lab {
         found
     }
 
-    pub async fn left_nothing(&self, driver: &Firecracker) {
+    pub async fn left_nothing(&self, driver: &dyn Vmm) {
         assert_eq!(self.traces(), Vec::<String>::new());
         assert_eq!(driver.sweep(&[]).await.unwrap(), Vec::<String>::new(), "nothing is left to sweep");
+    }
+}
+
+impl RealLab for Lab {
+    /// In the lab no time is a measure.
+    const SEEN_WITHIN: Duration = SOON;
+    const HELD_DESCRIPTORS: usize = 5;
+
+    async fn vmm(&self) -> Box<dyn Vmm> {
+        Box::new(self.driver().await)
+    }
+
+    fn vm(&self) -> VmId {
+        self.vm
+    }
+
+    fn images(&self) -> &Images {
+        Lab::images(self)
+    }
+
+    async fn left_nothing(&self, vmm: &dyn Vmm) {
+        Lab::left_nothing(self, vmm).await;
     }
 }
 

@@ -16,5 +16,7 @@ mod life;
 mod many;
 mod metadata;
 mod network;
+#[path = "../support/real.rs"]
+mod real;
 #[path = "../support/seed.rs"]
 mod seed;

@@ -7,7 +7,7 @@ use domain::{
     Attempt, VmId,
     vm::{Exit, Inspection, Machine},
 };
-use host::vmm::{DiskPlan, MachinePlan, Vmm};
+use host::vmm::{DiskPlan, MachinePlan, Tuning, Vmm};
 use std::{path::PathBuf, time::Duration};
 
 /// An emulated guest on a busy machine says hello after this at the latest.
@@ -33,6 +33,8 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         cmdline: None,
         cloud_init: None,
         metadata: None,
+        tuning: Tuning::default(),
+        cpu_template: None,
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     Exit,
     /// 500 and a page of HTML.
     Internal,
+    /// Does it, and then prints 64 MiB, as a guest may on its serial port.
+    Flood,
 }
 
 /// `KIND@REQUEST`.
@@ -47,6 +49,7 @@ impl FromStr for Fault {
             "swallow" => Kind::Swallow,
             "exit" => Kind::Exit,
             "internal" => Kind::Internal,
+            "flood" => Kind::Flood,
             other => return Err(format!("no fault is called {other:?}")),
         };
         Ok(Self { kind, request: request.to_owned() })

@@ -66,7 +66,7 @@ async fn answer(
     }
     let mut machine = state.machine.lock().await;
     if let Some(kind) = fault
-        && kind != Kind::Swallow
+        && !matches!(kind, Kind::Swallow | Kind::Flood)
     {
         return Ok(instead(kind, &raw).await);
     }
@@ -85,6 +85,9 @@ async fn answer(
     }
     if fault == Some(Kind::Swallow) {
         close(&raw);
+    }
+    if fault == Some(Kind::Flood) {
+        std::thread::spawn(flood);
     }
     Ok(response(answer))
 }
@@ -118,10 +121,21 @@ async fn instead(kind: Kind, raw: &std::os::unix::net::UnixStream) -> Response<F
             *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
             return response;
         }
-        Kind::Close | Kind::Swallow => {}
+        Kind::Close | Kind::Swallow | Kind::Flood => {}
     }
     close(raw);
     Response::new(Full::default())
+}
+
+/// Lines of 64 bytes, and at the end one that says so.
+fn flood() {
+    let mut out = std::io::stdout().lock();
+    let line = format!("{}\n", "x".repeat(63)).repeat(1024);
+    let mut written = Ok(());
+    for _part in 0..1024 {
+        written = written.and_then(|()| out.write_all(line.as_bytes()));
+    }
+    let _ = written.and_then(|()| out.write_all(b"the end of it\n")).and_then(|()| out.flush());
 }
 
 /// Until the other side has had enough.

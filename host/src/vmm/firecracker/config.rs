@@ -156,6 +156,8 @@ mod tests {
             cmdline: Some("debug".into()),
             cloud_init: None,
             metadata: None,
+            tuning: crate::vmm::Tuning::default(),
+            cpu_template: None,
         }
     }
 

@@ -114,13 +114,6 @@ impl Jails {
         Ok(Self { vms, owner: options.owner, firecracker, jailer, uids: options.uids, allotting: Mutex::new(()) })
     }
 
-    /// The uid that was allotted to the VM. Reads one small file.
-    ///
-    /// Errors: it has none.
-    pub fn uid(&self, vm: VmId) -> Result<u32, VmmError> {
-        uid::allotted(&self.vms, vm).ok_or_else(|| unable("the VM's uid is not known any more: stop it and start it again"))
-    }
-
     /// The resolved program that the gate starts.
     pub fn jailer(&self) -> &Path {
         &self.jailer
@@ -153,6 +146,11 @@ impl Place {
     /// Whether there is one.
     pub fn exists(&self) -> bool {
         self.base.exists()
+    }
+
+    /// The uid that was allotted to the VM, if it can be read. Reads one small file.
+    pub fn uid(&self) -> Option<u32> {
+        uid::allotted(self.base.parent()?)
     }
 
     /// What the jailed process calls `/`, as hearth sees it. An upgrade of Firecracker may have given the program another name since a

@@ -72,6 +72,8 @@ mod tests {
             cmdline: None,
             cloud_init: None,
             metadata: metadata.map(Into::into),
+            tuning: crate::vmm::Tuning::default(),
+            cpu_template: None,
         }
     }
 

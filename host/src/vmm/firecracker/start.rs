@@ -35,6 +35,8 @@ use tokio::time::Instant;
 
 /// Between the end of a process and the news of it.
 const ENDING: Duration = Duration::from_millis(100);
+/// From a connection that a process ends to its own end, if that is why: it gives back the guest's memory first.
+const FALLING: Duration = Duration::from_secs(5);
 /// From exec to the API's socket: 33 to 100 ms were seen under emulation, and the jailer copies a program of 3 MB first.
 const API_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -165,8 +167,11 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
         Ok(()) => Ok(()),
         Err(VmmError::Gone) => {
             // Its last words are complete once it has ended.
-            let _exit = tokio::time::timeout(API_DEADLINE, run.exited()).await;
-            Err(VmmError::EndedAtStart { detail: ending::last_words(&folder) })
+            if tokio::time::timeout(FALLING, run.exited()).await.is_ok() {
+                return Err(VmmError::EndedAtStart { detail: ending::last_words(&folder) });
+            }
+            run.kill().await?;
+            Err(VmmError::Refused { call: "the start", detail: "it ended the connection before it had answered".into() })
         }
         // Said again, it would be refused again: unlike QEMU, Firecracker does not end by itself on what it can't do.
         Err(error @ (VmmError::Refused { .. } | VmmError::Network { .. } | VmmError::Spawn { .. })) => {

@@ -1,31 +1,24 @@
-//! What QEMU this machine has, and whether KVM really runs a guest here. Owns the self-test; the choice is told with its reason.
+//! What QEMU this machine has, and whether KVM really runs a guest with it. Owns how it is called for that try and the choice that follows,
+//! which is told with its reason; the try itself is every driver's (`shared::selftest`).
 
-use super::super::VmmError;
+/// The outcome of the self-test.
+pub use super::super::shared::selftest::Verdict as KvmVerdict;
+
+use super::super::{
+    VmmError,
+    shared::selftest::{self, PATIENCE, Patience, Sign, Tried},
+};
 use super::command::Acceleration;
 use super::tsc;
-use nix::libc;
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, process::Command, time::timeout};
+use tokio::{process::Command, time::timeout};
 
 pub const BINARY: &str = "qemu-system-x86_64";
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
-/// A kernel on working KVM has looked for its root after 0.3 s; on a busy machine after some more.
-const SELF_TEST_DEADLINE: Duration = Duration::from_secs(4);
-/// More than a kernel prints until it looks for its root.
-const MOST_SERIAL: usize = 256 * 1024;
-/// Only a kernel that has run all its initialisation says this: it has no root to mount.
-const SIGN: &[u8] = b"Unable to mount root fs";
-
-/// The outcome of the self-test, for the caller to keep: it holds until the machine or its kernel changes.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct KvmVerdict {
-    pub works: bool,
-    pub reason: String,
-}
 
 /// The wish for an acceleration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,75 +84,51 @@ async fn emulated() -> Acceleration {
     Acceleration::Tcg { tsc_khz: tokio::task::spawn_blocking(tsc::measure_khz).await.ok().flatten() }
 }
 
-/// Boots the kernel on KVM without a root and waits until it misses it.
+/// Boots the kernel on KVM; see [`selftest::boot`] for how long that takes.
 pub async fn self_test(binary: &Path, kernel: Option<&Path>) -> KvmVerdict {
-    let no = |reason: String| KvmVerdict { works: false, reason };
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return no(format!("/dev/kvm can't be opened: {error}"));
+        return KvmVerdict::no(format!("/dev/kvm can't be opened: {error}"));
     }
-    let Some(kernel) = kernel else { return no("no kernel to try kvm with yet".into()) };
+    match kernel {
+        None => KvmVerdict::no("no kernel to try kvm with yet"),
+        Some(kernel) => boot(binary, kernel, PATIENCE).await,
+    }
+}
+
+async fn boot(binary: &Path, kernel: &Path, patience: Patience) -> KvmVerdict {
     let mut command = Command::new(binary);
     command.args(["-M", "microvm,x-option-roms=off,isa-serial=on", "-accel", "kvm", "-cpu", "host", "-m", "128"]);
     command.args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio", "-kernel"]).arg(kernel);
     command.args(["-append", "console=ttyS0 panic=-1 reboot=t"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    ends_with_us(&mut command);
-    let mut child = match command.spawn() {
-        Err(error) => return no(format!("the self-test can't be started: {error}")),
-        Ok(child) => child,
-    };
-    let (Some(mut serial), Some(mut words)) = (child.stdout.take(), child.stderr.take()) else {
-        return no("the self-test has no serial port".into());
-    };
-    let mut seen = Vec::new();
-    let verdict = match timeout(SELF_TEST_DEADLINE, wait_for_sign(&mut serial, &mut seen)).await {
-        Ok(true) => KvmVerdict { works: true, reason: "a guest boots on kvm".into() },
-        Ok(false) => {
-            let mut text = Vec::new();
-            let _partial = timeout(VERSION_DEADLINE, (&mut words).take(400).read_to_end(&mut text)).await;
+    match selftest::boot(command, patience).await {
+        Ok(tried) => verdict(&tried),
+        Err(error) => KvmVerdict::no(format!("the self-test can't be started: {error}")),
+    }
+}
+
+fn verdict(tried: &Tried) -> KvmVerdict {
+    let printed = tried.console.len();
+    match tried.sign {
+        Sign::Seen => KvmVerdict { works: true, reason: "a guest boots on kvm".into() },
+        Sign::Ended => {
             // The first line says it; what follows is the abort's own noise.
-            let text = String::from_utf8_lossy(&text);
-            no(format!("a guest ended early on kvm: {}", text.lines().next().unwrap_or("qemu said nothing")))
+            let text = String::from_utf8_lossy(&tried.words);
+            KvmVerdict::no(format!("a guest ended early on kvm: {}", text.lines().next().unwrap_or("qemu said nothing")))
         }
-        Err(_) => {
-            let seconds = SELF_TEST_DEADLINE.as_secs();
-            no(format!("/dev/kvm is there, but a guest did not boot on it within {seconds} s ({} bytes printed)", seen.len()))
-        }
-    };
-    // Ends and reaps it; one that ended by itself is reaped all the same.
-    let _ended = child.kill().await;
-    verdict
-}
-
-/// A guest that hangs on KVM would go on for ever if hearth were killed in the middle of the test. The signal comes when the thread that
-/// starts it ends: that of a runtime, as here, ends with the process.
-#[allow(unsafe_code)]
-fn ends_with_us(command: &mut Command) {
-    let us = std::process::id();
-    let die_with_parent = move || {
-        // SAFETY: two system calls on integers, which are safe between fork and exec.
-        let gone = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 || libc::getppid() as u32 != us };
-        if gone { Err(std::io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(()) }
-    };
-    // SAFETY: the closure allocates nothing and takes no lock.
-    unsafe { command.pre_exec(die_with_parent) };
-}
-
-async fn wait_for_sign(serial: &mut (impl tokio::io::AsyncRead + Unpin), seen: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; 4096];
-    loop {
-        match serial.read(&mut buffer).await {
-            Ok(read) if read > 0 && seen.len() < MOST_SERIAL => seen.extend_from_slice(&buffer[..read]),
-            _ => return false,
-        }
-        if seen.windows(SIGN.len()).any(|window| window == SIGN) {
-            return true;
-        }
+        Sign::Silence(silent) => KvmVerdict::no(format!(
+            "/dev/kvm is there, but a guest stands still on it ({printed} bytes printed, then nothing for {} s)",
+            silent.as_secs_f32()
+        )),
+        Sign::Late(in_all) => KvmVerdict::no(format!(
+            "/dev/kvm is there, but a guest did not boot on it within {} s ({printed} bytes printed)",
+            in_all.as_secs_f32()
+        )),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::shared::selftest::tests::{SHORT, program};
     use super::*;
 
     #[test]
@@ -177,16 +146,29 @@ mod tests {
         assert!(!verdict.works && !verdict.reason.is_empty());
     }
 
+    async fn verdict_of(body: &str) -> KvmVerdict {
+        let folder = tempfile::tempdir().unwrap();
+        boot(&program(folder.path(), body), Path::new("/kernel"), SHORT).await
+    }
+
+    /// Longer than any silence that is borne.
     #[tokio::test]
-    async fn the_sign_is_found_over_the_edge_of_two_reads() {
-        let (mut near, mut far) = tokio::io::duplex(64);
-        let (mut seen, text) = (Vec::new(), b"VFS: Unable to mount root fs on unknown-block(0,0)");
-        let write = async {
-            for part in text.chunks(7) {
-                tokio::io::AsyncWriteExt::write_all(&mut far, part).await.unwrap();
-            }
-            drop(far);
-        };
-        assert!(tokio::join!(wait_for_sign(&mut near, &mut seen), write).0);
+    async fn a_slow_kvm_is_not_called_broken() {
+        let told = verdict_of("for i in 1 2 3 4 5; do sleep 0.5; echo $i; done; echo 'Unable to mount root fs'; sleep 600").await;
+        assert_eq!(told, KvmVerdict { works: true, reason: "a guest boots on kvm".into() });
+    }
+
+    #[tokio::test]
+    async fn a_kvm_without_guests_is_told_from_a_qemu_that_gave_up() {
+        let still = verdict_of("printf abc; exec sleep 600").await;
+        assert!(
+            !still.works && still.reason.ends_with("stands still on it (3 bytes printed, then nothing for 1.5 s)"),
+            "{still:?}"
+        );
+        let early = verdict_of("printf 'no such cpu\\nabort\\n' >&2; exit 1").await;
+        assert_eq!(early, KvmVerdict::no("a guest ended early on kvm: no such cpu"));
+        assert_eq!(verdict_of("exit 0").await, KvmVerdict::no("a guest ended early on kvm: qemu said nothing"));
+        let late = verdict_of("while :; do sleep 0.2; echo again; done").await;
+        assert!(!late.works && late.reason.contains("did not boot on it within 4 s"), "{late:?}");
     }
 }

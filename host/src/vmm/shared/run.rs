@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{io::unix::AsyncFd, sync::watch, task::AbortHandle};
@@ -62,6 +62,8 @@ pub struct Run {
     pidfd: OwnedFd,
     gate: Mutex<Option<Gate>>,
     exit: watch::Receiver<Option<Exit>>,
+    /// What the driver ended it for; goes before what the kernel and the VMM tell of the end.
+    ended_for: Arc<OnceLock<Exit>>,
     session: Mutex<Option<UnixStream>>,
     met: Met,
     watchers: Vec<AbortHandle>,
@@ -92,13 +94,16 @@ impl Run {
         let copy = || pidfd.try_clone().map_err(|error| short_or(&error, VmmError::Spawn { detail: error.to_string() }));
         let watched = process::watched(copy()?)?;
         let (told, exit) = watch::channel(None);
-        let (mut watchers, met) = (Vec::with_capacity(2), Met::default());
+        let (mut watchers, met, ended_for) = (Vec::with_capacity(2), Met::default(), Arc::default());
         if let Some(beside) = nature.beside {
             let (pid, pidfd) = (machine.pid, copy()?);
             watchers.push(beside(Beside { pid, pidfd, folder: folder.clone(), met: Arc::clone(&met) }));
         }
-        watchers.push(tokio::spawn(watch_process(watched, folder, console, nature, group, told)).abort_handle());
-        Ok(Arc::new(Self { machine, nature, pidfd, gate: Mutex::new(gate), exit, session: Mutex::new(None), met, watchers }))
+        watchers.push(
+            tokio::spawn(watch_process(watched, folder, console, nature, group, told, Arc::clone(&ended_for))).abort_handle(),
+        );
+        let (gate, session) = (Mutex::new(gate), Mutex::default());
+        Ok(Arc::new(Self { machine, nature, pidfd, gate, exit, ended_for, session, met, watchers }))
     }
 
     pub fn pidfd(&self) -> &OwnedFd {
@@ -147,6 +152,14 @@ impl Run {
         Err(VmmError::Timeout { call: "kill", after_ms: FORCED_WAIT.as_millis() as u64 })
     }
 
+    /// As [`Self::kill`], for a reason of the driver's own, which is told as its end. One that has ended already keeps the end that it had.
+    pub async fn end_as(&self, reason: Exit) -> Result<(), VmmError> {
+        if self.exit().is_none() {
+            let _the_first_counts = self.ended_for.set(reason);
+        }
+        self.kill().await
+    }
+
     /// The watch has reaped it once it tells; a zombie would keep the cgroup busy.
     async fn told(&self) -> Result<(), VmmError> {
         let _exit = tokio::time::timeout(FORCED_WAIT, self.exited()).await;
@@ -173,6 +186,7 @@ async fn watch_process(
     nature: Nature,
     group: Option<PathBuf>,
     told: watch::Sender<Option<Exit>>,
+    ended_for: Arc<OnceLock<Exit>>,
 ) {
     let mut check = tokio::time::interval(LOG_CHECK);
     check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -188,6 +202,9 @@ async fn watch_process(
     }
     let ended = process::reap(pidfd.get_ref());
     let exit = loop {
+        if let Some(reason) = ended_for.get() {
+            break reason.clone();
+        }
         match (nature.explain)(&folder, ended) {
             // The kernel's word for it is the group's; of the process it only tells that it was killed.
             Ok(Exit::Killed { signal }) if signal == Signal::SIGKILL as i32 && ran_out_of_memory(group.as_deref()) => {

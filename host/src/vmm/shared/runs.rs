@@ -13,8 +13,10 @@ use domain::{
     VmId,
     vm::{Exit, Inspection, Machine},
 };
+use nix::libc;
 use std::{
     collections::HashMap,
+    io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
     time::Duration,
@@ -130,14 +132,12 @@ impl Runs {
         process::usage(run.machine.pid).ok_or(VmmError::Gone)
     }
 
-    /// How a live process is confined.
+    /// How a live process is confined. Errors: `Gone`; `Short`; `Refused` where it may not be looked at.
     pub async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Confinement, VmmError> {
         let run = self.live(vm, machine)?;
-        let looked =
-            blocking(move || confinement::look(run.machine.pid).map_err(|error| layout::short_or(&error, VmmError::Gone)));
-        let looked = looked.await?;
+        let looked = blocking(move || confinement::look(run.machine.pid).map_err(cant_look)).await;
         // What was looked at may have been another's process by then, if this one has ended.
-        self.live(vm, machine).map(|_run| looked)
+        self.live(vm, machine).and(looked)
     }
 
     /// How a machine ended that is not there any more.
@@ -185,4 +185,10 @@ impl Runs {
         lock(&self.consoles).remove(&vm);
         leftovers::remove_folder(&self.ground, vm).await
     }
+}
+
+fn cant_look(error: io::Error) -> VmmError {
+    let gone = error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH);
+    let refused = || VmmError::Refused { call: "confinement", detail: format!("its process can't be looked at: {error}") };
+    layout::short_or(&error, if gone { VmmError::Gone } else { refused() })
 }

@@ -60,6 +60,8 @@ mod tests {
             cmdline: None,
             cloud_init: Some(Box::new(CloudInit { user_data: Some(data.into()), ssh_keys: Vec::new() })),
             metadata: None,
+            tuning: crate::vmm::Tuning::default(),
+            cpu_template: None,
         };
         let path = folder.path().join(SEED);
         // Of a hearth that ended while it wrote.

@@ -36,9 +36,9 @@ pub fn allot(vms: &Path, vm: VmId, range: &RangeInclusive<u32>) -> Result<u32, V
     Ok(uid)
 }
 
-/// What was allotted, if it can be read.
-pub fn allotted(vms: &Path, vm: VmId) -> Option<u32> {
-    read(&vms.join(vm.to_string())).ok().flatten()
+/// What was allotted to the VM with this folder, if it can be read.
+pub fn allotted(folder: &Path) -> Option<u32> {
+    read(folder).ok().flatten()
 }
 
 /// `None`: there is none, or what is there is no number.

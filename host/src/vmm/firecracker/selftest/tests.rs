@@ -1,31 +1,16 @@
 //! The self-test on programs that stand for Firecracker, and on a real one where there is one.
 
+use super::super::super::shared::selftest::tests::{SHORT, program};
 use super::*;
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-const SHORT: Patience = Patience { silent: Duration::from_millis(1500), in_all: Duration::from_secs(4) };
-
-/// A program that does this with `$@`. Another program copies it: see the doctor's tests.
-fn program(folder: &Path, body: &str) -> PathBuf {
-    let (text, file) = (folder.join("text"), folder.join("firecracker"));
-    fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
-    let copied = std::process::Command::new("install").args(["-m", "755"]).args([&text, &file]).status().unwrap();
-    assert!(copied.success());
-    file
-}
-
+/// Of a program that does this.
 async fn verdict(body: &str) -> Verdict {
     let folder = tempfile::tempdir().unwrap();
     boot(&program(folder.path(), body), Path::new("/kernel"), SHORT).await.unwrap()
-}
-
-/// As `ps` would find it.
-fn runs(word: &str) -> bool {
-    fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|entry| {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let state = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(word) && !state.contains(") Z ")
-    })
 }
 
 #[tokio::test]
@@ -36,28 +21,18 @@ async fn a_guest_that_misses_its_root_has_booted() {
 }
 
 #[tokio::test]
-async fn a_guest_that_stands_still_has_not_and_is_ended() {
-    let folder = tempfile::tempdir().unwrap();
-    let endless = format!("60{}", std::process::id());
-    let body = format!("echo '2026 [anonymous-instance:main] Running'; printf abc; exec sleep {endless}");
-    let begun = Instant::now();
-    let told = boot(&program(folder.path(), &body), Path::new("/kernel"), SHORT).await.unwrap();
+async fn a_guest_that_stands_still_has_not() {
+    let told = verdict("echo '2026 [anonymous-instance:main] Running'; printf abc; exec sleep 600").await;
     assert!(
         !told.works
             && told.reason.contains("(3 bytes printed, then nothing for 1.5 s)")
             && told.reason.contains("runs no guests"),
         "{told:?}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(10));
-    assert!(!runs(&endless), "it goes on");
 }
 
-/// Slower than the silence that is borne, but never silent; and one that never comes to an end.
 #[tokio::test]
-async fn one_that_is_only_slow_gets_its_time_but_no_more() {
-    let word = |end: &str| format!("for i in 1 2 3 4 5; do sleep 0.5; echo $i; done; {end}");
-    let slow = verdict(&word("echo 'Unable to mount root fs'; sleep 600")).await;
-    assert!(slow.works, "{slow:?}");
+async fn one_that_never_comes_to_an_end_has_not_either() {
     let endless = verdict("while :; do sleep 0.2; echo again; done").await;
     assert!(!endless.works && endless.reason.starts_with("a guest did not boot with firecracker within 4 s"), "{endless:?}");
 }

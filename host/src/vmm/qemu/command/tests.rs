@@ -18,6 +18,8 @@ fn plan(nic: Option<NicPlan>) -> MachinePlan {
         cmdline: Some("debug".into()),
         cloud_init: None,
         metadata: None,
+        tuning: crate::vmm::Tuning::default(),
+        cpu_template: None,
     }
 }
 

@@ -1,0 +1,259 @@
+//! What every driver of real guests must keep beside the contract of all drivers: a guest outlives its hearth and is adopted by the next one,
+//! its console is told and typed on, and each end and each failure is told as what it was. `real_drivers_tests!` makes the tests of a suite, so
+//! that none of its drivers leaves one out.
+
+// Helpers of tests are not seen as tests by the lint.
+#![allow(clippy::unwrap_used)]
+
+use crate::contract::{HELLO, Images, SOON, end, plan, start};
+use crate::guests::{kill_9, lives, output, within};
+use api::guest::{ExecRequest, ShutdownKind};
+use domain::{
+    Attempt, VmId,
+    vm::{Exit, Inspection, Machine},
+};
+use host::{guest::GuestSession, vmm::Vmm};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Two seconds of the guest's time; a guest that gets its processor burns them all.
+const WATCHED: Duration = Duration::from_secs(2);
+/// A guest that was asked to power off ends in it; an image's own init may leave its processor halted and the process standing.
+const POWERS_OFF: Duration = Duration::from_secs(8);
+
+/// A data directory with one VM on it.
+pub trait RealLab {
+    /// An end is seen so late at most.
+    const SEEN_WITHIN: Duration;
+    /// Of a held process: the three standard ones, gate, report, and what the VMM inherits.
+    const HELD_DESCRIPTORS: usize;
+
+    /// Another driver, as a hearth has it that is started anew.
+    async fn vmm(&self) -> Box<dyn Vmm>;
+    fn vm(&self) -> VmId;
+    fn images(&self) -> &Images;
+    /// Of no VM anything is there any more.
+    async fn left_nothing(&self, vmm: &dyn Vmm);
+}
+
+/// The tests of all drivers; `$lab` has `open(test)`, which gives none where the test can't be.
+macro_rules! real_drivers_tests {
+    ($lab:ty) => {
+        crate::real::real_drivers_tests! { $lab:
+            a_second_driver_adopts_and_hears_how_it_ended
+            a_reboot_that_nobody_watched_is_told
+            a_paused_guest_is_adopted_as_paused
+            the_killing_of_an_adopted_guest_is_seen_at_once
+            what_no_one_knows_is_swept_by_a_second_driver
+            a_held_process_is_recorded_first_and_ends_with_its_owner
+            the_console_shows_what_the_guest_prints_and_takes_what_is_typed
+            a_paused_guest_runs_nothing
+            a_panic_is_told_as_such
+            a_start_that_fails_says_why
+        }
+    };
+    ($lab:ty: $($test:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let Some(lab) = <$lab>::open(stringify!($test)).await else { return };
+                crate::real::$test(&lab).await;
+            }
+        )*
+    };
+}
+pub(crate) use real_drivers_tests;
+
+async fn booted(lab: &impl RealLab, vmm: &dyn Vmm) -> (Machine, Arc<dyn GuestSession>) {
+    let machine = start(vmm, &plan(lab.vm(), lab.images()), 1).await;
+    let guest = vmm.guest(lab.vm(), &machine, HELLO).await.expect("hello");
+    (machine, guest)
+}
+
+async fn killed_and_gone(lab: &impl RealLab, vmm: &dyn Vmm, machine: &Machine) {
+    vmm.kill(lab.vm(), machine).await.unwrap();
+    removed(lab, vmm).await;
+}
+
+async fn removed(lab: &impl RealLab, vmm: &dyn Vmm) {
+    vmm.remove(lab.vm()).await.unwrap();
+    lab.left_nothing(vmm).await;
+}
+
+fn shell(script: &str) -> ExecRequest {
+    ExecRequest { argv: ["sh", "-c", script].map(str::to_owned).into(), ..Default::default() }
+}
+
+pub async fn a_second_driver_adopts_and_hears_how_it_ended(lab: &impl RealLab) {
+    let first = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*first).await;
+    let boot = guest.info().boot_id;
+    drop((guest, first));
+    assert!(lives(machine.pid), "a guest outlives hearth");
+    let second = lab.vmm().await;
+    assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Running);
+    let guest = second.guest(lab.vm(), &machine, HELLO).await.expect("hello again");
+    assert_eq!(guest.info().boot_id, boot, "the same guest, not booted anew");
+    second.pause(lab.vm(), &machine).await.unwrap();
+    assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Paused);
+    second.resume(lab.vm(), &machine).await.unwrap();
+    assert_eq!(output(&*guest, &["echo", "adopted"]).await, "adopted");
+    // Nobody watches while the guest ends; the third driver still learns why, or ends what stands still.
+    guest.shutdown(ShutdownKind::Poweroff, Duration::from_secs(15)).await.unwrap();
+    drop((guest, second));
+    let from = Instant::now();
+    while lives(machine.pid) && from.elapsed() < POWERS_OFF {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let third = lab.vmm().await;
+    let _running_or_gone = third.inspect(lab.vm(), &machine).await.unwrap();
+    assert_eq!(end(&*third, lab.vm(), &machine).await, Exit::GuestShutdown);
+    removed(lab, &*third).await;
+}
+
+pub async fn a_reboot_that_nobody_watched_is_told(lab: &impl RealLab) {
+    let first = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*first).await;
+    guest.shutdown(ShutdownKind::Reboot, Duration::from_secs(15)).await.unwrap();
+    drop((guest, first));
+    within(SOON, "a reboot ends the process by itself", || !lives(machine.pid)).await;
+    let second = lab.vmm().await;
+    assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Gone { exit: Exit::GuestReboot });
+    removed(lab, &*second).await;
+}
+
+pub async fn a_paused_guest_is_adopted_as_paused(lab: &impl RealLab) {
+    let first = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*first).await;
+    first.pause(lab.vm(), &machine).await.unwrap();
+    drop((guest, first));
+    let second = lab.vmm().await;
+    assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Paused);
+    second.resume(lab.vm(), &machine).await.unwrap();
+    let guest = second.guest(lab.vm(), &machine, HELLO).await.expect("hello again");
+    guest.ping().await.unwrap();
+    killed_and_gone(lab, &*second, &machine).await;
+}
+
+pub async fn the_killing_of_an_adopted_guest_is_seen_at_once<L: RealLab>(lab: &L) {
+    let first = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*first).await;
+    drop((guest, first));
+    let second = lab.vmm().await;
+    assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Running);
+    let from = Instant::now();
+    kill_9(machine.pid);
+    assert_eq!(end(&*second, lab.vm(), &machine).await, Exit::Killed { signal: 9 });
+    assert!(from.elapsed() < L::SEEN_WITHIN, "{:?}", from.elapsed());
+    removed(lab, &*second).await;
+}
+
+pub async fn what_no_one_knows_is_swept_by_a_second_driver(lab: &impl RealLab) {
+    let first = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*first).await;
+    drop((guest, first));
+    let second = lab.vmm().await;
+    let removed = second.sweep(&[]).await.unwrap();
+    assert!(removed.iter().any(|what| what.contains(&lab.vm().to_string())), "{removed:?}");
+    assert!(!lives(machine.pid));
+    lab.left_nothing(&*second).await;
+}
+
+pub async fn a_held_process_is_recorded_first_and_ends_with_its_owner<L: RealLab>(lab: &L) {
+    let first = lab.vmm().await;
+    let plan = plan(lab.vm(), lab.images());
+    first.prepare_disk(&plan.disk).await.unwrap();
+    let machine = first.launch(&plan, Attempt(1)).await.unwrap();
+    assert!(lives(machine.pid));
+    let program = std::fs::read_link(format!("/proc/{}/exe", machine.pid)).unwrap();
+    assert_eq!(program, std::env::current_exe().unwrap(), "nothing of the VMM, or of what starts it, ran yet");
+    // It closes what it inherited on its way to the gate, a moment after the fork.
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", machine.pid)).unwrap().count();
+    within(SOON, "its own descriptors and nothing else of ours", || open() == L::HELD_DESCRIPTORS).await;
+    drop(first);
+    within(SOON, "the held process ends", || !lives(machine.pid)).await;
+    let second = lab.vmm().await;
+    assert!(matches!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Gone { .. }));
+    removed(lab, &*second).await;
+}
+
+pub async fn the_console_shows_what_the_guest_prints_and_takes_what_is_typed(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    assert!(vmm.capabilities().console_input);
+    let (machine, guest) = booted(lab, &*vmm).await;
+    let mut console = vmm.console(lab.vm(), 4096).await.unwrap();
+    guest.exec(shell("echo written-to-the-console > /dev/console")).await.unwrap().collect(10).await.unwrap();
+    let mut shown = String::new();
+    let reading = async {
+        let mut buffer = [0; 1024];
+        while !shown.contains("written-to-the-console") {
+            let read = console.read(&mut buffer).await.unwrap();
+            shown.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    };
+    tokio::time::timeout(SOON, reading).await.unwrap_or_else(|_| panic!("the console shows {shown:?}"));
+    let log = vmm.console_log(lab.vm(), 4096).await.unwrap();
+    assert!(String::from_utf8_lossy(&log).contains("written-to-the-console"));
+    let argv = ["sh", "-c", "read line < /dev/ttyS0; echo got-$line"];
+    let reading = output(&*guest, &argv);
+    // The reader's start can't be seen from here, so it is typed until it was read.
+    let typing = async {
+        loop {
+            console.write_all(b"typed\n").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let got = tokio::time::timeout(SOON, async {
+        tokio::select! { got = reading => got, () = typing => String::new() }
+    });
+    assert_eq!(got.await.expect("what is typed arrives"), "got-typed");
+    killed_and_gone(lab, &*vmm, &machine).await;
+}
+
+pub async fn a_paused_guest_runs_nothing(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*vmm).await;
+    let busy = shell("(while :; do :; done) </dev/null >/dev/null 2>&1 &");
+    guest.exec(busy).await.unwrap().collect(10).await.unwrap();
+    let burnt = async || {
+        let before = vmm.usage(lab.vm(), &machine).await.unwrap().cpu_ms;
+        // The time that passes is what is tested.
+        tokio::time::sleep(WATCHED).await;
+        vmm.usage(lab.vm(), &machine).await.unwrap().cpu_ms - before
+    };
+    let running = burnt().await;
+    vmm.pause(lab.vm(), &machine).await.unwrap();
+    let paused = burnt().await;
+    vmm.resume(lab.vm(), &machine).await.unwrap();
+    let resumed = burnt().await;
+    eprintln!("processor time in {WATCHED:?}: running {running} ms, paused {paused} ms, resumed {resumed} ms");
+    assert!(running > 300 && resumed > 300, "a busy guest runs: {running} ms, {resumed} ms");
+    assert!(paused < 100, "a paused one does not: {paused} ms");
+    killed_and_gone(lab, &*vmm, &machine).await;
+}
+
+pub async fn a_panic_is_told_as_such(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*vmm).await;
+    let _cut_short = guest.exec(shell("echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger")).await;
+    assert_eq!(end(&*vmm, lab.vm(), &machine).await, Exit::GuestPanic);
+    removed(lab, &*vmm).await;
+}
+
+pub async fn a_start_that_fails_says_why(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    let mut plan = plan(lab.vm(), lab.images());
+    plan.kernel.clone_from(&lab.images().rootfs);
+    vmm.prepare_disk(&plan.disk).await.unwrap();
+    let machine = vmm.launch(&plan, Attempt(1)).await.unwrap();
+    let error = vmm.release(lab.vm(), &machine).await.unwrap_err();
+    eprintln!("told: {error}");
+    assert!(error.to_string().to_lowercase().contains("kernel"), "{error}");
+    vmm.kill(lab.vm(), &machine).await.expect("one that has ended already is killed");
+    let exit = end(&*vmm, lab.vm(), &machine).await;
+    assert!(matches!(exit, Exit::Failed { .. } | Exit::Killed { .. }), "{exit:?}");
+    removed(lab, &*vmm).await;
+}
