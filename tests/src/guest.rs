@@ -26,6 +26,8 @@ pub fn small() -> VmSpec {
         cmdline: None,
         networks: vec!["default".to_owned()],
         restart: RestartPolicy::Never,
+        cloud_init: None,
+        metadata: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod create;
 mod exec;
+mod given;
 mod logs;
 mod metrics;
 mod power;

@@ -9,6 +9,7 @@ mod capabilities;
 mod conditions;
 mod document;
 mod events;
+mod given;
 mod input;
 mod keys;
 mod leftover;

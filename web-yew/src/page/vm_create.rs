@@ -63,6 +63,8 @@ impl Form {
                 cmdline: some(&self.cmdline),
                 networks: if self.network { vec!["default".into()] } else { vec![] },
                 restart: self.restart,
+                cloud_init: None,
+                metadata: None,
             },
         }
     }

@@ -72,6 +72,8 @@ fn facts(vm: &Vm, now: jiff::Timestamp) -> Facts {
     facts.add("memory", &units::mib(u64::from(spec.mem_mib)));
     facts.maybe("disk", spec.disk_mib.map(units::mib).as_deref());
     facts.maybe("cmdline", spec.cmdline.as_deref());
+    facts.maybe("cloud-init", spec.cloud_init.as_ref().map(api::v1::CloudInit::words).as_deref());
+    facts.maybe("metadata", spec.metadata.as_ref().map(|all| all.keys().cloned().collect::<Vec<_>>().join(" ")).as_deref());
     facts.add("restart", restart(spec.restart));
     facts.add("restarts", &status.restarts.to_string());
     facts.add("host", &status.host);

@@ -41,6 +41,7 @@ impl Form {
             mem_mib: number(&self.mem_mib, &before.mem_mib),
             cmdline: (self.cmdline != before.cmdline).then(|| self.cmdline.trim().to_owned()),
             restart: (self.restart != before.restart).then_some(self.restart),
+            ..PatchVmSpec::default()
         };
         PatchVm {
             name: (self.name != before.name).then(|| self.name.trim().to_owned()),

@@ -73,6 +73,12 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Network", text(if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(", ") })),
         ("Restart", text(restart)),
     ];
+    if let Some(cloud_init) = &spec.cloud_init {
+        facts.push(("cloud-init", text(cloud_init.words())));
+    }
+    if let Some(metadata) = &spec.metadata {
+        facts.push(("Metadata", html! { <code>{ metadata.keys().cloned().collect::<Vec<_>>().join(" ") }</code> }));
+    }
     if let Some(cmdline) = &spec.cmdline {
         facts.push(("Kernel arguments", html! { <code>{ cmdline }</code> }));
     }
