@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(written[2].1, NOTHING);
         assert!(image(&plan(None)).is_none());
         let image = image(&plan(Some(CloudInit::default()))).unwrap();
-        assert!(image.len() % 2048 == 0 && image.windows(6).any(|label| label == b"cidata"));
+        assert!(image.len().is_multiple_of(2048) && image.windows(6).any(|label| label == b"cidata"));
     }
 
     /// The largest seed that may be asked for stays small: it is written with every start.

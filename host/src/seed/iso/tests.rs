@@ -23,9 +23,9 @@ fn read(image: &[u8]) -> Vec<(String, Vec<u8>)> {
     let (mut at, mut found) = (0, Vec::new());
     while folder[at] != 0 {
         let line = &folder[at..at + folder[at] as usize];
-        assert!(line.len() % 2 == 0, "records are of even length");
+        assert!(line.len().is_multiple_of(2), "records are of even length");
         let (extent, size, named) = (number(line, 2) as usize * SECTOR, number(line, 10) as usize, line[32] as usize);
-        let mut entries = &line[33 + named + usize::from(named % 2 == 0)..];
+        let mut entries = &line[33 + named + usize::from(named.is_multiple_of(2))..];
         let mut name = String::new();
         while entries.len() > 3 {
             let (entry, rest) = entries.split_at(entries[2] as usize);
