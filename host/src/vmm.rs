@@ -11,7 +11,7 @@ pub mod qemu;
 pub(crate) mod shared;
 pub mod simulated;
 
-pub(crate) use shared::layout::storage_error;
+pub(crate) use shared::{cmdline::mac_text, layout::storage_error};
 
 use crate::guest::GuestSession;
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use confinement::Confinement;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
-    vm::{CpuTemplate, Exit, Inspection, Limits, Machine},
+    vm::{CloudInit, CpuTemplate, Exit, Inspection, Limits, Machine},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,6 +48,10 @@ pub struct MachinePlan {
     pub nic: Option<NicPlan>,
     /// Appended to the driver's own kernel command line.
     pub cmdline: Option<String>,
+    /// Absent: no seed, and no drive for it.
+    pub cloud_init: Option<Box<CloudInit>>,
+    /// A JSON object, as text, for who has `Capabilities::metadata`.
+    pub metadata: Option<Box<str>>,
     pub tuning: Tuning,
     pub cpu_template: Option<CpuTemplate>,
 }

@@ -449,6 +449,8 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         disk: disk_plan(shared, record),
         nic,
         cmdline: record.spec.cmdline.clone(),
+        cloud_init: record.spec.devices.cloud_init.clone(),
+        metadata: record.spec.devices.metadata.clone(),
         tuning: tuning(record),
         cpu_template: record.spec.devices.cpu_template,
     }

@@ -1,6 +1,9 @@
 //! Everything that can happen to a VM: commands, reports from the world, ends of effects, timers.
 
-use super::{devices::CpuTemplate, state::Machine};
+use super::{
+    devices::{CloudInit, CpuTemplate},
+    state::Machine,
+};
 use crate::host::Offer;
 use crate::{Attempt, Labels, Name, OperationId};
 
@@ -56,6 +59,9 @@ pub struct Change {
     pub mem_mib: Option<u32>,
     pub cmdline: Option<Option<String>>,
     pub cpu_template: Option<Option<CpuTemplate>>,
+    /// At any time; the guest sees it from its next start on. Each is replaced as a whole, or taken away.
+    pub cloud_init: Option<Option<Box<CloudInit>>>,
+    pub metadata: Option<Option<Box<str>>>,
     /// Never less than it is.
     pub disk_mib: Option<u64>,
     /// These a running or paused machine takes over at once.

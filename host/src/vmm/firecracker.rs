@@ -20,6 +20,7 @@ mod files;
 mod halting;
 pub mod jail;
 mod jailed;
+mod metadata;
 mod options;
 pub mod programs;
 mod room;
@@ -171,6 +172,7 @@ impl Vmm for Firecracker {
             disk_rate_limit: true,
             network_rate_limit: true,
             cpu_templates: true,
+            metadata: true,
             jailed,
             ..Capabilities::NONE
         }

@@ -10,6 +10,7 @@ mod conditions;
 mod devices;
 mod document;
 mod events;
+mod given;
 mod input;
 mod keys;
 mod leftover;

@@ -106,6 +106,12 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
         limits: devices::limits(spec.devices.limits),
         balloon_mib: spec.devices.balloon_mib,
         cpu_template: spec.devices.cpu_template.map(devices::template),
+        cloud_init: spec.devices.cloud_init.as_ref().map(|given| v1::CloudInit {
+            user_data: given.user_data.as_deref().map(str::to_owned),
+            ssh_keys: given.ssh_keys.clone(),
+        }),
+        // It was an object when it was stored.
+        metadata: spec.devices.metadata.as_ref().and_then(|text| serde_json::from_str(text).ok()),
     }
 }
 
