@@ -14,6 +14,7 @@
 
 pub mod actions;
 pub mod cancel;
+mod change;
 pub mod devices;
 pub mod effect;
 pub mod input;
@@ -25,7 +26,7 @@ pub mod step;
 pub use actions::{Action, admit, table};
 pub use devices::{CloudInit, CpuTemplate, Devices, Limits};
 pub use effect::{Effect, Step};
-pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
+pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, LimitsChange, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,

@@ -11,7 +11,7 @@ pub mod qemu;
 pub(crate) mod shared;
 pub mod simulated;
 
-pub(crate) use shared::layout::storage_error;
+pub(crate) use shared::{cmdline::mac_text, layout::storage_error};
 
 use crate::guest::GuestSession;
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use confinement::Confinement;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
-    vm::{Exit, Inspection, Machine},
+    vm::{CloudInit, CpuTemplate, Exit, Inspection, Limits, Machine},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,6 +48,20 @@ pub struct MachinePlan {
     pub nic: Option<NicPlan>,
     /// Appended to the driver's own kernel command line.
     pub cmdline: Option<String>,
+    /// Absent: no seed, and no drive for it.
+    pub cloud_init: Option<Box<CloudInit>>,
+    /// A JSON object, as text, for who has `Capabilities::metadata`.
+    pub metadata: Option<Box<str>>,
+    pub tuning: Tuning,
+    pub cpu_template: Option<CpuTemplate>,
+}
+
+/// What of a machine can be changed while it runs, too. By default everything that there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tuning {
+    pub limits: Limits,
+    /// What the guest is asked to give back; it does so in its own time, as far as it can.
+    pub balloon_mib: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -133,10 +147,10 @@ pub trait Vmm: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Makes the VM's folder and its root disk (overlay). A disk that is there already is left as it is.
+    /// Makes the VM's folder and its root disk (overlay). A disk that is there already is left as it is; `launch` enlarges it.
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError>;
 
-    /// Makes the process and holds it before its first instruction; nothing of the VMM has run when this returns. What an earlier launch
+    /// Enlarges the disk if the plan's is larger, makes the process and holds it before its first instruction; nothing of the VMM has run when this returns. What an earlier launch
     /// of this VM left (process, sockets, cgroup) is ended first. On an error nothing is left. If hearth dies now, the held process ends.
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError>;
 
@@ -157,6 +171,12 @@ pub trait Vmm: Send + Sync + 'static {
 
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
+
+    /// Makes limits and balloon of a machine that runs or is paused as `tuning` says; what is there already stays. For a driver that offers none
+    /// of it. Errors besides those of every call: `Unsupported`; on any error part of it may hold.
+    async fn tune(&self, _vm: VmId, _machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        if *tuning == Tuning::default() { Ok(()) } else { Err(VmmError::Unsupported { what: "limits and no balloon" }) }
+    }
 
     /// Ends the process, by force after a short wait, and returns when it is gone. A process that is gone already is no error.
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;

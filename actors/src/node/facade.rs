@@ -202,11 +202,15 @@ impl Node {
     fn check_update(&self, id: VmId, change: &vm::Change) -> Result<(), CommandError> {
         let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
         let mut spec = row.record.spec.clone();
-        spec.vcpus = change.vcpus.unwrap_or(spec.vcpus);
-        spec.mem_mib = change.mem_mib.unwrap_or(spec.mem_mib);
-        spec.cmdline = change.cmdline.clone().unwrap_or(spec.cmdline);
+        change.apply(&mut spec);
         let problems = vm::spec::check(&spec);
-        if problems.is_empty() { Ok(()) } else { Err(CommandError::Invalid(problems)) }
+        if !problems.is_empty() {
+            return Err(CommandError::Invalid(problems));
+        }
+        match (change.disk_mib, self.shared.view.image(row.record.boot.rootfs)) {
+            (Some(disk_mib), Some(rootfs)) => super::resolve::holds(disk_mib, &rootfs),
+            _ => Ok(()),
+        }
     }
 
     pub async fn create_image(&self, new: NewImage, who: Who) -> Result<Accepted<Arc<Image>>, CommandError> {

@@ -4,7 +4,7 @@ use crate::{error::CommandError, shared::Shared, vm::supervisor::impossible};
 use domain::{
     HostId, ImageId, Name,
     image::{Image, ImageKind, State},
-    vm::{BootImages, VmSpec, spec},
+    vm::{BootImages, VmSpec, actions, spec},
 };
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ pub(crate) fn place(shared: &Shared, wanted: &VmSpec) -> Result<HostId, CommandE
     {
         return Err(impossible("spec.host", format!("there is no host {reference}; this node has {}", host.name)));
     }
+    actions::equipped(&wanted.devices, Some(host.facts.offer())).map_err(CommandError::Vm)?;
     if host.cordoned {
         return Err(CommandError::HostCordoned);
     }
@@ -38,13 +39,20 @@ pub(crate) fn resolve_boot(shared: &Shared, project: &Name, wanted: &VmSpec) -> 
         Some(reference) => find(shared, project, "spec.kernel", reference, ImageKind::Kernel)?,
         None => shared.view.default_kernel().ok_or(CommandError::NoDefaultKernel)?,
     };
-    if let (Some(disk_mib), State::Ready(files)) = (wanted.disk_mib, &rootfs.state) {
-        let least = files.size_bytes.div_ceil(1024 * 1024);
-        if disk_mib < least {
-            return Err(impossible("spec.disk_mib", format!("the image {} needs at least {least} MiB", rootfs.name)));
-        }
+    if let Some(disk_mib) = wanted.disk_mib {
+        holds(disk_mib, &rootfs)?;
     }
     Ok(BootImages { kernel: kernel.id, rootfs: rootfs.id })
+}
+
+/// A disk of that size holds the image.
+pub(crate) fn holds(disk_mib: u64, rootfs: &Image) -> Result<(), CommandError> {
+    let State::Ready(files) = &rootfs.state else { return Ok(()) };
+    let least = files.size_bytes.div_ceil(1024 * 1024);
+    if disk_mib < least {
+        return Err(impossible("spec.disk_mib", format!("the image {} needs at least {least} MiB", rootfs.name)));
+    }
+    Ok(())
 }
 
 fn find(

@@ -21,7 +21,7 @@ use futures_util::poll;
 use host::{
     guest::{GuestSession, ShutdownKind},
     net::{NetError, Network},
-    vmm::{DiskPlan, Follower, MachinePlan, NicPlan, VmmError},
+    vmm::{DiskPlan, Follower, MachinePlan, NicPlan, Tuning, VmmError},
 };
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -191,6 +191,7 @@ fn effort(effect: &Effect) -> (&'static str, Duration) {
         Effect::Inspect(_) => ("inspect", ANSWERED_WITHIN),
         Effect::Pause(_) => ("pause", ANSWERED_WITHIN),
         Effect::Resume(_) => ("resume", ANSWERED_WITHIN),
+        Effect::Tune(_) => ("tune", ANSWERED_WITHIN),
         Effect::AskShutdown { deadline_ms, .. } => ("ask the guest", Duration::from_millis(*deadline_ms) + ANSWERED_WITHIN),
         Effect::Kill(_) => ("end the machine", ANSWERED_WITHIN),
         Effect::Clean => ("clean up", MADE_WITHIN),
@@ -204,7 +205,12 @@ fn effort(effect: &Effect) -> (&'static str, Duration) {
 /// What ending the machine makes pointless. Making and removing things is finished first, so that nothing is left half-made.
 fn can_be_given_up(effect: &Effect) -> bool {
     match effect {
-        Effect::AskShutdown { .. } | Effect::Pause(_) | Effect::Resume(_) | Effect::Release(_) | Effect::Inspect(_) => true,
+        Effect::AskShutdown { .. }
+        | Effect::Pause(_)
+        | Effect::Resume(_)
+        | Effect::Tune(_)
+        | Effect::Release(_)
+        | Effect::Inspect(_) => true,
         Effect::PrepareDisk
         | Effect::Launch
         | Effect::AwaitGuest(_)
@@ -229,6 +235,7 @@ fn given_up_on(effect: &Effect) -> Option<Outcome> {
         }
         Effect::Pause(_) => Finished::PauseFailed { detail },
         Effect::Resume(_) => Finished::ResumeFailed { detail },
+        Effect::Tune(_) => Finished::TuneFailed { detail },
         Effect::AskShutdown { .. } => Finished::ShutdownFailed { detail },
         Effect::Kill(_) => Finished::KillFailed { detail },
         Effect::Clean => Finished::CleanFailed { detail },
@@ -337,7 +344,7 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
             Ok(()) => Finished::Released,
             Err(error) => Finished::ReleaseFailed { detail: chain(&error) },
         },
-        Effect::Inspect(machine) => return Some(inspect(shared, id, machine).await),
+        Effect::Inspect(machine) => return Some(inspect(shared, &job.record, machine).await),
         Effect::Pause(machine) => match vmm.pause(id, &machine).await {
             Ok(()) => Finished::Paused,
             Err(error) => Finished::PauseFailed { detail: chain(&error) },
@@ -348,6 +355,10 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
                 Finished::Resumed
             }
             Err(error) => Finished::ResumeFailed { detail: chain(&error) },
+        },
+        Effect::Tune(machine) => match tune(shared, &job.record, &machine).await {
+            Ok(()) => Finished::Tuned,
+            Err(error) => Finished::TuneFailed { detail: chain(&error) },
         },
         Effect::AskShutdown { deadline_ms, .. } => ask_shutdown(job.guest, deadline_ms).await,
         Effect::Kill(machine) => match vmm.kill(id, &machine).await {
@@ -438,15 +449,38 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         disk: disk_plan(shared, record),
         nic,
         cmdline: record.spec.cmdline.clone(),
+        cloud_init: record.spec.devices.cloud_init.clone(),
+        metadata: record.spec.devices.metadata.clone(),
+        tuning: tuning(record),
+        cpu_template: record.spec.devices.cpu_template,
     }
 }
 
-async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
-    let launch = machine.launch;
+fn tuning(record: &Vm) -> Tuning {
+    Tuning { limits: record.spec.devices.limits, balloon_mib: record.spec.devices.balloon_mib }
+}
+
+/// A failure goes to the log as well: who asks something else of the VM meanwhile makes its answer a late one.
+async fn tune(shared: &Shared, record: &Vm, machine: &Machine) -> Result<(), VmmError> {
+    let tuned = shared.vmm.tune(record.id, machine, &tuning(record)).await;
+    if let Err(error) = &tuned {
+        tracing::warn!(vm = %record.id, error = %chain(error), "limits and balloon are not as recorded; they hold from the next start");
+    }
+    tuned
+}
+
+async fn inspect(shared: &Shared, record: &Vm, machine: Machine) -> Outcome {
+    let (id, launch) = (record.id, machine.launch);
     let (mut detail, mut tries, mut again) = (String::new(), 0, INSPECT_AGAIN);
     while tries < INSPECT_TRIES {
         match shared.vmm.inspect(id, &machine).await {
-            Ok(found) => return Outcome::Inspected { launch, found },
+            Ok(found) => {
+                if matches!(found, Inspection::Running | Inspection::Paused) {
+                    // How it ends was logged; the machine is what was found all the same.
+                    let _tuned = tune(shared, record, &machine).await;
+                }
+                return Outcome::Inspected { launch, found };
+            }
             // Says nothing about the machine, which may well run: until the effect's own deadline it is not taken for lost.
             Err(VmmError::Short { detail }) => {
                 tracing::warn!(vm = %id, detail, "the VM's process can't be looked at");

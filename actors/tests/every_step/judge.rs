@@ -13,7 +13,7 @@ use domain::{
     operation::{Operation, Status},
     vm::{Command, ReasonCode, State, Vm, admit, invariant},
 };
-use host::vmm::{Vmm, VmmError};
+use host::vmm::{Tuning, Vmm, VmmError};
 use std::collections::BTreeSet;
 use storage::{envelope, schema};
 
@@ -102,6 +102,15 @@ async fn resources(bench: &Bench, vm: Option<&Vm>) -> Result<(), String> {
         let gone = !matches!(bench.ports.driver.usage(id, &made).await, Ok(_) | Err(VmmError::Refused { .. }));
         if gone == (machine == Some(&made)) {
             return Err(format!("the process {made:?} {}", if gone { "is gone and recorded" } else { "is an orphan" }));
+        }
+    }
+    if let Some(vm) = vm.filter(|vm| matches!(vm.state, State::Running(_) | State::Paused(_))) {
+        let wanted = Tuning { limits: vm.spec.devices.limits, balloon_mib: vm.spec.devices.balloon_mib };
+        let tuned = bench.world.things().tuned.get(&vm.id).copied();
+        // Where it is not as recorded, the VM says so.
+        let told = vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied);
+        if tuned != Some(wanted) && !told {
+            return Err(format!("the machine has {tuned:?}, recorded is {wanted:?}"));
         }
     }
     let known: Vec<_> = vm.filter(|_| machine.is_some()).iter().map(|vm| vm.id).collect();

@@ -3,7 +3,7 @@
 //! not compile when a variant is added, until it has its place in them.
 
 use domain::OperationId;
-use domain::vm::{Change, Command, Exit, RestartPolicy, StopMode};
+use domain::vm::{Change, Command, Exit, LimitsChange, RestartPolicy, StopMode};
 use std::fmt;
 
 /// What is done, from where.
@@ -66,6 +66,11 @@ fn next_command(command: Option<&Command>) -> Option<Command> {
         // Which operation is meant is known when it is asked.
         Some(Command::Delete { force: true }) => Command::Cancel { operation: OperationId::from_bits(0) },
         Some(Command::Cancel { .. }) => Command::Update(Change { name: Some("renamed".parse().unwrap()), ..Change::default() }),
+        // Both that a running machine takes over.
+        Some(Command::Update(change)) if change.name.is_some() => {
+            let limits = LimitsChange { disk_mib_per_s: Some(Some(9)), ..LimitsChange::default() };
+            Command::Update(Change { limits, balloon_mib: Some(9), ..Change::default() })
+        }
         Some(Command::Update(_)) => return None,
     })
 }

@@ -17,7 +17,7 @@ use host::{
     image::{Copying, FileStore, ImageError, ImageStore},
     net::{NetError, Network},
     vmm::{
-        Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError,
+        Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError,
         simulated::{Simulated, SimulatedOptions},
     },
 };
@@ -39,6 +39,8 @@ pub struct Things {
     pub taps: BTreeMap<String, VmId>,
     /// Every process that was ever made.
     pub machines: Vec<(VmId, Machine)>,
+    /// What limits and balloon the VM's machine has.
+    pub tuned: BTreeMap<VmId, Tuning>,
     /// How a process ended, where the test ended it.
     pub exits: Vec<(Machine, Exit)>,
     /// Guests whose agent does not say hello.
@@ -109,7 +111,9 @@ impl Vmm for Ports {
                 return Err(VmmError::Network { detail: format!("there is no {}", nic.tap) });
             }
             let machine = self.driver.launch(plan, launch).await?;
-            self.world.things().machines.push((plan.vm, machine.clone()));
+            let mut things = self.world.things();
+            things.machines.push((plan.vm, machine.clone()));
+            things.tuned.insert(plan.vm, plan.tuning);
             Ok(machine)
         };
         self.script.through("vmm.launch", vmm_fault, effect).await
@@ -133,6 +137,14 @@ impl Vmm for Ports {
     }
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.script.through("vmm.resume", vmm_fault, || self.driver.resume(vm, machine)).await
+    }
+    async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        let effect = || async {
+            self.driver.tune(vm, machine, tuning).await?;
+            self.world.things().tuned.insert(vm, *tuning);
+            Ok(())
+        };
+        self.script.through("vmm.tune", vmm_fault, effect).await
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.script.through("vmm.kill", vmm_fault, || self.driver.kill(vm, machine)).await

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use domain::{
     ImageId, Labels, Name, OperationId, VmId,
     event::Event,
-    host::{Capabilities, Facts, VmmFacts},
+    host::{Facts, VmmFacts},
     image::{ImageKind, ImageSpec},
     ipam::Subnet,
     operation::{Operation, Status},
@@ -67,7 +67,7 @@ impl HostProbe for Machine {
             vmm,
             network_problem: None,
             problems: Vec::new(),
-            capabilities: Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE },
+            capabilities: SimulatedOptions::default().capabilities,
         }
     }
 }

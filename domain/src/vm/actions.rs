@@ -2,7 +2,8 @@
 
 use super::{
     cancel,
-    input::{Command, StopMode},
+    devices::Devices,
+    input::{Change, Command, StopMode},
     state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
 use crate::{
@@ -85,8 +86,10 @@ pub enum Refused {
     RunningNeedsForce,
     #[error("a paused guest can't shut down")]
     PausedNeedsForce,
-    #[error("vCPUs, memory and command line can't be changed while the VM runs")]
+    #[error("vCPUs, memory, command line, disk and CPU template can't be changed while the VM runs")]
     OnlyWhenStopped,
+    #[error("the disk is larger than that already, and can only grow")]
+    DiskSmaller,
     #[error("the VM's deletion failed half-way, its disk may be gone")]
     HalfDeleted,
     #[error(transparent)]
@@ -94,6 +97,9 @@ pub enum Refused {
     /// Not in this state or another: the host's driver can't.
     #[error(transparent)]
     NotOffered(Lacking),
+    /// The same, of one field of a specification.
+    #[error("{field}: {lacking}")]
+    FieldNotOffered { field: &'static str, lacking: Lacking },
 }
 
 impl Refused {
@@ -114,7 +120,17 @@ impl Refused {
             Refused::OnlyWhenStopped => "only-when-stopped",
             Refused::HalfDeleted => "vm-half-deleted",
             Refused::NotCancellable(why) => why.code(),
-            Refused::NotOffered(_) => "unsupported-by-driver",
+            Refused::DiskSmaller => "disk-smaller",
+            Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => "unsupported-by-driver",
+        }
+    }
+
+    /// The field of the specification that is at fault, where it is one.
+    pub fn field(self) -> Option<&'static str> {
+        match self {
+            Refused::DiskSmaller => Some("spec.disk_mib"),
+            Refused::FieldNotOffered { field, .. } => Some(field),
+            _ => None,
         }
     }
 
@@ -133,7 +149,8 @@ impl Refused {
             Refused::OnlyWhenStopped => "stop it first",
             Refused::HalfDeleted => "delete it again",
             Refused::NotCancellable(why) => why.hint(),
-            Refused::NotOffered(_) => {
+            Refused::DiskSmaller => "leave it out, or make a new VM with a smaller disk",
+            Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => {
                 "see `hearth host get` for what each host's driver can do; another driver may (hearth up --vmm)"
             }
         }
@@ -150,15 +167,33 @@ pub fn admit(vm: &Vm, command: &Command, offer: Option<Offer>) -> Result<(), Ref
         Command::Reboot(_) => reboot(&vm.state),
         Command::Delete { force } => delete(&vm.state, *force),
         Command::Cancel { operation } => cancel::admit(vm, *operation).map_err(Refused::NotCancellable),
-        Command::Update(change) => {
-            let machine = change.vcpus.is_some() || change.mem_mib.is_some() || change.cmdline.is_some();
-            match &vm.state {
-                State::Deleting => Err(Refused::Deleting),
-                State::Created | State::Stopped | State::Failed => Ok(()),
-                _ if machine => Err(Refused::OnlyWhenStopped),
-                _ => Ok(()),
-            }
+        Command::Update(change) => equipped(&change.asks(), offer).and_then(|()| update(vm, change)),
+    }
+}
+
+/// Whether the host's driver can do what is asked of devices.
+pub fn equipped(devices: &Devices, offer: Option<Offer>) -> Result<(), Refused> {
+    let Some(offer) = offer else { return Ok(()) };
+    let judge = |(what, field)| offer.has(what).map_err(|lacking| Refused::FieldNotOffered { field, lacking });
+    devices.needs().into_iter().try_for_each(judge)
+}
+
+fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
+    if change.disk_mib.is_some_and(|wanted| vm.spec.disk_mib.is_some_and(|is| wanted < is)) {
+        return Err(Refused::DiskSmaller);
+    }
+    match &vm.state {
+        State::Deleting => Err(Refused::Deleting),
+        State::Created | State::Stopped | State::Failed => Ok(()),
+        _ if change.remakes() => Err(Refused::OnlyWhenStopped),
+        // With what was recorded before a machine is under way, or something else is asked of it.
+        State::Starting(Starting::Launching | Starting::Releasing(_) | Starting::Booting(_)) if change.tunes() => {
+            Err(Refused::AlreadyStarting)
         }
+        State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring if change.tunes() => {
+            Err(Refused::Busy)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -30,12 +30,15 @@ pub enum Effect {
     AwaitGuest(Machine),
     /// Report the end of the process. `Exited` once.
     Watch(Machine),
-    /// Ask the host what is true of the process. `Inspected`.
+    /// Ask the host what is true of the process, and make limits and balloon of one that runs as recorded: hearth may have ended between a
+    /// change's record and its `Tune`. `Inspected`.
     Inspect(Machine),
     /// Stop the vCPUs. `Paused` or `PauseFailed`.
     Pause(Machine),
     /// Let the vCPUs run and set the guest's clock. `Resumed` or `ResumeFailed`.
     Resume(Machine),
+    /// Make limits and balloon of the machine as recorded. `Tuned` or `TuneFailed`; the machine goes on either way.
+    Tune(Machine),
     /// Ask the guest to shut down. `ShutdownAsked` or `ShutdownFailed`.
     AskShutdown { machine: Machine, deadline_ms: u64 },
     /// End the process. `Killed` or `KillFailed`.
@@ -58,6 +61,7 @@ impl Effect {
                 | (Effect::Release(_), Finished::Released | Finished::ReleaseFailed { .. })
                 | (Effect::Pause(_), Finished::Paused | Finished::PauseFailed { .. })
                 | (Effect::Resume(_), Finished::Resumed | Finished::ResumeFailed { .. })
+                | (Effect::Tune(_), Finished::Tuned | Finished::TuneFailed { .. })
                 | (Effect::AskShutdown { .. }, Finished::ShutdownAsked | Finished::ShutdownFailed { .. })
                 | (Effect::Kill(_), Finished::Killed | Finished::KillFailed { .. })
                 | (Effect::Clean, Finished::Cleaned | Finished::CleanFailed { .. })

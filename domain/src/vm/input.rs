@@ -1,6 +1,6 @@
 //! Everything that can happen to a VM: commands, reports from the world, ends of effects, timers.
 
-use super::state::Machine;
+use super::{devices::CpuTemplate, state::Machine};
 use crate::host::Offer;
 use crate::{Attempt, Labels, Name, OperationId};
 
@@ -55,6 +55,21 @@ pub struct Change {
     pub vcpus: Option<u32>,
     pub mem_mib: Option<u32>,
     pub cmdline: Option<Option<String>>,
+    pub cpu_template: Option<Option<CpuTemplate>>,
+    /// Never less than it is.
+    pub disk_mib: Option<u64>,
+    /// These a running or paused machine takes over at once.
+    pub limits: LimitsChange,
+    pub balloon_mib: Option<u32>,
+}
+
+/// Each limit by itself. Absent: as it is; `Some(None)`: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LimitsChange {
+    pub disk_mib_per_s: Option<Option<u32>>,
+    pub disk_ops_per_s: Option<Option<u32>>,
+    pub rx_mbit_per_s: Option<Option<u32>>,
+    pub tx_mbit_per_s: Option<Option<u32>>,
 }
 
 /// Who asked, and under which number the work is known.
@@ -148,6 +163,12 @@ pub enum Finished {
     },
     Resumed,
     ResumeFailed {
+        detail: String,
+    },
+    /// Limits and balloon are as recorded.
+    Tuned,
+    /// They may be, in part.
+    TuneFailed {
         detail: String,
     },
     /// The guest acknowledged that it will shut down; its exit is reported by `Exited`.

@@ -187,6 +187,8 @@ pub enum ReasonCode {
     OutOfMemory,
     /// The VMM made a system call that its filter forbids: a bug of it, or someone at work in it.
     SeccompViolation,
+    /// It runs, but not with the limits or the balloon that were asked for last: those hold from the next start.
+    NotApplied,
 }
 
 impl ReasonCode {
@@ -207,6 +209,7 @@ impl ReasonCode {
             ReasonCode::DeleteFailed => "delete-failed",
             ReasonCode::OutOfMemory => "out-of-memory",
             ReasonCode::SeccompViolation => "seccomp-violation",
+            ReasonCode::NotApplied => "not-applied",
         }
     }
 }

@@ -10,7 +10,7 @@ mod finished;
 mod observed;
 mod recovered;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::{
     actions::{self, Refused},
@@ -133,6 +133,10 @@ pub fn step(vm: &Vm, input: Input, now: Timestamp) -> Result<Step, Refused> {
         }
         (State::Resuming(machine), Input::Finished { result: Finished::ResumeFailed { detail }, .. }) => {
             Ok(finished::resume_failed(next, machine.clone(), detail))
+        }
+        (State::Running(_) | State::Paused(_), Input::Finished { result: Finished::Tuned, .. }) => Ok(finished::tuned(next)),
+        (State::Running(_) | State::Paused(_), Input::Finished { result: Finished::TuneFailed { detail }, .. }) => {
+            Ok(finished::tune_failed(next, &detail))
         }
         (State::Stopping(stopping), Input::Finished { result, .. }) => Ok(finished::stopping(next, stopping.clone(), result)),
         (State::Deleting, Input::Finished { result: Finished::Removed, .. }) => Ok(finished::removed(next)),

@@ -4,7 +4,7 @@
 mod simulation;
 mod world;
 
-use domain::vm::{Agent, Change, Command, Exit, RestartPolicy, StopMode};
+use domain::vm::{Agent, Change, Command, Exit, LimitsChange, RestartPolicy, StopMode};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use simulation::{Again, Manners, Simulation};
 use world::Fault;
@@ -31,8 +31,14 @@ fn command() -> impl Strategy<Value = Command> {
         2 => Just(Command::Resume),
         2 => mode().prop_map(Command::Reboot),
         1 => any::<bool>().prop_map(|force| Command::Delete { force }),
+        2 => prop::option::of(1..4u32).prop_map(|most| Command::Update(tune(most))),
         1 => policy().prop_map(|restart| Command::Update(Change { restart: Some(restart), ..Change::default() })),
     ]
+}
+
+fn tune(most: Option<u32>) -> Change {
+    let limits = LimitsChange { disk_mib_per_s: Some(most), ..LimitsChange::default() };
+    Change { limits, balloon_mib: Some(most.unwrap_or(0)), ..Change::default() }
 }
 
 fn agent() -> impl Strategy<Value = Agent> {

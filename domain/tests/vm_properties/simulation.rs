@@ -1,6 +1,6 @@
 //! A VM's record, its world, and everything that is under way between them; what must hold is checked at every step.
 
-use crate::world::{Fault, Phase, World};
+use crate::world::{Fault, Phase, Tuning, World};
 use domain::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     event::Kind,
@@ -19,7 +19,7 @@ const SETTLES_WITHIN: usize = 500;
 pub struct Simulation {
     pub vm: Option<Vm>,
     pub world: World,
-    queue: VecDeque<(Attempt, Effect)>,
+    queue: VecDeque<(Attempt, Tuning, Effect)>,
     answers: Vec<Input>,
     timers: Vec<(u64, Attempt, Timer)>,
     operations: BTreeMap<OperationId, Operation>,
@@ -33,6 +33,10 @@ pub struct Simulation {
 pub struct Manners {
     pub says_hello: bool,
     pub shuts_down: bool,
+}
+
+fn tuning(vm: &Vm) -> Tuning {
+    (vm.spec.devices.limits, vm.spec.devices.balloon_mib)
 }
 
 fn name() -> Name {
@@ -144,26 +148,27 @@ impl Simulation {
     }
 
     fn begin(&mut self, before: Option<&Vm>, attempt: Attempt, effect: Effect) {
+        let asked = self.vm.as_ref().map(tuning).unwrap_or_default();
         match effect {
             Effect::StartTimer { timer, after_ms } => self.timers.push((self.now + after_ms, attempt, timer)),
             Effect::Watch(_) | Effect::AwaitGuest(_) => {
-                let inputs = self.world.act(attempt, &effect, Fault::None);
+                let inputs = self.world.act(attempt, &effect, asked, Fault::None);
                 self.answers.extend(inputs);
             }
             Effect::Kill(_) => {
                 // As the performer does: what ending the machine makes pointless is given up.
-                self.queue.retain(|(_, queued)| {
+                self.queue.retain(|(_, _, queued)| {
                     matches!(queued, Effect::PrepareDisk | Effect::Launch | Effect::Clean | Effect::Remove)
                 });
-                self.queue.push_back((attempt, effect));
+                self.queue.push_back((attempt, asked, effect));
             }
             Effect::Launch => {
                 let cleaned = before.is_none_or(|vm| !matches!(vm.state, State::Failed | State::Starting(Starting::Launching)));
                 let runs = self.world.process.as_ref().is_some_and(|process| process.phase != Phase::Held);
                 assert!(!(cleaned && runs), "another launch while a machine runs: {before:?}");
-                self.queue.push_back((attempt, effect));
+                self.queue.push_back((attempt, asked, effect));
             }
-            effect => self.queue.push_back((attempt, effect)),
+            effect => self.queue.push_back((attempt, asked, effect)),
         }
     }
 
@@ -253,8 +258,8 @@ impl Simulation {
 
     /// The next effect is carried out; its answer is under way.
     pub fn perform(&mut self, fault: Fault) -> bool {
-        let Some((attempt, effect)) = self.queue.pop_front() else { return false };
-        let inputs = self.world.act(attempt, &effect, fault);
+        let Some((attempt, asked, effect)) = self.queue.pop_front() else { return false };
+        let inputs = self.world.act(attempt, &effect, asked, fault);
         self.answers.extend(inputs);
         true
     }
@@ -364,6 +369,16 @@ impl Simulation {
         self.check_world();
         let Some(vm) = &self.vm else { return };
         let phase = self.world.process.as_ref().map(|process| (process.phase, &process.machine));
+        // Whatever happened meanwhile: it has what is recorded, or a try failed, which is said unless something else was asked at once.
+        if let (State::Running(_) | State::Paused(_), Some(process)) = (&vm.state, &self.world.process) {
+            assert!(process.tuned == tuning(vm) || self.world.not_tuned, "{process:?} has not what is recorded: {vm:?}");
+        }
+        if vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied) {
+            assert!(
+                vm.state.machine().is_none() || self.world.not_tuned,
+                "it has what is recorded, and the record says no: {vm:?}"
+            );
+        }
         match &vm.state {
             State::Created | State::Stopped => assert!(self.world.disk, "{vm:?}"),
             State::Running(machine) => {

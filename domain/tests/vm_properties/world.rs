@@ -4,7 +4,7 @@
 
 use domain::{
     Attempt,
-    vm::{Driver, Effect, Exit, Finished, Input, Inspection, Machine, Observed},
+    vm::{Driver, Effect, Exit, Finished, Input, Inspection, Limits, Machine, Observed},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,11 @@ pub struct Process {
     pub machine: Machine,
     pub phase: Phase,
     pub shutting_down: bool,
+    /// The limits and the balloon that it has.
+    pub tuned: Tuning,
 }
+
+pub type Tuning = (Limits, u32);
 
 #[derive(Debug, Default)]
 pub struct World {
@@ -38,6 +42,8 @@ pub struct World {
     /// Which launch's end is reported, and which guest's hello is listened for. Both end with hearth.
     pub watched: Option<Attempt>,
     pub awaited: Option<Attempt>,
+    /// The last try to tune the machine was answered with its failure.
+    pub not_tuned: bool,
 }
 
 impl World {
@@ -51,8 +57,8 @@ impl World {
         (self.watched.take() == Some(launch)).then_some(Input::Observed(Observed::Exited { launch, exit }))
     }
 
-    /// Carries out `effect`. What it answers, and what else it brings about, first things first.
-    pub fn act(&mut self, attempt: Attempt, effect: &Effect, fault: Fault) -> Vec<Input> {
+    /// Carries out `effect` of a record that asks for that tuning. What it answers, and what else it brings about, first things first.
+    pub fn act(&mut self, attempt: Attempt, effect: &Effect, asked: Tuning, fault: Fault) -> Vec<Input> {
         let mut inputs = Vec::new();
         let works = fault != Fault::Refused;
         let well = fault == Fault::None;
@@ -76,7 +82,9 @@ impl World {
                 };
                 assert!(self.disk, "a launch without a disk");
                 if well {
-                    self.process = Some(Process { machine: machine.clone(), phase: Phase::Held, shutting_down: false });
+                    self.process =
+                        Some(Process { machine: machine.clone(), phase: Phase::Held, shutting_down: false, tuned: asked });
+                    self.not_tuned = false;
                     Finished::Launched { machine }
                 } else {
                     Finished::LaunchFailed { code: "vmm-missing".into(), detail: detail() }
@@ -103,6 +111,16 @@ impl World {
                 }
                 _ => Finished::ResumeFailed { detail: detail() },
             },
+            Effect::Tune(machine) => {
+                self.not_tuned = !well;
+                match self.runs(machine) {
+                    Some(process) if works && process.phase != Phase::Held => {
+                        process.tuned = asked;
+                        if well { Finished::Tuned } else { Finished::TuneFailed { detail: detail() } }
+                    }
+                    _ => Finished::TuneFailed { detail: detail() },
+                }
+            }
             Effect::AskShutdown { machine, .. } => match self.runs(machine) {
                 Some(process) if works && process.phase == Phase::Running => {
                     process.shutting_down = true;
@@ -128,6 +146,10 @@ impl World {
                 if well { Finished::Removed } else { Finished::RemoveFailed { detail: detail() } }
             }
             Effect::Inspect(machine) => {
+                if let Some(process) = self.runs(machine).filter(|process| process.phase != Phase::Held) {
+                    process.tuned = asked;
+                    self.not_tuned = false;
+                }
                 let found = self.runs(machine).map_or(Inspection::Gone { exit: Exit::Unknown }, |process| match process.phase {
                     Phase::Held => Inspection::Held,
                     Phase::Running => Inspection::Running,

@@ -20,6 +20,7 @@ mod files;
 mod halting;
 pub mod jail;
 mod jailed;
+mod metadata;
 mod options;
 pub mod programs;
 mod room;
@@ -161,7 +162,15 @@ impl Vmm for Firecracker {
 
     fn capabilities(&self) -> Capabilities {
         let jailed = self.inner.jails.is_some();
-        Capabilities { pause: true, console_input: true, guest_agent: true, power_off_told: true, jailed, ..Capabilities::NONE }
+        Capabilities {
+            pause: true,
+            console_input: true,
+            guest_agent: true,
+            power_off_told: true,
+            metadata: true,
+            jailed,
+            ..Capabilities::NONE
+        }
     }
 
     fn problems(&self) -> Vec<String> {

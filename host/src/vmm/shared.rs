@@ -14,6 +14,7 @@ pub mod meet;
 pub mod process;
 pub mod run;
 pub mod runs;
+pub mod seed;
 pub mod selftest;
 pub mod settle;
 

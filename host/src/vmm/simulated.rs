@@ -14,7 +14,7 @@ pub use fault::Faults;
 #[cfg(any(test, fuzzing))]
 pub(crate) use notes::fuzz;
 
-use super::{Console, DiskPlan, Follower, MachinePlan, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, Follower, MachinePlan, Tuning, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;
 use async_trait::async_trait;
 use domain::{
@@ -37,7 +37,15 @@ pub struct SimulatedOptions {
 
 impl Default for SimulatedOptions {
     fn default() -> Self {
-        let capabilities = Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE };
+        let capabilities = Capabilities {
+            pause: true,
+            guest_agent: true,
+            power_off_told: true,
+            balloon: true,
+            disk_rate_limit: true,
+            network_rate_limit: true,
+            ..Capabilities::NONE
+        };
         Self { data: PathBuf::new(), faults: Faults::default(), capabilities }
     }
 }
@@ -164,6 +172,15 @@ impl Vmm for Simulated {
 
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.shared.change(vm, Run::of(machine), |phase| switch("cont", phase, Phase::Running))
+    }
+
+    /// There is nothing that it could change; whether there is a machine is what it tells.
+    async fn tune(&self, vm: VmId, machine: &Machine, _tuning: &Tuning) -> Result<(), VmmError> {
+        match self.phase(vm, machine) {
+            Some(Phase::Running | Phase::Paused) => Ok(()),
+            Some(Phase::Held) => Err(VmmError::Refused { call: "tune", detail: "the process was not released yet".into() }),
+            Some(Phase::Gone(_)) | None => Err(VmmError::Gone),
+        }
     }
 
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {

@@ -7,7 +7,7 @@ use domain::{
     Attempt, VmId,
     vm::{Exit, Inspection, Machine},
 };
-use host::vmm::{DiskPlan, MachinePlan, Vmm};
+use host::vmm::{DiskPlan, MachinePlan, Tuning, Vmm};
 use std::{path::PathBuf, time::Duration};
 
 /// An emulated guest on a busy machine says hello after this at the latest.
@@ -31,6 +31,10 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         disk: DiskPlan { vm, base: images.rootfs.clone(), size_bytes: Some(128 << 20) },
         nic: None,
         cmdline: None,
+        cloud_init: None,
+        metadata: None,
+        tuning: Tuning::default(),
+        cpu_template: None,
     }
 }
 

@@ -11,7 +11,12 @@ impl From<CommandError> for Refusal {
         let text = error.to_string();
         let plain = |status, code: &str, hint: &str| Refusal::new(status, code, text.clone()).hint(hint);
         match error {
-            CommandError::Vm(refused) => plain(StatusCode::CONFLICT, refused.code(), refused.hint()),
+            CommandError::Vm(refused) => match refused.field() {
+                Some(field) => {
+                    plain(StatusCode::UNPROCESSABLE_ENTITY, refused.code(), refused.hint()).with_field(field, refused.to_string())
+                }
+                None => plain(StatusCode::CONFLICT, refused.code(), refused.hint()),
+            },
             CommandError::Image(refused) => image(refused),
             CommandError::Host(refused) => host(refused),
             CommandError::Webhook(refused) => webhook(refused),

@@ -157,28 +157,24 @@ fn delete(mut next: Next, ticket: Ticket) -> Step {
 
 fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
     let vm = &mut next.vm;
+    change.apply(&mut vm.spec);
+    let tunes = change.tunes();
     if let Some(name) = change.name {
         vm.name = name;
     }
     if let Some(labels) = change.labels {
         vm.labels = labels;
     }
-    if let Some(restart) = change.restart {
-        vm.spec.restart = restart;
-    }
-    if let Some(vcpus) = change.vcpus {
-        vm.spec.vcpus = vcpus;
-    }
-    if let Some(mem_mib) = change.mem_mib {
-        vm.spec.mem_mib = mem_mib;
-    }
-    if let Some(cmdline) = change.cmdline {
-        vm.spec.cmdline = cmdline;
-    }
     next.event_by("vm-updated", &ticket);
     if let Some(event) = next.events.last_mut() {
         // The change is made with this step; no operation belongs to it.
         event.operation = None;
+    }
+    // Asked for once more, it is tried once more.
+    if let State::Running(machine) | State::Paused(machine) = next.vm.state.clone()
+        && tunes
+    {
+        next.issue(Effect::Tune(machine));
     }
     next.done()
 }

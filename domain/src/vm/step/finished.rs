@@ -90,6 +90,27 @@ pub(super) fn resume_failed(mut next: Next, machine: Machine, detail: String) ->
     next.done()
 }
 
+/// What an earlier try did not bring about is no news any more.
+pub(super) fn tuned(mut next: Next) -> Step {
+    if next.vm.reason.as_ref().is_none_or(|reason| reason.code != ReasonCode::NotApplied) {
+        return next.unchanged();
+    }
+    next.vm.reason = None;
+    next.event("vm-tuned");
+    next.done()
+}
+
+/// The change stands: its answer was given with its record. That it does not hold yet is said with the VM.
+pub(super) fn tune_failed(mut next: Next, detail: &str) -> Step {
+    let before = next.vm.reason.clone();
+    next.because(ReasonCode::NotApplied, format!("{detail}; what was asked for holds from the next start"));
+    if next.vm.reason == before {
+        return next.unchanged();
+    }
+    next.event("vm-tune-failed");
+    next.done()
+}
+
 /// The ways out of a run.
 pub(super) fn stopping(mut next: Next, stopping: Stopping, result: Finished) -> Step {
     match (stopping.stage, result) {

@@ -2,7 +2,8 @@
 
 mod cancel;
 mod crashes;
-mod fixture;
+pub mod fixture;
 mod policy;
 mod stories;
 mod table;
+mod tune;

@@ -9,6 +9,7 @@ use super::super::{
         hold::{self, Held, Launch},
         layout::{self, CONSOLE_LOG, storage_error},
         run::Run,
+        seed,
     },
 };
 use super::api::{ApiError, Configuring, Found, Microvm, Socket};
@@ -16,7 +17,7 @@ use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, ERRORS, KEYBOARD, VMM_LOG};
 use super::room::{self, Room};
-use super::{Inner, asking::call_error, ending};
+use super::{Inner, asking::call_error, ending, metadata};
 use crate::net::{NetError, lend};
 use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
@@ -68,9 +69,11 @@ fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path)
         layout::remove_file(&folder.join(log)).map_err(failed)?;
     }
     hold::log(folder, VMM_LOG).map_err(failed)?;
+    seed::write(plan, folder)?;
+    let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed: plan.cloud_init.is_some() };
     let room = match &inner.jails {
-        Some(jails) => room::jailed(&jails.jail(plan.vm)?, folder, &kernel, &initrd)?,
-        None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), folder, &kernel, &initrd)?,
+        Some(jails) => room::jailed(&jails.jail(plan.vm)?, &files)?,
+        None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), &files)?,
     };
     if let (Some(nic), Some(jails)) = (&plan.nic, &inner.jails) {
         let uid = jails.jail(plan.vm)?.uid();
@@ -81,6 +84,7 @@ fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path)
         .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
     // One without a jail opens its TAP where it is.
     config.port = port.filter(|_| inner.jails.is_some());
+    config.metadata = metadata::metadata(plan)?;
     write_config(folder, &config)?;
     let mut console = hold::log(folder, CONSOLE_LOG).map_err(failed)?;
     console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
@@ -184,6 +188,9 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
         machine.set_machine(&config.machine).await?;
         machine.set_boot_source(&config.boot).await?;
         machine.add_drive(&config.root).await?;
+        if let Some(seed) = &config.seed {
+            machine.add_drive(seed).await?;
+        }
         machine.set_vsock(&config.vsock).await?;
         machine.set_entropy(None).await?;
         machine.set_balloon(&config.balloon).await
@@ -192,6 +199,11 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
     let (networked, said) = tokio::join!(add_network_interface(&machine, config, run), said);
     networked?;
     said.map_err(start_error)?;
+    // It names the interface, which is there now.
+    if let Some(metadata) = &config.metadata {
+        machine.set_mmds_config(&metadata.service).await.map_err(start_error)?;
+        machine.set_metadata(&metadata.content).await.map_err(start_error)?;
+    }
     machine.start().await.map(drop).map_err(start_error)
 }
 

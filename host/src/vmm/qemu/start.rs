@@ -6,6 +6,7 @@ use super::super::shared::{
     hold::{self, Held, Launch},
     layout::{self, storage_error},
     run::Run,
+    seed,
 };
 use super::super::{MachinePlan, VmmError, limits::Needs};
 use super::command::Acceleration;
@@ -55,6 +56,7 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
     hold::still_there(&inner.binary, detect::BINARY, "install the package qemu-system-x86 again")?;
     let kernel = boot::kernel(plan)?;
     let initrd = inner.boot.initrd(plan.initrd.as_deref())?;
+    seed::write(plan, folder)?;
     let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd);
     for log in [EVENTS_LOG, VMM_LOG] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;

@@ -9,8 +9,8 @@ use crate::{
     Attempt, OperationId, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Action, Change, Command, Driver, Effect, Exit, Finished, Input, Inspection, Observed, Starting, State, StopMode,
-        StopStage, Stopping, Then, Ticket, Timer, Vm, admit, invariant, step::step, table,
+        Action, Change, Command, Driver, Effect, Exit, Finished, Input, Inspection, LimitsChange, Observed, Starting, State,
+        StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm, admit, invariant, step::step, table,
     },
 };
 use std::{collections::BTreeSet, fmt::Write};
@@ -87,6 +87,10 @@ fn number_of_state(state: &State) -> usize {
 
 const STATES: usize = 36;
 
+fn a_limit() -> LimitsChange {
+    LimitsChange { disk_mib_per_s: Some(Some(9)), ..LimitsChange::default() }
+}
+
 fn commands() -> Vec<(&'static str, Command)> {
     let looks = Change { name: Some("other".parse().expect("a name")), ..Change::default() };
     vec![
@@ -101,6 +105,10 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("delete force", Command::Delete { force: true }),
         ("update name", Command::Update(looks)),
         ("update vcpus", Command::Update(Change { vcpus: Some(2), ..Change::default() })),
+        ("update disk", Command::Update(Change { disk_mib: Some(900), ..Change::default() })),
+        ("update cpu template", Command::Update(Change { cpu_template: Some(None), ..Change::default() })),
+        ("update limits", Command::Update(Change { limits: a_limit(), ..Change::default() })),
+        ("update balloon", Command::Update(Change { balloon_mib: Some(9), ..Change::default() })),
         ("cancel", Command::Cancel { operation: OperationId::from_bits(1) }),
         ("cancel another", Command::Cancel { operation: OperationId::from_bits(99) }),
     ]
@@ -144,6 +152,8 @@ fn results() -> Vec<(&'static str, Finished)> {
         ("pause-failed", Finished::PauseFailed { detail: detail() }),
         ("resumed", Finished::Resumed),
         ("resume-failed", Finished::ResumeFailed { detail: detail() }),
+        ("tuned", Finished::Tuned),
+        ("tune-failed", Finished::TuneFailed { detail: detail() }),
         ("shutdown-asked", Finished::ShutdownAsked),
         ("shutdown-failed", Finished::ShutdownFailed { detail: detail() }),
         ("killed", Finished::Killed),
@@ -211,6 +221,8 @@ fn number_of_input(input: &Input) -> usize {
             Inspection::Held => 13,
             Inspection::Gone { exit } => 22 + number_of_exit(exit),
         },
+        Input::Finished { result: Finished::Tuned, .. } => 54,
+        Input::Finished { result: Finished::TuneFailed { .. }, .. } => 55,
         Input::Finished { result, .. } => 30 + number_of_result(result),
         Input::Elapsed { timer, .. } => match timer {
             Timer::Boot => 48,
@@ -222,7 +234,7 @@ fn number_of_input(input: &Input) -> usize {
     }
 }
 
-const INPUTS: usize = 54;
+const INPUTS: usize = 56;
 
 fn number_of_exit(exit: &Exit) -> usize {
     match exit {
@@ -257,6 +269,7 @@ fn number_of_result(result: &Finished) -> usize {
         Finished::CleanFailed { .. } => 15,
         Finished::Removed => 16,
         Finished::RemoveFailed { .. } => 17,
+        Finished::Tuned | Finished::TuneFailed { .. } => unreachable!("numbered by itself"),
     }
 }
 

@@ -1,0 +1,111 @@
+//! What a change of a specification means: the next specification, what of it needs that no machine exists, and what a running machine takes
+//! over at once.
+
+use super::{
+    devices::{CpuTemplate, Devices, Limits},
+    input::{Change, LimitsChange},
+    spec::VmSpec,
+};
+
+impl Change {
+    /// What becomes of `spec`; name and labels are no part of it.
+    pub fn apply(&self, spec: &mut VmSpec) {
+        fn set<T: Clone>(place: &mut T, wanted: Option<&T>) {
+            if let Some(wanted) = wanted {
+                *place = wanted.clone();
+            }
+        }
+        set(&mut spec.restart, self.restart.as_ref());
+        set(&mut spec.vcpus, self.vcpus.as_ref());
+        set(&mut spec.mem_mib, self.mem_mib.as_ref());
+        set(&mut spec.cmdline, self.cmdline.as_ref());
+        set(&mut spec.disk_mib, self.disk_mib.map(Some).as_ref());
+        self.limits.apply(&mut spec.devices.limits);
+        set(&mut spec.devices.balloon_mib, self.balloon_mib.as_ref());
+        set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
+    }
+
+    /// Whether it is about what a machine is made with: the next one takes it over.
+    pub(super) fn remakes(&self) -> bool {
+        self.vcpus.is_some()
+            || self.mem_mib.is_some()
+            || self.cmdline.is_some()
+            || self.disk_mib.is_some()
+            || self.cpu_template.is_some()
+    }
+
+    /// Whether it is about what a running machine takes over at once.
+    pub(super) fn tunes(&self) -> bool {
+        self.limits != LimitsChange::default() || self.balloon_mib.is_some()
+    }
+
+    /// What it asks of devices that was perhaps not asked before. What it takes away needs nothing.
+    pub(super) fn asks(&self) -> Devices {
+        let mut limits = Limits::default();
+        self.limits.apply(&mut limits);
+        let cpu_template: Option<CpuTemplate> = self.cpu_template.flatten();
+        Devices { limits, balloon_mib: self.balloon_mib.unwrap_or(0), cpu_template, ..Devices::default() }
+    }
+}
+
+impl LimitsChange {
+    fn apply(&self, limits: &mut Limits) {
+        let each = [
+            (&mut limits.disk_mib_per_s, self.disk_mib_per_s),
+            (&mut limits.disk_ops_per_s, self.disk_ops_per_s),
+            (&mut limits.rx_mbit_per_s, self.rx_mbit_per_s),
+            (&mut limits.tx_mbit_per_s, self.tx_mbit_per_s),
+        ];
+        for (limit, wanted) in each {
+            if let Some(wanted) = wanted {
+                *limit = wanted;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::{RestartPolicy, step::tests::fixture};
+
+    fn spec() -> VmSpec {
+        let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
+        spec.devices.limits = Limits { disk_mib_per_s: Some(5), rx_mbit_per_s: Some(7), ..Limits::default() };
+        spec
+    }
+
+    #[test]
+    fn what_is_absent_stays_and_each_limit_is_its_own() {
+        let mut changed = spec();
+        Change::default().apply(&mut changed);
+        assert_eq!(changed, spec());
+        let limits = LimitsChange { disk_mib_per_s: Some(None), tx_mbit_per_s: Some(Some(9)), ..LimitsChange::default() };
+        Change { limits, ..Change::default() }.apply(&mut changed);
+        let expected = Limits { rx_mbit_per_s: Some(7), tx_mbit_per_s: Some(9), ..Limits::default() };
+        assert_eq!(changed.devices.limits, expected);
+        let all = Change {
+            disk_mib: Some(900),
+            balloon_mib: Some(3),
+            cpu_template: Some(Some(CpuTemplate::T2)),
+            cmdline: Some(Some("debug".into())),
+            vcpus: Some(2),
+            mem_mib: Some(99),
+            ..Change::default()
+        };
+        all.apply(&mut changed);
+        let devices = Devices { limits: expected, balloon_mib: 3, cpu_template: Some(CpuTemplate::T2), ..Devices::default() };
+        let expected = VmSpec { vcpus: 2, mem_mib: 99, disk_mib: Some(900), cmdline: Some("debug".into()), devices, ..spec() };
+        assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn what_is_taken_away_needs_nothing() {
+        let none = LimitsChange { disk_mib_per_s: Some(None), ..LimitsChange::default() };
+        let away = Change { limits: none, balloon_mib: Some(0), cpu_template: Some(None), ..Change::default() };
+        assert_eq!(away.asks().needs(), vec![]);
+        let one = LimitsChange { disk_ops_per_s: Some(Some(1)), ..LimitsChange::default() };
+        let fields: Vec<_> = Change { limits: one, ..Change::default() }.asks().needs();
+        assert_eq!(fields.into_iter().map(|(_, field)| field).collect::<Vec<_>>(), ["spec.limits.disk_ops_per_s"]);
+    }
+}

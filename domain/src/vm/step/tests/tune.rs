@@ -1,0 +1,110 @@
+//! Limits and balloon, which a running machine takes over at once: when they are asked for, when not, and what follows when it fails.
+
+use super::fixture::{Story, machine, ticket, vm};
+use crate::{
+    Attempt, Timestamp,
+    host::{Capabilities, Capability, Offer},
+    vm::{
+        Change, Command, CpuTemplate, Driver, Finished, Input, Inspection, LimitsChange, ReasonCode, RestartPolicy, State,
+        Ticket, admit, step::step,
+    },
+};
+
+fn limit(mib_per_s: Option<u32>) -> Command {
+    let limits = LimitsChange { disk_mib_per_s: Some(mib_per_s), ..LimitsChange::default() };
+    Command::Update(Change { limits, ..Change::default() })
+}
+
+fn running() -> Story {
+    Story::running(RestartPolicy::OnFailure)
+}
+
+#[test]
+fn a_running_and_a_paused_machine_take_them_over_at_once() {
+    let mut story = running();
+    let (before, operations) = (story.record().attempt, story.operations.len());
+    story.user(limit(Some(9))).is("running").wants(&["tune"]);
+    assert_eq!(story.record().spec.devices.limits.disk_mib_per_s, Some(9));
+    assert!(story.record().attempt > before, "an effect has a number of its own");
+    assert_eq!(story.operations.len(), operations, "an update is done with its answer");
+    let record = story.record().clone();
+    story.answers(Finished::Tuned);
+    assert_eq!(*story.record(), record, "no news");
+    story.user(Command::Pause).answers(Finished::Paused).is("paused");
+    story.user(Command::Update(Change { balloon_mib: Some(8), ..Change::default() })).is("paused").wants(&["tune"]);
+}
+
+#[test]
+fn without_a_machine_they_are_only_recorded_and_hold_from_the_start() {
+    let mut story = Story::create(false, RestartPolicy::Never);
+    story.answers(Finished::DiskReady).user(limit(Some(9))).is("created").wants(&[]);
+    story.user(limit(None)).wants(&[]);
+    assert_eq!(story.record().spec.devices.limits.disk_mib_per_s, None);
+}
+
+#[test]
+fn what_failed_is_said_with_the_vm_until_it_holds() {
+    let mut story = running();
+    let failed = || Finished::TuneFailed { detail: "seen".into() };
+    story.user(limit(Some(9))).answers(failed()).is("running").because(ReasonCode::NotApplied);
+    let reason = story.record().reason.clone().expect("a reason");
+    assert!(reason.detail.contains("seen") && reason.detail.contains("from the next start"), "{}", reason.detail);
+    assert_eq!(story.events.last(), Some(&"vm-tune-failed"));
+    assert_eq!(story.record().spec.devices.limits.disk_mib_per_s, Some(9), "the record holds what was asked");
+    // Said twice it is said once.
+    let (record, attempt) = (story.record().clone(), story.record().attempt);
+    story.input(Input::Finished { attempt, result: failed() });
+    assert_eq!(*story.record(), record);
+    // The same once more is tried once more.
+    story.user(limit(Some(9))).wants(&["tune"]).answers(Finished::Tuned);
+    assert_eq!((story.record().reason.clone(), story.events.last()), (None, Some(&"vm-tuned")));
+}
+
+#[test]
+fn the_next_start_forgets_that_they_did_not_hold() {
+    let mut story = running();
+    story.user(limit(Some(9))).answers(Finished::TuneFailed { detail: "seen".into() });
+    story.user(Command::Stop(crate::vm::StopMode::Force));
+    story.answers(Finished::Killed).answers(Finished::Cleaned).is("stopped");
+    story.user(Command::Start).boots().is("running");
+    assert_eq!(story.record().reason, None);
+}
+
+/// The look itself makes them as recorded: no effect of their own, which 100,000 VMs would need at a start.
+#[test]
+fn after_a_crash_the_look_brings_them_about() {
+    let mut story = running();
+    story.user(limit(Some(9))).input(Input::Recovered).wants(&["inspect"]).finds(Inspection::Running).is("running");
+}
+
+#[test]
+fn a_disk_only_grows() {
+    let mut before = vm(State::Stopped);
+    let wanted = |disk_mib| Command::Update(Change { disk_mib: Some(disk_mib), ..Change::default() });
+    assert_eq!(admit(&before, &wanted(1), None), Ok(()), "nothing is known of the image's size here");
+    before.spec.disk_mib = Some(100);
+    let refused = admit(&before, &wanted(99), None).expect_err("smaller");
+    assert_eq!((refused.code(), refused.field()), ("disk-smaller", Some("spec.disk_mib")));
+    assert_eq!(admit(&before, &wanted(100), None), Ok(()));
+    before.state = State::Running(machine(Attempt(3)));
+    assert_eq!(admit(&before, &wanted(101), None).expect_err("it runs").code(), "only-when-stopped");
+}
+
+#[test]
+fn what_the_driver_lacks_is_refused_by_its_field_and_can_always_be_taken_away() {
+    let before = vm(State::Stopped);
+    let offer = |capabilities| Some(Offer { driver: Driver::Qemu, capabilities });
+    let template = |template| Command::Update(Change { cpu_template: Some(template), ..Change::default() });
+    for command in [limit(Some(1)), template(Some(CpuTemplate::T2))] {
+        let refused = admit(&before, &command, offer(Capabilities::NONE)).expect_err("it can nothing");
+        assert_eq!(refused.code(), "unsupported-by-driver");
+        let field = refused.field().expect("a field");
+        assert!(refused.to_string().starts_with(field) && refused.to_string().contains("the qemu driver"), "{refused}");
+        assert_eq!(admit(&before, &command, offer(Capabilities::from(Capability::ALL.to_vec()))), Ok(()));
+        let ticket = Ticket { offer: offer(Capabilities::NONE), ..ticket(2) };
+        assert!(step(&before, Input::Command { command, ticket }, Timestamp(2)).is_err());
+    }
+    for command in [limit(None), template(None)] {
+        assert_eq!(admit(&before, &command, offer(Capabilities::NONE)), Ok(()));
+    }
+}
