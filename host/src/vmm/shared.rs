@@ -17,6 +17,7 @@ pub mod runs;
 pub mod seed;
 pub mod selftest;
 pub mod settle;
+pub mod sparse;
 
 use super::VmmError;
 use cgroup::Cgroups;

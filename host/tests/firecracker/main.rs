@@ -20,3 +20,4 @@ mod network;
 mod real;
 #[path = "../support/seed.rs"]
 mod seed;
+mod snapshot;

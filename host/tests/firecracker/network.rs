@@ -54,7 +54,7 @@ pub async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
     MachinePlan { nic: Some(nic), ..lab.plan() }
 }
 
-async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
+pub async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
     let guest = driver.guest(lab.vm, machine, HELLO).await.expect("hello");
     let mut addresses = guest.addresses();
     let known = addresses.wait_for(|interfaces| interfaces.iter().any(|interface| !interface.addresses.is_empty()));

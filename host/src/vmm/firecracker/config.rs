@@ -8,7 +8,7 @@ use super::api::{
     Invalid,
     model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
-use super::{metadata::Metadata, tuning, version::Version};
+use super::{metadata::Metadata, snapshot::Origin, tuning, version::Version};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -42,6 +42,9 @@ pub struct Config {
     pub balloon: Balloon,
     #[serde(default)]
     pub metadata: Option<Metadata>,
+    /// It does not boot, it goes on: of all the above only the place of the TAP counts then.
+    #[serde(default)]
+    pub origin: Option<Origin>,
 }
 
 /// The place of a TAP device.
@@ -107,6 +110,7 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
         vsock: Vsock { guest_cid: GUEST_CID, uds_path: paths.vsock },
         balloon: balloon(version, plan.tuning.balloon_mib),
         metadata: None,
+        origin: None,
     })
 }
 

@@ -6,9 +6,10 @@ use super::super::{
         layout::{self, storage_error},
         seed::SEED,
     },
+    snapshot::{MEMORY, STATE},
 };
 use super::config::Paths;
-use super::files::{API_SOCKET, DISK, ROOM_INITRD, ROOM_KERNEL, RUN, VMM_LOG, VSOCK_SOCKET};
+use super::files::{API_SOCKET, DISK, ROOM_INITRD, ROOM_KERNEL, ROOM_MEMORY, ROOM_STATE, RUN, VMM_LOG, VSOCK_SOCKET};
 use super::jail::{File, Jail};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct Files<'a> {
     pub kernel: &'a Path,
     pub initrd: &'a Path,
     pub has_seed: bool,
+    /// The folder of the snapshot that the machine goes on from.
+    pub from: Option<&'a Path>,
 }
 
 /// What a launch needs of it.
@@ -45,6 +48,9 @@ pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
     let own = |name: &str| File::Own { source: files.folder.join(name), name: name.into() };
     let mut inside = vec![shared(files.kernel, ROOM_KERNEL), shared(files.initrd, ROOM_INITRD), own(DISK), own(VMM_LOG)];
     inside.extend(files.has_seed.then(|| own(SEED)));
+    if let Some(from) = files.from {
+        inside.extend([shared(&from.join(STATE), ROOM_STATE), shared(&from.join(MEMORY), ROOM_MEMORY)]);
+    }
     jail.prepare(&inside)?;
     let mut arguments = vec!["jailer".to_owned()];
     arguments.extend(jail.arguments(own_arguments(VMM_LOG)));
