@@ -126,8 +126,7 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
     Ok(read(&headers, vm.record.generation.0, &told))
 }
 
-/// Changes a VM: its name, labels, restart policy, limits and balloon, and, while it does not run, its vCPUs, memory, command line, CPU
-/// template and the size of its disk.
+/// Changes a VM: name, labels, restart policy, limits, balloon; while it does not run also sizes, command line, CPU template.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn update(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
