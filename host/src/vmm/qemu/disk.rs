@@ -64,7 +64,7 @@ pub fn grow(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
     let mut header = [0; HEADER_V3 as usize];
     file.read_exact_at(&mut header, 0).map_err(failed)?;
     let word = |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    let long = |at: usize| u64::from(word(at)) << 32 | u64::from(word(at + 4));
+    let long = |at: usize| (u64::from(word(at)) << 32) | u64::from(word(at + 4));
     if !header.starts_with(b"QFI\xfb") || word(4) != 3 || word(20) != CLUSTER.trailing_zeros() {
         return Err(refused("it is no qcow2 file as hearth makes them"));
     }
@@ -76,10 +76,8 @@ pub fn grow(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
         return Err(refused("a disk of QEMU's grows to the next multiple of 4 TiB only"));
     }
     // Both lie in the first sector, which is written as one.
-    let mut sized = [0; 8 + 4 + 4];
-    sized[..8].copy_from_slice(&wanted.to_be_bytes());
-    sized[8..12].copy_from_slice(&word(ENCRYPTION_AT).to_be_bytes());
-    sized[12..].copy_from_slice(&(needed.max(entries) as u32).to_be_bytes());
+    let entries = needed.max(entries) as u32;
+    let sized = [&wanted.to_be_bytes()[..], &word(ENCRYPTION_AT).to_be_bytes(), &entries.to_be_bytes()].concat();
     file.write_all_at(&sized, SIZE_AT as u64).and_then(|()| file.sync_all()).map_err(failed)
 }
 
