@@ -11,6 +11,7 @@ mod document;
 mod events;
 mod input;
 mod keys;
+mod looks;
 mod outcome;
 mod streams;
 mod strict;
