@@ -87,6 +87,10 @@ pub(crate) struct State {
     given: HashMap<VmId, Given>,
 }
 
+/// Actors started before those that were are let pass: each reconciles at once, and what it needs for that is a multiple of what it keeps.
+/// With all of 100,000 under way at the same time a VM took 18 KiB of memory after a start, of which 2 never came back.
+const STARTED_AT_ONCE: usize = 256;
+
 /// Project and name.
 type Key = (Name, Name);
 
@@ -125,8 +129,11 @@ impl Actor for Vms {
             state.pool.hold(address);
         }
         adopt(&mut state, &args.records);
-        for record in args.records {
+        for (record, place) in args.records.into_iter().zip(1..) {
             start(&mut state, &myself, record.id, From::Record(record)).await;
+            if place % STARTED_AT_ONCE == 0 {
+                state.shared.let_pass().await;
+            }
         }
         myself.send_interval(STALL_CHECK, || VmsMsg::LookForStalls);
         Ok(state)
