@@ -61,7 +61,7 @@ pub struct Shared {
 /// Commits of VMs' own that may wait for the journal at once.
 const UNASKED_MAX: usize = 4_096;
 
-/// Who starts many actors goes on once no more of these than this are under way: two of the journal's groups, so that it never waits.
+/// Who starts many actors goes on once no more of these than this are in line: two of the journal's groups, so that it never waits.
 const UNASKED_AT_START: usize = 2_048;
 
 /// Which VMs boot from which images. A VM enters before its record is committed and an image that is being deleted takes none, so that
@@ -169,8 +169,8 @@ impl Shared {
 }
 
 impl Shared {
-    /// Lets go first what can, and stands in line with what commits. Waits for nothing in the world: a machine that does not answer holds no
-    /// place in that line.
+    /// Stands in line with what commits. No bound on what is under way, for what has not come to the line yet is not counted; but waits for
+    /// nothing in the world either: a machine that does not answer holds no place in that line.
     pub async fn let_pass(&self) {
         tokio::task::yield_now().await;
         let places = u32::try_from(UNASKED_MAX - UNASKED_AT_START).unwrap_or(u32::MAX);
