@@ -1,16 +1,20 @@
 //! `/v1/vms`: lists, reads, and every command that a VM takes.
 
 use super::{
-    accepted::{Done, Shown, command, read},
+    accepted::{Done, Shown, command, unchanged},
     convert::{self, devices},
     edge::{Edge, Serving},
     input::{ListQuery, Reference, Submission, cursor},
     layer::Caller,
     problem::{Answer, Refusal},
+    with_etag,
 };
 use actors::{Accepted, NewVm, view::VmView};
 use api::v1;
-use axum::{Json, http::HeaderMap};
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode},
+};
 use domain::{
     Labels, Name, VmId,
     event::Kind,
@@ -120,12 +124,16 @@ async fn create(serving: Serving, caller: Caller, submission: Submission) -> Ans
 #[utoipa::path(get, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam), responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> Answer {
     let vm = find(&serving, &id)?;
+    // Before the driver is asked: who looks again and again has it mostly.
+    if let Some(unchanged) = unchanged(&headers, vm.record.generation.0) {
+        return Ok(unchanged);
+    }
     let mut told = convert::vm(&vm, serving.node.view());
     if let Some(vmm) = &mut told.status.vmm {
         let look = serving.node.confinement(vm.record.id).await;
         vmm.confinement = look.map(|look| convert::confinement(vm.record.id, &look));
     }
-    Ok(read(&headers, vm.record.generation.0, &told))
+    Ok(with_etag(StatusCode::OK, vm.record.generation.0, &told))
 }
 
 /// Changes a VM: its name, labels, restart policy, limits and balloon; while it does not run, its vCPUs, memory, command line, CPU template

@@ -14,6 +14,7 @@ mod given;
 mod input;
 mod keys;
 mod leftover;
+mod looks;
 mod outcome;
 mod streams;
 mod strict;

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     batch::{self, Batch},
+    envelope::{self, DecodeError, Stored},
     error::{CommitError, OpenError, ReadError, StoreFault},
 };
 
@@ -177,6 +178,21 @@ impl Journal {
         self.0.shared.readable(|store| loaded(table, store.scan(&layout::table_prefix(table))?))
     }
 
+    /// Every record of a table, decoded, in the order of the keys' bytes and at one moment; commits wait meanwhile. For tables that are
+    /// large: what the records are decoded from is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As `load`. Records before the fault were handed out.
+    pub fn each<T: Stored>(&self, table: &str, mut record: impl FnMut(&str, Result<T, DecodeError>)) -> Result<(), ReadError> {
+        let prefix = layout::table_prefix(table);
+        self.0.shared.readable(|store| {
+            store.each_value(&prefix, |key, bytes| {
+                record(text(table, &key[prefix.len()..])?, envelope::decode(bytes));
+                Ok(())
+            })
+        })
+    }
+
     /// The first `limit` records of a table whose keys lie in a range, at one moment: from one key on, up to another without it.
     ///
     /// # Errors
@@ -283,12 +299,13 @@ impl Journal {
 
 fn loaded(table: &str, entries: Vec<Entry>) -> Result<Loaded, StoreFault> {
     let begin = layout::table_prefix(table).len();
-    let text = |key: &[u8]| {
-        String::from_utf8(key[begin..].to_vec())
-            .map_err(|_| StoreFault::Inconsistent { detail: format!("a key of {table} is no text: {}", key.escape_ascii()) })
-    };
-    let records = entries.into_iter().map(|(key, value)| Ok((text(&key)?, value))).collect::<Result<_, StoreFault>>()?;
-    Ok(Loaded { records })
+    let record = |(key, value): Entry| Ok((text(table, &key[begin..])?.to_owned(), value));
+    Ok(Loaded { records: entries.into_iter().map(record).collect::<Result<_, StoreFault>>()? })
+}
+
+fn text<'a>(table: &str, key: &'a [u8]) -> Result<&'a str, StoreFault> {
+    std::str::from_utf8(key)
+        .map_err(|_| StoreFault::Inconsistent { detail: format!("a key of {table} is no text: {}", key.escape_ascii()) })
 }
 
 impl Handle {
