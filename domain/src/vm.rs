@@ -15,6 +15,7 @@
 pub mod actions;
 pub mod cancel;
 pub mod effect;
+pub mod hold;
 pub mod input;
 pub mod invariant;
 pub mod spec;
@@ -23,6 +24,7 @@ pub mod step;
 
 pub use actions::{Action, admit, table};
 pub use effect::{Effect, Step};
+pub use hold::Hold;
 pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{

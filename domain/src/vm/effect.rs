@@ -36,6 +36,9 @@ pub enum Effect {
     Pause(Machine),
     /// Let the vCPUs run and set the guest's clock. `Resumed` or `ResumeFailed`.
     Resume(Machine),
+    /// Let the vCPUs go on that the VMM holds for want of room on the host's disk, set the guest's clock, and look whether they do. Wanted by
+    /// [`super::hold`], and answered to it (`Tried`); within the queue, so that a pause that is asked for comes before it or after it.
+    GoOn(Machine),
     /// Ask the guest to shut down. `ShutdownAsked` or `ShutdownFailed`.
     AskShutdown { machine: Machine, deadline_ms: u64 },
     /// End the process. `Killed` or `KillFailed`.

@@ -187,6 +187,8 @@ pub enum ReasonCode {
     OutOfMemory,
     /// The VMM made a system call that its filter forbids: a bug of it, or someone at work in it.
     SeccompViolation,
+    /// The VMM holds the guest, whose disk found no room on the host's; see [`super::hold`]. Shown, and in no record.
+    DiskFull,
 }
 
 impl ReasonCode {
@@ -207,6 +209,7 @@ impl ReasonCode {
             ReasonCode::DeleteFailed => "delete-failed",
             ReasonCode::OutOfMemory => "out-of-memory",
             ReasonCode::SeccompViolation => "seccomp-violation",
+            ReasonCode::DiskFull => "disk-full",
         }
     }
 }

@@ -10,7 +10,7 @@ mod finished;
 mod observed;
 mod recovered;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::{
     actions::{self, Refused},

@@ -103,6 +103,8 @@ impl World {
                 }
                 _ => Finished::ResumeFailed { detail: detail() },
             },
+            // Wanted by `hold` alone, never by a step.
+            Effect::GoOn(_) => return inputs,
             Effect::AskShutdown { machine, .. } => match self.runs(machine) {
                 Some(process) if works && process.phase == Phase::Running => {
                     process.shutting_down = true;

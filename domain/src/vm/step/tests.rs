@@ -2,7 +2,7 @@
 
 mod cancel;
 mod crashes;
-mod fixture;
+pub(in crate::vm) mod fixture;
 mod policy;
 mod stories;
 mod table;
