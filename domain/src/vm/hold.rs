@@ -13,6 +13,7 @@ use super::state::{Machine, Reason, ReasonCode, Starting, State, StopStage, Stop
 use crate::{
     Attempt, Timestamp,
     event::{Datum, Draft as EventDraft},
+    mutant::{self, Mutant},
 };
 
 /// The first try comes so soon: what fills a disk is often gone in a moment.
@@ -131,10 +132,10 @@ fn is_to_run(state: &State) -> bool {
         State::Running(_) | State::Starting(Starting::Booting(_)) => true,
         // A guest that is to shut down must run for it.
         State::Stopping(Stopping { stage, .. }) => matches!(stage, StopStage::Asking(_) | StopStage::Waiting(_)),
+        State::Paused(_) => mutant::on(Mutant::GoesOnThoughPaused),
         // These let it run, hold it or end it by themselves.
         State::Starting(Starting::Launching | Starting::Releasing(_) | Starting::BackingOff)
         | State::Pausing(_)
-        | State::Paused(_)
         | State::Resuming(_)
         | State::Snapshotting(_)
         | State::Creating { .. }
