@@ -152,7 +152,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             let _ = reply_to.send(answer);
         }
         VmMsg::Done { attempt, outcome } => {
-            state.performer.ended(attempt, &state.progress);
+            state.performer.ended(attempt, &outcome, &state.progress);
             match *outcome {
                 Outcome::Finished(result) => drive(state, &myself, Input::Finished { attempt, result }).await?,
                 Outcome::Inspected { launch, found } => {

@@ -69,6 +69,8 @@ struct Job {
 struct Running {
     attempt: Attempt,
     can_be_given_up: bool,
+    /// It is of [`Effect::GoOn`], which has no attempt of its own.
+    goes_on: bool,
     _task: JoinSet<()>,
 }
 
@@ -93,9 +95,10 @@ impl Performer {
         self.queue.push_back(Job { record, effect, guest });
     }
 
-    /// The effect of that attempt ended.
-    pub fn ended(&mut self, attempt: Attempt, progress: &Progress) {
-        if self.running.as_ref().is_some_and(|running| running.attempt == attempt) {
+    /// The effect of that attempt ended. A doubled answer of another kind must not end one that goes on.
+    pub fn ended(&mut self, attempt: Attempt, outcome: &Outcome, progress: &Progress) {
+        let goes_on = matches!(outcome, Outcome::WentOn { .. });
+        if self.running.as_ref().is_some_and(|running| running.attempt == attempt && running.goes_on == goes_on) {
             self.running = None;
             progress.performed();
         }
@@ -113,6 +116,7 @@ impl Performer {
         }
         let attempt = job.record.attempt;
         let can_be_given_up = can_be_given_up(&job.effect);
+        let goes_on = matches!(job.effect, Effect::GoOn(_));
         let (what, deadline) = effort(&job.effect);
         myself.progress().performs(what, deadline);
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
@@ -128,7 +132,7 @@ impl Performer {
                 let _ = myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) });
             }
         });
-        self.running = Some(Running { attempt, can_be_given_up, _task: task });
+        self.running = Some(Running { attempt, can_be_given_up, goes_on, _task: task });
     }
 
     /// By the driver itself if it can, else by a task that waits for the end.
