@@ -172,6 +172,12 @@ pub trait Vmm: Send + Sync + 'static {
         false
     }
 
+    /// Resolves when a look finds that the VMM holds the vCPUs because the host's disk is full ([`Inspection::DiskFull`]), at most ten seconds
+    /// late; asked again, it resolves again as long as that is so. Never where the VMM holds nothing, as most: the guest is told of an error.
+    async fn disk_full(&self, _vm: VmId, _machine: &Machine) {
+        std::future::pending().await
+    }
+
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
 

@@ -89,7 +89,7 @@ impl Node {
             shared.view.put_image(image);
         }
         for record in &vms {
-            shared.view.put_vm(crate::view::VmView { record: Arc::clone(record), agent: None, started_at: None });
+            shared.view.put_vm(crate::view::VmView { record: Arc::clone(record), agent: None, started_at: None, hold: None });
         }
         let records = load::table::<Operation>(&shared.journal, schema::OPERATIONS)?;
         load::operations(&shared, &slots.operations, records).await?;

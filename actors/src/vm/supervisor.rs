@@ -273,7 +273,7 @@ fn adopt(state: &mut State, records: &[Arc<Vm>]) {
             }
             None => refresh_operation(state, record),
         }
-        shared.view.put_vm(VmView { record: Arc::clone(record), agent: None, started_at: None });
+        shared.view.put_vm(VmView { record: Arc::clone(record), agent: None, started_at: None, hold: None });
     }
     shared.image_use().replace(users);
 }
@@ -482,7 +482,7 @@ async fn quarantine(state: &mut State, id: VmId) {
         commit.put(schema::VMS, id.to_string(), next.as_ref())?;
         commit.events(&subject, step.events)?;
         commit.operations(&shared, &subject, step.operations)?;
-        let show = || shared.view.put_vm(VmView { record: Arc::clone(&next), agent: None, started_at: None });
+        let show = || shared.view.put_vm(VmView { record: Arc::clone(&next), agent: None, started_at: None, hold: None });
         commit.write_with(&shared, &state.operations.clone(), show).await
     };
     if let Err(error) = written.await {

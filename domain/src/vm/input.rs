@@ -135,6 +135,8 @@ pub enum Exit {
 pub enum Inspection {
     Running,
     Paused,
+    /// The VMM stopped the vCPUs by itself: the host's disk has no room for what the guest writes. It goes on where it was when it is resumed.
+    DiskFull,
     /// The process exists but was never released: it holds before its first instruction.
     Held,
     Gone {
@@ -207,4 +209,6 @@ pub enum Timer {
     Backoff,
     /// An effect failed and is tried again.
     Retry,
+    /// A machine that is held is to be let go on. Its number is the launch's, and it is for [`super::hold`], not for the step.
+    Hold,
 }

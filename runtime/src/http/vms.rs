@@ -225,7 +225,7 @@ fn done(serving: &Serving, accepted: Accepted<Arc<Vm>>) -> Done {
     let record = accepted.resource;
     let view = serving.node.view();
     // Deleted in the meantime, or not shown yet: the record alone says enough.
-    let seen = view.vm(record.id).unwrap_or_else(|| VmView { record: record.clone(), agent: None, started_at: None });
+    let seen = view.vm(record.id).unwrap_or_else(|| VmView { record: record.clone(), agent: None, started_at: None, hold: None });
     Done {
         kind: Kind::Vm,
         id: record.id.to_string(),

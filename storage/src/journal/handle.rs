@@ -101,6 +101,9 @@ struct Handle {
     /// Rung at each request and at the end, for a writer that is a task.
     #[cfg(feature = "simulation")]
     bell: Option<Arc<tokio::sync::Notify>>,
+    /// Of a simulation, which wakes watchers in an order that repeats.
+    #[cfg(feature = "simulation")]
+    each: Option<super::watch::Each>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -127,6 +130,8 @@ impl Journal {
             writer: Mutex::new(opened.writer),
             #[cfg(feature = "simulation")]
             bell: None,
+            #[cfg(feature = "simulation")]
+            each: None,
         }))
     }
 
@@ -140,10 +145,11 @@ impl Journal {
         fates: impl super::memory::Fates,
         keep_events: u64,
     ) -> Result<Journal, OpenError> {
-        let (opened, bell) = super::memory::open(disk, fates, keep_events)?;
+        let (opened, bell, each) = super::memory::open(disk, fates, keep_events)?;
         let mut journal = Journal::of(opened);
         if let Some(handle) = Arc::get_mut(&mut journal.0) {
             handle.bell = Some(bell);
+            handle.each = Some(each);
         }
         Ok(journal)
     }
@@ -242,6 +248,10 @@ impl Journal {
     /// The newest durable cursor as it moves; its wakes are paced to one in 2 ms. Ends when the journal does.
     /// Take it first and read then: what comes between is announced.
     pub fn watch(&self) -> watch::Receiver<u64> {
+        #[cfg(feature = "simulation")]
+        if let Some(each) = &self.0.each {
+            return each.watch(self.latest());
+        }
         self.0.latest.clone()
     }
 

@@ -3,7 +3,7 @@
 use super::{devices, time};
 use actors::{View, view::VmView};
 use api::v1;
-use domain::vm::{RestartPolicy, State, VmSpec, table};
+use domain::vm::{RestartPolicy, State, VmSpec, hold, table};
 
 pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
     let record = &seen.record;
@@ -30,9 +30,8 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
         spec: spec(&record.spec),
         status: v1::VmStatus {
             state: state(&record.state),
-            reason: record
-                .reason
-                .as_ref()
+            reason: hold::reason(seen.hold, record)
+                .or_else(|| record.reason.clone())
                 .map(|reason| v1::Reason { code: reason.code.as_str().to_owned(), detail: reason.detail.clone() }),
             host: view.host(record.host).map_or_else(|| record.host.to_string(), |host| host.name.to_string()),
             vmm: record.state.machine().map(|machine| v1::VmmStatus {
