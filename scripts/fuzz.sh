@@ -92,6 +92,9 @@ mapfile -t NAMES < <(targets "$@")
 # RUSTC_BOOTSTRAP: the sanitizer's flag is an unstable one of an otherwise stable compiler.
 build=(env RUSTFLAGS="$(flags)" cargo build --locked --manifest-path fuzz/Cargo.toml --target "$HOST")
 for name in "${NAMES[@]}"; do build+=(--bin "$name"); done
+# The lints of this workspace ride on its build, and cost nothing: a check of its own would go through every dependency once more, for our crates
+# need the flags above. Only the workspace's own crates are compiled by it; all else is where it is linted with the others.
+if command -v clippy-driver >/dev/null; then export RUSTC_WORKSPACE_WRAPPER=clippy-driver; fi
 if [ "$SANITIZER" != none ]; then export RUSTC_BOOTSTRAP=1; fi
 "${build[@]}"
 

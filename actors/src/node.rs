@@ -3,6 +3,7 @@
 //! **Duty** of the root actor: keep the supervisors alive; one that failed is started again from the journal. **Parent**: none.
 //! **Escalation**: a supervisor that keeps failing ends the node, and `Node::failed` resolves.
 
+mod aside;
 mod facade;
 mod load;
 mod resolve;
@@ -10,6 +11,7 @@ mod root;
 mod tree;
 
 use crate::{error::CommandError, idempotency::Idempotency};
+pub use aside::is_readable;
 use domain::{Generation, Labels, Name, OperationId, image::ImageSpec, ipam::Subnet, vm::VmSpec, webhook::WebhookSpec};
 pub use facade::Node;
 use host::secret::Secret;

@@ -10,7 +10,7 @@ use domain::{
     host::{Host, Offer},
     image::Image,
     operation::Operation,
-    vm::Vm,
+    vm::{Hold, Vm},
     webhook::Webhook,
 };
 use std::{
@@ -27,6 +27,8 @@ pub struct VmView {
     pub agent: Option<Arc<AgentView>>,
     /// Since when the machine runs, as far as this hearth saw it; of an adopted one, when its record last changed.
     pub started_at: Option<Timestamp>,
+    /// Its VMM holds it for want of room on the host's disk.
+    pub hold: Option<Hold>,
 }
 
 /// The guest's agent, as it said hello last.

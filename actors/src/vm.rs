@@ -11,6 +11,7 @@
 mod actor;
 pub(crate) mod address;
 mod guest;
+mod hold;
 pub(crate) mod messages;
 mod perform;
 pub(crate) mod supervisor;

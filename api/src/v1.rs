@@ -26,8 +26,8 @@ pub use metrics::{HostMetrics, VmMetrics};
 pub use node::{ActorKind, ActorView, Doing, NodeTree};
 pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};
 pub use vm::{
-    AgentStatus, Confinement, CreateVm, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm, VmSpec, VmState,
-    VmStatus, VmmStatus,
+    AgentStatus, CloudInit, Confinement, CreateVm, Metadata, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm,
+    VmSpec, VmState, VmStatus, VmmStatus,
 };
 pub use webhook::{
     CreateWebhook, DeadLetter, Delivery, DeliveryFailure, DeliverySuccess, PatchWebhook, PatchWebhookSpec, Redeliver, Webhook,

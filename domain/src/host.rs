@@ -17,4 +17,4 @@ pub use capability::{Capabilities, Capability, Lacking, Offer};
 pub use effect::{Effect, Step};
 pub use input::{Command, Input, Observed, Ticket};
 pub use state::{Facts, Host, State, VmmFacts};
-pub use step::{Refused, register, step};
+pub use step::{Refused, merge, merged, register, step};

@@ -40,10 +40,16 @@ pub enum Mutant {
     LeavesTheFallen,
     /// An actor that is loaded again does not wait for what the one before it handed to the journal.
     LoadsTooEarly,
+    /// What was on its way to a receiver when hearth ended counts as delivered.
+    TakesSentForDelivered,
+    /// A delivery that failed for good is not set aside.
+    ForgetsTheLetter,
+    /// A machine that is held is let go on, though its user paused it.
+    GoesOnThoughPaused,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 17] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::AnswersBeforeTheDisk,
         Mutant::PerformsBeforeTheCommit,
         Mutant::TakesOldAnswers,
@@ -61,6 +67,9 @@ impl Mutant {
         Mutant::ForgetsTooMany,
         Mutant::LeavesTheFallen,
         Mutant::LoadsTooEarly,
+        Mutant::TakesSentForDelivered,
+        Mutant::ForgetsTheLetter,
+        Mutant::GoesOnThoughPaused,
     ];
 }
 

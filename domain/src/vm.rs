@@ -17,6 +17,7 @@ pub mod cancel;
 mod change;
 pub mod devices;
 pub mod effect;
+pub mod hold;
 pub mod input;
 pub mod invariant;
 pub mod spec;
@@ -26,6 +27,7 @@ pub mod step;
 pub use actions::{Action, admit, table};
 pub use devices::{CloudInit, CpuTemplate, Devices, Limits};
 pub use effect::{Effect, Step};
+pub use hold::Hold;
 pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, LimitsChange, Observed, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{

@@ -11,4 +11,5 @@ pub mod guest;
 pub mod image;
 pub mod net;
 pub mod secret;
+pub mod seed;
 pub mod vmm;

@@ -10,8 +10,11 @@ pub mod limits;
 pub mod qemu;
 pub(crate) mod shared;
 pub mod simulated;
+pub mod snapshot;
 
-pub(crate) use shared::layout::storage_error;
+pub(crate) use shared::{cmdline::mac_text, layout::storage_error};
+
+pub use snapshot::SnapshotKind;
 
 use crate::guest::GuestSession;
 use async_trait::async_trait;
@@ -19,9 +22,9 @@ use confinement::Confinement;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
-    vm::{CpuTemplate, Exit, Inspection, Limits, Machine},
+    vm::{CloudInit, CpuTemplate, Exit, Inspection, Limits, Machine},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The root disk of a VM.
@@ -48,6 +51,10 @@ pub struct MachinePlan {
     pub nic: Option<NicPlan>,
     /// Appended to the driver's own kernel command line.
     pub cmdline: Option<String>,
+    /// Absent: no seed, and no drive for it.
+    pub cloud_init: Option<Box<CloudInit>>,
+    /// A JSON object, as text, for who has `Capabilities::metadata`.
+    pub metadata: Option<Box<str>>,
     pub tuning: Tuning,
     pub cpu_template: Option<CpuTemplate>,
 }
@@ -165,6 +172,12 @@ pub trait Vmm: Send + Sync + 'static {
         false
     }
 
+    /// Resolves when a look finds that the VMM holds the vCPUs because the host's disk is full ([`Inspection::DiskFull`]), at most ten seconds
+    /// late; asked again, it resolves again as long as that is so. Never where the VMM holds nothing, as most: the guest is told of an error.
+    async fn disk_full(&self, _vm: VmId, _machine: &Machine) {
+        std::future::pending().await
+    }
+
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
 
@@ -172,6 +185,22 @@ pub trait Vmm: Send + Sync + 'static {
     /// of it. Errors besides those of every call: `Unsupported`; on any error part of it may hold.
     async fn tune(&self, _vm: VmId, _machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         if *tuning == Tuning::default() { Ok(()) } else { Err(VmmError::Unsupported { what: "limits and no balloon" }) }
+    }
+
+    /// Writes what a paused machine is at this moment into `into`, a folder that must not exist yet: it is there whole and on the disk, or not at
+    /// all. The machine stays paused; once it goes on, its sessions with the agent are over, which each finds
+    /// when it is used. A differential snapshot is of no use but laid upon the one before it: [`snapshot::lay_upon`].
+    ///
+    /// Cancel: what was written so far is removed by the next snapshot, or with the run.
+    async fn snapshot(&self, _vm: VmId, _machine: &Machine, _into: &Path, _kind: SnapshotKind) -> Result<(), VmmError> {
+        Err(VmmError::Unsupported { what: "snapshots" })
+    }
+
+    /// As [`Vmm::launch`]; when it is released, the machine goes on from the full snapshot in `from`, with the root disk of that moment in
+    /// place of the VM's. What the plan says of its devices does not count: they come with the snapshot. Its folder must stay for as long as
+    /// the machine lives.
+    async fn restore(&self, _plan: &MachinePlan, _from: &Path, _launch: Attempt) -> Result<Machine, VmmError> {
+        Err(VmmError::Unsupported { what: "snapshots" })
     }
 
     /// Ends the process, by force after a short wait, and returns when it is gone. A process that is gone already is no error.

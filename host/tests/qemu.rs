@@ -10,6 +10,8 @@ mod contract;
 mod guests;
 #[path = "support/real.rs"]
 mod real;
+#[path = "support/seed.rs"]
+mod seed;
 
 use contract::{HELLO, Images, SOON, end, plan, start};
 use domain::{Attempt, VmId, vm::Exit};
@@ -144,6 +146,15 @@ async fn keeps_the_contract_of_ends_and_sweeps() {
     let qemu = lab.driver().await;
     contract::guest_ends_by_itself(&qemu, lab.vm, &lab.images).await;
     contract::sweep_spares_the_known(&qemu, [lab.vm, VmId::from_bits(rand::random())], &lab.images).await;
+    qemu.sweep(&[]).await.unwrap();
+    assert_eq!(traces(&lab.owner), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_of_a_seed() {
+    let Some(lab) = Lab::open("keeps_the_contract_of_a_seed").await else { return };
+    let qemu = lab.driver().await;
+    seed::a_guest_has_its_seed(&qemu, lab.vm, &lab.images).await;
     qemu.sweep(&[]).await.unwrap();
     assert_eq!(traces(&lab.owner), Vec::<String>::new());
 }

@@ -181,13 +181,12 @@ pub async fn put_together(
     if let Some(problem) = &network_problem {
         tracing::warn!(problem, "VMs run without a network");
     }
+    let problems = vmm.problems();
+    for problem in &problems {
+        tracing::warn!(problem, "VMs run with less than they should have; `hearth doctor` tells what helps");
+    }
     // A simulated VM has an address on paper, so that what depends on it can be tried.
-    let probe = Probe {
-        vmm: facts,
-        capabilities: vmm.capabilities(),
-        network_problem: network_problem.clone(),
-        problems: vmm.problems(),
-    };
+    let probe = Probe { vmm: facts, capabilities: vmm.capabilities(), network_problem: network_problem.clone(), problems };
     let webhooks =
         WebhookPorts { deliver: Arc::new(Deliverer::new()), secrets: Arc::new(FileSecrets::new(wanted.data_dir.join(SECRETS))) };
     Ok(Parts {

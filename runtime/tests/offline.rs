@@ -3,6 +3,7 @@
 // The helpers of tests fail by panicking, too.
 #![allow(clippy::unwrap_used)]
 
+use actors::idempotency::{BY_TIME, Outcome, Record, TABLE};
 use domain::{
     Attempt, Generation, HostId, ImageId, Labels, Name, Timestamp, VmId,
     host::{Capabilities, Facts, Host, VmmFacts},
@@ -334,6 +335,81 @@ fn fsck_finds_what_does_not_fit_and_writes_nothing() {
     let nothing = run(&["fsck", folder.path().to_str().unwrap()]);
     assert!(nothing.code == Some(1) && nothing.err.contains("there is no journal"), "{nothing:?}");
     assert!(nothing.err.contains("hint: name a data directory"), "{nothing:?}");
+}
+
+/// As an older hearth leaves it that ran after the index was made: a key that no sweep would find.
+#[test]
+fn a_key_that_no_sweep_would_find_is_told_and_gets_its_entry() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data");
+    let text = dir.to_str().unwrap();
+    let outcome = Outcome::Answered { status: 200, body: "{}".into() };
+    let record = |at_ms| Record { fingerprint: [7; 32], at_ms, outcome: outcome.clone() };
+    let (known, unknown) = (record(NOW.0), record(NOW.0 + 1));
+    data_dir(&dir, 1, |batch| {
+        let (table, entry, nothing) = known.entry("known");
+        batch
+            .put(TABLE, "known", encode(&known).unwrap())
+            .put(table, entry, nothing)
+            .put(TABLE, "unknown", encode(&unknown).unwrap())
+            .put(BY_TIME, domain::idempotency::COMPLETE, Vec::new())
+    });
+    let before = picture(&dir);
+    let ran = run(&["fsck", text, "-o", "json"]);
+    assert_eq!((ran.code, codes(&ran.out)), (Some(1), vec!["unswept-key".to_owned()]), "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(report["findings"][0]["subject"], "idempotency/unknown", "{ran:?}");
+    assert_eq!((&report["findings"][0]["repairable"], &report["repaired"]), (&true.into(), &false.into()), "{ran:?}");
+    assert!(picture(&dir) == before, "fsck wrote something");
+    let ran = run(&["fsck", text, "--repair"]);
+    assert!(ran.code == Some(0) && ran.out.contains("repaired; the journal as it was is"), "{ran:?}");
+    let ran = run(&["fsck", text]);
+    assert!(ran.code == Some(0) && ran.out.contains("all is well"), "{ran:?}");
+    let entries = |dir: &Path| -> Vec<String> {
+        let journal = Journal::open(Options::new(dir.join("journal"))).unwrap();
+        journal.load(BY_TIME).unwrap().into_iter().map(|(entry, _)| entry).collect()
+    };
+    let wanted = ["known", "unknown"].map(|key| domain::idempotency::entry(NOW, key));
+    assert_eq!(entries(&dir), [wanted.as_slice(), &[domain::idempotency::COMPLETE.to_owned()]].concat());
+    // Both are long over: a server that starts on it sweeps both.
+    let server = Server::start(&dir);
+    let mut backups = 0;
+    until("they are swept", || {
+        backups += 1;
+        let file = folder.path().join(format!("{backups}.backup"));
+        let ran = run(&["backup", file.to_str().unwrap(), "--url", &server.url, "--data-dir", text]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let content = storage::backup::read(fs::File::open(file).unwrap()).unwrap().content;
+        content.records.keys().all(|(table, _)| table != TABLE)
+    });
+}
+
+/// What an older hearth set aside comes back with the next start, and fsck says so.
+#[test]
+fn what_was_set_aside_and_can_be_read_is_told_to_come_back_and_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("data");
+    let text = dir.to_str().unwrap();
+    data_dir(&dir, 0, |batch| batch.put(schema::VMS, "vm_bad", vec![9, 9, 9]));
+    let journal = Journal::open(Options::new(dir.join("journal"))).unwrap();
+    journal.set_aside(schema::HOSTS, &host().id.to_string(), "written by a newer hearth").unwrap();
+    journal.set_aside(schema::VMS, "vm_bad", "it does not decode").unwrap();
+    drop(journal);
+    let remedies = |report: &str| -> Vec<String> {
+        let report: Value = serde_json::from_str(report).unwrap();
+        let aside = report["findings"].as_array().unwrap().iter().filter(|finding| finding["code"] == "set-aside");
+        aside.map(|finding| finding["remedy"].as_str().unwrap().to_owned()).collect()
+    };
+    let ran = run(&["fsck", text, "-o", "json"]);
+    assert_eq!(codes(&ran.out), ["set-aside", "set-aside"], "{ran:?}");
+    let told = remedies(&ran.out);
+    assert!(told[0].contains("the next start puts it back") && told[1].starts_with("start the hearth that wrote it"), "{told:?}");
+    let server = Server::start(&dir);
+    let listed = run(&["host", "ls", "-q", "--url", &server.url, "--data-dir", text]);
+    assert_eq!(listed.out.trim(), host().id.to_string(), "{listed:?}");
+    drop(server);
+    let ran = run(&["fsck", text, "-o", "json"]);
+    assert_eq!(codes(&ran.out), ["set-aside"], "what can't be read stays: {ran:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ OUT=$IMAGES/hearth-kernel
 # What must be in the result, whatever the defaults of the source do: without one of these a VM does not boot or cannot be served.
 REQUIRED='ACPI PCI PVH VIRTIO_MMIO VIRTIO_MMIO_CMDLINE_DEVICES VIRTIO_BLK VIRTIO_NET VIRTIO_CONSOLE VIRTIO_VSOCKETS HW_RANDOM_VIRTIO VIRTIO_BALLOON
   VMGENID PVPANIC_MMIO EXT4_FS
-  TMPFS DEVTMPFS DEVTMPFS_MOUNT OVERLAY_FS SERIAL_8250_CONSOLE RTC_INTF_DEV INPUT_EVDEV BLK_DEV_INITRD UNIX INET NF_TABLES'
+  TMPFS DEVTMPFS DEVTMPFS_MOUNT OVERLAY_FS ISO9660_FS SERIAL_8250_CONSOLE RTC_INTF_DEV INPUT_EVDEV BLK_DEV_INITRD UNIX INET NF_TABLES'
 
 step 'kernel: look for the source package' "'$SOURCE' comes with Debian 12; elsewhere build it there and copy build/images/hearth-kernel"
 version=$(candidate_version "$SOURCE")

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
-use storage::{Batch, CommitError, Journal, MAX_VALUE_BYTES, OpenError, Options, ReadError, SET_ASIDE};
+use storage::{Batch, CommitError, Journal, MAX_VALUE_BYTES, OpenError, Options, ReadError, SET_ASIDE, SetAside, envelope};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -152,6 +152,27 @@ fn large_values_come_back_and_leave_no_blob() {
     assert!(journal.load("vm").unwrap().is_empty());
     let blobs = std::fs::read_dir(dir.path().join("blobs")).unwrap().count();
     assert_eq!(blobs, 0, "blob files are never synced, so none may come to be");
+}
+
+#[test]
+fn a_table_is_decoded_record_by_record_however_large_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let record = |key: &str, bytes| SetAside::new("vm", key, vec![7; bytes], "a test");
+    let written = [("a", 1), ("b", 60_000), ("d", 5000)].map(|(key, bytes)| (key.to_owned(), record(key, bytes)));
+    let mut batch = Batch::default().put("t", "c", vec![9; 9000]).put("table", "x", vec![1]);
+    for (key, value) in &written {
+        batch = batch.put("t", key.clone(), envelope::encode(value).unwrap());
+    }
+    journal.commit_blocking(batch).unwrap();
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    journal
+        .each::<SetAside>("t", |key, record| match record {
+            Ok(record) => good.push((key.to_owned(), record)),
+            Err(_) => bad.push(key.to_owned()),
+        })
+        .unwrap();
+    assert_eq!((good, bad), (written.to_vec(), vec!["c".to_owned()]));
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub fn small() -> VmSpec {
         limits: api::v1::Limits::default(),
         balloon_mib: 0,
         cpu_template: None,
+        cloud_init: None,
+        metadata: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The handle of a node: commands that are durable when they return, reads from the view, and the ways to a guest.
 
 use super::{
-    Accepted, ImageCommand, NewImage, NewVm, NewWebhook, Parts, Who, load,
+    Accepted, ImageCommand, NewImage, NewVm, NewWebhook, Parts, Who, aside, load,
     root::{Args, Root, RootMsg, Slots},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     host::HostsMsg,
     image::ImagesMsg,
     operation::OperationsMsg,
-    shared::{Shared, new_id},
+    shared::Shared,
     supervise::{Address, Progress},
     view::{Page, View},
     vm::{VmMsg, VmRef, VmsMsg, supervisor::tap_of},
@@ -70,16 +70,16 @@ impl Node {
     async fn begin(parts: Parts, change: impl FnOnce(&mut Shared)) -> Result<Node, StartError> {
         let host_name: Name =
             parts.host_name.to_ascii_lowercase().parse().map_err(|_| StartError::HostName(parts.host_name.clone()))?;
+        aside::put_back(&parts.journal).await?;
         let hosts = load::table::<Host>(&parts.journal, schema::HOSTS)?;
-        let host = hosts.first().map_or_else(|| HostId::from_bits(new_id()), |host| host.id);
-        let vms = load::table::<Vm>(&parts.journal, schema::VMS)?;
+        let host = aside::own(&hosts);
+        let mut vms = load::table::<Vm>(&parts.journal, schema::VMS)?;
         let images = load::table::<Image>(&parts.journal, schema::IMAGES)?;
         let mut shared = Shared::new(parts.journal, parts.ports, host);
         change(&mut shared);
         let shared = Arc::new(shared);
-        for host in hosts {
-            shared.view.put_host(host);
-        }
+        let slots = Slots::default();
+        aside::merge_hosts(&shared, &slots.operations, hosts, &mut vms).await?;
         let webhooks = load::table::<Webhook>(&shared.journal, schema::WEBHOOKS)?;
         sweep(&shared, &vms, &images, &webhooks).await;
         for webhook in webhooks {
@@ -89,9 +89,8 @@ impl Node {
             shared.view.put_image(image);
         }
         for record in &vms {
-            shared.view.put_vm(crate::view::VmView { record: Arc::clone(record), agent: None, started_at: None });
+            shared.view.put_vm(crate::view::VmView { record: Arc::clone(record), agent: None, started_at: None, hold: None });
         }
-        let slots = Slots::default();
         let records = load::table::<Operation>(&shared.journal, schema::OPERATIONS)?;
         load::operations(&shared, &slots.operations, records).await?;
         let (fatal, failed) = watch::channel(None);
@@ -515,7 +514,7 @@ async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>], webhooks
     let secrets: Vec<String> = webhooks.iter().map(|webhook| webhook.secret_name()).collect();
     let mut image_ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
     // What a record that can't be read stands for is no rubbish: whoever repairs it, or starts the newer hearth that wrote it, wants its disk.
-    let unread_webhooks: Vec<String> = match load::set_aside(&shared.journal) {
+    let unread_webhooks: Vec<String> = match aside::set_aside(&shared.journal) {
         Ok(aside) => {
             taps.extend(aside.vms.iter().map(|id| tap_of(*id)));
             ids.extend(aside.vms);

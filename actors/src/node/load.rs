@@ -7,43 +7,28 @@ use crate::{
     shared::{Shared, now},
 };
 use domain::{
-    ImageId, VmId, WebhookId,
     event::Kind,
     operation::{self, Input, Operation, OperationError, Status},
 };
 use std::sync::Arc;
-use storage::{Journal, ReadError, envelope::Stored, schema};
+use storage::{Journal, envelope::Stored, schema};
 
 /// All readable records of a table, oldest first: keys sort by time.
 pub(super) fn table<T: Stored>(journal: &Journal, table: &'static str) -> Result<Vec<Arc<T>>, StartError> {
-    let split = journal.load(table).map_err(StartError::Journal)?.decode::<T>();
-    for (key, error) in split.bad {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    let sorted = |key: &str, record| match record {
+        Ok(record) => good.push(Arc::new(record)),
+        Err(error) => bad.push((key.to_owned(), error)),
+    };
+    journal.each(table, sorted).map_err(StartError::Journal)?;
+    for (key, error) in bad {
         tracing::error!(table, key, %error, "a record can't be read; it is set aside");
         if let Err(error) = journal.set_aside(table, &key, &error.to_string()) {
             tracing::error!(table, key, %error, "it could not be set aside");
         }
     }
-    Ok(split.good.into_iter().map(|(_, record)| Arc::new(record)).collect())
-}
-
-/// Whose records can't be read.
-pub(super) struct Aside {
-    pub vms: Vec<VmId>,
-    pub images: Vec<ImageId>,
-    pub webhooks: Vec<WebhookId>,
-}
-
-pub(super) fn set_aside(journal: &Journal) -> Result<Aside, ReadError> {
-    let mut aside = Aside { vms: Vec::new(), images: Vec::new(), webhooks: Vec::new() };
-    for (_, record) in journal.load_set_aside()? {
-        match record.table.as_str() {
-            schema::VMS => aside.vms.extend(record.key.parse::<VmId>().ok()),
-            schema::WEBHOOKS => aside.webhooks.extend(record.key.parse::<WebhookId>().ok()),
-            schema::IMAGES => aside.images.extend(record.key.parse::<ImageId>().ok()),
-            _ => {}
-        }
-    }
-    Ok(aside)
+    good.shrink_to_fit();
+    Ok(good)
 }
 
 /// Operations go into the view. One that no record names any more ended with a crash: it is ended now.

@@ -1,6 +1,6 @@
 //! The root actor: the supervisors are its children.
 
-use super::load;
+use super::{aside, load};
 use crate::{
     ambient,
     host::{Hosts, HostsArgs, HostsMsg},
@@ -229,7 +229,7 @@ async fn start(state: &mut State, myself: &Address<RootMsg>, supervisor: Supervi
                 Some(records) => records,
                 None => read(&shared, schema::VMS).await?,
             };
-            let aside = load::set_aside(&shared.journal)?;
+            let aside = aside::set_aside(&shared.journal)?;
             let held = address::settle(&shared, &records, &aside.vms).await?;
             let directory = slots.directory.clone();
             let subnet = state.args.subnet;

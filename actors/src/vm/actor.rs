@@ -3,6 +3,7 @@
 use super::{
     address,
     guest::GuestLink,
+    hold,
     messages::{VmMsg, VmRef, VmsMsg},
     perform::{Outcome, Performer},
     timers::Timers,
@@ -22,7 +23,9 @@ use domain::{
     capacity::Share,
     event::Kind,
     mutant::{self, Mutant},
-    vm::{self, Agent, Command, Effect, Input, Observed, State as VmState, Step, Ticket, Timer, Vm},
+    vm::{
+        self, Agent, Command, Effect, Hold, Input, Inspection, Observed, State as VmState, Step, Ticket, Timer, Vm, hold::Heard,
+    },
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{sync::Arc, time::Duration};
@@ -56,11 +59,13 @@ pub(super) struct State {
     operations: OperationsRef,
     parent: Address<VmsMsg>,
     progress: Arc<Progress>,
-    timers: Arc<Timers>,
-    record: Option<Arc<Vm>>,
+    pub timers: Arc<Timers>,
+    pub record: Option<Arc<Vm>>,
     reload: bool,
-    performer: Performer,
-    guest: GuestLink,
+    pub performer: Performer,
+    pub guest: GuestLink,
+    /// Of the record's machine, when its VMM holds it for want of room.
+    pub hold: Option<Hold>,
 }
 
 impl Actor for VmActor {
@@ -86,6 +91,7 @@ impl Actor for VmActor {
             reload,
             performer: Performer::default(),
             guest: GuestLink::default(),
+            hold: None,
         })
     }
 
@@ -146,14 +152,23 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             let _ = reply_to.send(answer);
         }
         VmMsg::Done { attempt, outcome } => {
-            state.performer.ended(attempt, &state.progress);
-            let input = match *outcome {
-                Outcome::Finished(result) => Input::Finished { attempt, result },
-                Outcome::Inspected { launch, found } => Input::Observed(Observed::Inspected { launch, found }),
-            };
-            drive(state, &myself, input).await?;
+            state.performer.ended(attempt, &outcome, &state.progress);
+            match *outcome {
+                Outcome::Finished(result) => drive(state, &myself, Input::Finished { attempt, result }).await?,
+                Outcome::Inspected { launch, found } => {
+                    let is_full = found == Inspection::DiskFull;
+                    drive(state, &myself, Input::Observed(Observed::Inspected { launch, found })).await?;
+                    if is_full {
+                        hold::hear(state, &myself, Heard::Full { launch }).await;
+                    }
+                }
+                Outcome::WentOn { launch, found } => hold::hear(state, &myself, Heard::Tried { launch, found }).await,
+            }
             state.performer.next(&myself, &state.shared);
         }
+        VmMsg::Elapsed { attempt: launch, timer: Timer::Hold } => hold::hear(state, &myself, Heard::Due { launch }).await,
+        VmMsg::Elapsed { attempt, timer } if hold::puts_off(state, attempt, timer) => {}
+        VmMsg::Full { launch } => hold::hear(state, &myself, Heard::Full { launch }).await,
         VmMsg::Elapsed { attempt, timer } => drive(state, &myself, Input::Elapsed { attempt, timer }).await?,
         VmMsg::Observed(observed) => drive(state, &myself, Input::Observed(*observed)).await?,
         VmMsg::GuestUp { launch, session } => {
@@ -192,7 +207,7 @@ async fn reload(state: &mut State) {
         state.operations.refresh(&shared, id);
     }
     match &stored {
-        Some(record) => shared.view.put_vm(VmView { record: Arc::clone(record), agent: None, started_at: None }),
+        Some(record) => shared.view.put_vm(VmView { record: Arc::clone(record), agent: None, started_at: None, hold: None }),
         None => shared.view.drop_vm(state.id),
     }
     state.record = stored;
@@ -304,7 +319,11 @@ async fn drive(state: &mut State, myself: &VmRef, input: Input) -> Result<(), Ac
 }
 
 /// Makes the step durable and shows it. What did not change is not written.
-async fn commit(state: &mut State, step: Step, asked: Option<Asked<'_>>) -> Result<(Option<Arc<Vm>>, Vec<Effect>), CommandError> {
+pub(super) async fn commit(
+    state: &mut State,
+    step: Step,
+    asked: Option<Asked<'_>>,
+) -> Result<(Option<Arc<Vm>>, Vec<Effect>), CommandError> {
     let before = state.record.clone();
     let changed = match (&before, &step.next) {
         (Some(before), Some(next)) => **before != *next,
@@ -363,6 +382,7 @@ fn show(state: &mut State, before: Option<&Vm>, next: Option<&Arc<Vm>>) {
             state.performer.unfollow();
         }
     }
+    state.hold = state.hold.filter(|hold| machine(next) == Some(hold.launch));
     let was = state.shared.view.vm(state.id);
     let running = matches!(next.state, VmState::Running(_) | VmState::Pausing(_) | VmState::Paused(_) | VmState::Resuming(_));
     let started_at = match was.as_ref().and_then(|was| was.started_at) {
@@ -371,7 +391,7 @@ fn show(state: &mut State, before: Option<&Vm>, next: Option<&Arc<Vm>>) {
         None => Some(next.updated_at),
     };
     let agent = was.and_then(|was| was.agent).filter(|_| machine(next).is_some());
-    state.shared.view.put_vm(VmView { record: Arc::clone(next), agent, started_at });
+    state.shared.view.put_vm(VmView { record: Arc::clone(next), agent, started_at, hold: state.hold });
 }
 
 fn perform(state: &mut State, myself: &VmRef, record: &Arc<Vm>, effects: Vec<Effect>) {

@@ -7,7 +7,7 @@ use crate::{commit::Commit, error::StartError, shared::Shared};
 use domain::{VmId, vm::Vm};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     net::Ipv4Addr,
     sync::Arc,
 };
@@ -46,29 +46,28 @@ pub(super) fn follow(commit: &mut Commit, before: Option<&Vm>, next: Option<&Vm>
 
 /// Makes the table agree with the records; gives the addresses of VMs whose records were set aside.
 pub(crate) async fn settle(shared: &Shared, records: &[Arc<Vm>], aside: &[VmId]) -> Result<Vec<Ipv4Addr>, StartError> {
-    let entries = shared.journal.load(TABLE).map_err(StartError::Journal)?.decode::<Given>();
-    for (key, error) in &entries.bad {
-        tracing::error!(key, %error, "the note of an address can't be read; it is made anew if its VM is there");
-    }
-    let noted: HashMap<String, Ipv4Addr> = entries.good.into_iter().map(|(key, given)| (key, given.address)).collect();
-    let held = aside.iter().filter_map(|id| noted.get(&id.to_string()).copied()).collect();
+    let (mut noted, mut strange) = (BTreeMap::new(), Vec::new());
+    let note = |key: &str, given: Result<Given, _>| match (given, key.parse::<VmId>()) {
+        (Ok(given), Ok(id)) => drop(noted.insert(id, given.address)),
+        (Ok(_), Err(_)) => strange.push(key.to_owned()),
+        (Err(error), _) => {
+            tracing::error!(key, %error, "the note of an address can't be read; it is made anew if its VM is there");
+        }
+    };
+    shared.journal.each(TABLE, note).map_err(StartError::Journal)?;
+    let held = aside.iter().filter_map(|id| noted.get(id).copied()).collect();
     let mut changes = Vec::new();
     for record in records {
-        let key = record.id.to_string();
         if let Some(nic) = &record.nic
-            && noted.get(&key) != Some(&nic.address)
+            && noted.get(&record.id) != Some(&nic.address)
         {
-            changes.push((key, Some(Given { address: nic.address })));
+            changes.push((record.id.to_string(), Some(Given { address: nic.address })));
         }
     }
-    let known: HashSet<String> = records
-        .iter()
-        .filter(|vm| vm.nic.is_some())
-        .map(|vm| vm.id)
-        .chain(aside.iter().copied())
-        .map(|id| id.to_string())
-        .collect();
-    changes.extend(noted.into_keys().filter(|key| !known.contains(key)).map(|key| (key, None)));
+    let with_address = records.iter().filter(|vm| vm.nic.is_some()).map(|vm| vm.id);
+    let known: HashSet<VmId> = with_address.chain(aside.iter().copied()).collect();
+    let left = noted.into_keys().filter(|id| !known.contains(id)).map(|id| id.to_string());
+    changes.extend(left.chain(strange).map(|key| (key, None)));
     for chunk in changes.chunks(CHUNK) {
         let mut batch = Batch::default();
         for (key, given) in chunk {

@@ -44,6 +44,10 @@ pub enum VmMsg {
         timer: Timer,
     },
     Observed(Box<Observed>),
+    /// The VMM holds that launch's machine: the host's disk is full.
+    Full {
+        launch: Attempt,
+    },
     /// The guest's agent said hello on a new session.
     GuestUp {
         launch: Attempt,
@@ -83,6 +87,7 @@ impl VmMsg {
             },
             VmMsg::Done { .. } => "effect ended",
             VmMsg::Elapsed { .. } => "timer",
+            VmMsg::Full { .. } => "disk full",
             VmMsg::Observed(_) => "machine observed",
             VmMsg::GuestUp { .. } => "guest up",
             VmMsg::GuestDown { .. } => "guest down",

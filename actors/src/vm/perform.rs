@@ -15,7 +15,7 @@ use domain::{
     Attempt, VmId,
     image::State as ImageState,
     mutant::{self, Mutant},
-    vm::{Effect, Exit, Finished, Inspection, Machine, Nic, Observed, Vm},
+    vm::{Effect, Exit, Finished, Inspection, Machine, Nic, Observed, Vm, hold::Found},
 };
 use futures_util::poll;
 use host::{
@@ -35,6 +35,10 @@ const INSPECT_TRIES: u32 = 3;
 /// While it is hearth that is short of what it needs to look.
 const INSPECT_AGAIN: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 
+/// Until a guest that was let go on is looked at. What it could not write is tried again at once, and fails within milliseconds if there still
+/// is no room; nothing announces that it went well.
+const GOES_ON: Duration = Duration::from_secs(1);
+
 /// Longer than any effect takes on a machine that is well, and than the drivers' own deadlines: what has not answered by then never will.
 /// It may have taken effect all the same, as what follows a failure allows for.
 const EFFECT_DEADLINE: Duration = Duration::from_secs(600);
@@ -43,7 +47,15 @@ const EFFECT_DEADLINE: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone)]
 pub enum Outcome {
     Finished(Finished),
-    Inspected { launch: Attempt, found: Inspection },
+    Inspected {
+        launch: Attempt,
+        found: Inspection,
+    },
+    /// Of [`Effect::GoOn`].
+    WentOn {
+        launch: Attempt,
+        found: Found,
+    },
 }
 
 struct Job {
@@ -57,6 +69,8 @@ struct Job {
 struct Running {
     attempt: Attempt,
     can_be_given_up: bool,
+    /// It is of [`Effect::GoOn`], which has no attempt of its own.
+    goes_on: bool,
     _task: JoinSet<()>,
 }
 
@@ -81,9 +95,10 @@ impl Performer {
         self.queue.push_back(Job { record, effect, guest });
     }
 
-    /// The effect of that attempt ended.
-    pub fn ended(&mut self, attempt: Attempt, progress: &Progress) {
-        if self.running.as_ref().is_some_and(|running| running.attempt == attempt) {
+    /// The effect of that attempt ended. A doubled answer of another kind must not end one that goes on.
+    pub fn ended(&mut self, attempt: Attempt, outcome: &Outcome, progress: &Progress) {
+        let goes_on = matches!(outcome, Outcome::WentOn { .. });
+        if self.running.as_ref().is_some_and(|running| running.attempt == attempt && running.goes_on == goes_on) {
             self.running = None;
             progress.performed();
         }
@@ -101,6 +116,7 @@ impl Performer {
         }
         let attempt = job.record.attempt;
         let can_be_given_up = can_be_given_up(&job.effect);
+        let goes_on = matches!(job.effect, Effect::GoOn(_));
         let (what, deadline) = effort(&job.effect);
         myself.progress().performs(what, deadline);
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
@@ -116,7 +132,7 @@ impl Performer {
                 let _ = myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) });
             }
         });
-        self.running = Some(Running { attempt, can_be_given_up, _task: task });
+        self.running = Some(Running { attempt, can_be_given_up, goes_on, _task: task });
     }
 
     /// By the driver itself if it can, else by a task that waits for the end.
@@ -132,8 +148,15 @@ impl Performer {
         }
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
         self.watch = Some(task(async move {
-            let exit = shared.vmm.exited(id, &machine).await;
-            let _ = myself.cast(VmMsg::Observed(Box::new(Observed::Exited { launch: machine.launch, exit })));
+            let launch = machine.launch;
+            tokio::select! {
+                // In order, so that a simulation repeats itself.
+                biased;
+                exit = shared.vmm.exited(id, &machine) => {
+                    let _ = myself.cast(VmMsg::Observed(Box::new(Observed::Exited { launch, exit })));
+                }
+                () = tell_full(&myself, &shared, id, &machine) => {}
+            }
         }));
     }
 
@@ -148,6 +171,16 @@ impl Performer {
     /// There is no machine to follow any more. What a driver still tells of an older launch is known as such.
     pub fn unfollow(&mut self) {
         (self.followed, self.watch, self.guest) = (None, None, None);
+    }
+}
+
+/// Tells whenever the machine is found held for want of room, until the actor is gone.
+async fn tell_full(myself: &VmRef, shared: &Shared, id: VmId, machine: &Machine) {
+    loop {
+        shared.vmm.disk_full(id, machine).await;
+        if myself.cast(VmMsg::Full { launch: machine.launch }).is_err() {
+            return;
+        }
     }
 }
 
@@ -192,6 +225,7 @@ fn effort(effect: &Effect) -> (&'static str, Duration) {
         Effect::Pause(_) => ("pause", ANSWERED_WITHIN),
         Effect::Resume(_) => ("resume", ANSWERED_WITHIN),
         Effect::Tune(_) => ("tune", ANSWERED_WITHIN),
+        Effect::GoOn(_) => ("let go on", ANSWERED_WITHIN),
         Effect::AskShutdown { deadline_ms, .. } => ("ask the guest", Duration::from_millis(*deadline_ms) + ANSWERED_WITHIN),
         Effect::Kill(_) => ("end the machine", ANSWERED_WITHIN),
         Effect::Clean => ("clean up", MADE_WITHIN),
@@ -209,6 +243,7 @@ fn can_be_given_up(effect: &Effect) -> bool {
         | Effect::Pause(_)
         | Effect::Resume(_)
         | Effect::Tune(_)
+        | Effect::GoOn(_)
         | Effect::Release(_)
         | Effect::Inspect(_) => true,
         Effect::PrepareDisk
@@ -236,6 +271,7 @@ fn given_up_on(effect: &Effect) -> Option<Outcome> {
         Effect::Pause(_) => Finished::PauseFailed { detail },
         Effect::Resume(_) => Finished::ResumeFailed { detail },
         Effect::Tune(_) => Finished::TuneFailed { detail },
+        Effect::GoOn(machine) => return Some(Outcome::WentOn { launch: machine.launch, found: Found::Unknown }),
         Effect::AskShutdown { .. } => Finished::ShutdownFailed { detail },
         Effect::Kill(_) => Finished::KillFailed { detail },
         Effect::Clean => Finished::CleanFailed { detail },
@@ -360,6 +396,7 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
             Ok(()) => Finished::Tuned,
             Err(error) => Finished::TuneFailed { detail: chain(&error) },
         },
+        Effect::GoOn(machine) => return Some(go_on(shared, id, machine, job.guest).await),
         Effect::AskShutdown { deadline_ms, .. } => ask_shutdown(job.guest, deadline_ms).await,
         Effect::Kill(machine) => match vmm.kill(id, &machine).await {
             Ok(()) | Err(VmmError::Gone) => Finished::Killed,
@@ -449,6 +486,8 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         disk: disk_plan(shared, record),
         nic,
         cmdline: record.spec.cmdline.clone(),
+        cloud_init: record.spec.devices.cloud_init.clone(),
+        metadata: record.spec.devices.metadata.clone(),
         tuning: tuning(record),
         cpu_template: record.spec.devices.cpu_template,
     }
@@ -492,6 +531,27 @@ async fn inspect(shared: &Shared, record: &Vm, machine: Machine) -> Outcome {
     }
     // Cleaning, which follows, ends the process whatever it does.
     Outcome::Inspected { launch, found: Inspection::Gone { exit: Exit::Failed { code: -1, detail } } }
+}
+
+/// Only what its VMM holds: one that runs, or that somebody paused, is left as it is.
+async fn go_on(shared: &Shared, id: VmId, machine: Machine, guest: Option<Arc<dyn GuestSession>>) -> Outcome {
+    let launch = machine.launch;
+    let found = match shared.vmm.inspect(id, &machine).await {
+        Ok(Inspection::Running) => Found::Runs,
+        Ok(Inspection::DiskFull) if shared.vmm.resume(id, &machine).await.is_ok() => {
+            tokio::time::sleep(GOES_ON).await;
+            match shared.vmm.inspect(id, &machine).await {
+                Ok(Inspection::Running) => {
+                    set_clock(id, guest).await;
+                    Found::Runs
+                }
+                Ok(Inspection::DiskFull) => Found::StillFull,
+                Ok(Inspection::Paused | Inspection::Held | Inspection::Gone { .. }) | Err(_) => Found::Unknown,
+            }
+        }
+        Ok(Inspection::DiskFull | Inspection::Paused | Inspection::Held | Inspection::Gone { .. }) | Err(_) => Found::Unknown,
+    };
+    Outcome::WentOn { launch, found }
 }
 
 async fn set_clock(id: VmId, guest: Option<Arc<dyn GuestSession>>) {

@@ -24,6 +24,8 @@ const BYTES_MAX: usize = 256 * 1024;
 const SKIPPED_MAX: u64 = 1_000;
 /// The same for few that came long ago: people are to see how far it is, at a commit a second at most.
 const NOTE_AFTER: Duration = Duration::from_secs(1);
+/// A file of some bytes on the machine's own disk; one that hangs must not hold deliveries for ever.
+const SECRET_WITHIN: Duration = Duration::from_secs(10);
 /// Beyond the port's own.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -108,10 +110,12 @@ pub(super) async fn send(shared: Arc<Shared>, webhook: Arc<Webhook>, delivery: D
         },
     };
     let cursors: Vec<u64> = events.iter().map(|(cursor, _)| *cursor).collect();
-    let result = match shared.webhooks.secrets.get(&webhook.secret_name()).await {
-        Err(SecretError::Missing { .. }) => Finished::SecretMissing,
-        Err(error) => failed("secret-unreadable", &chain(&error)),
-        Ok(secret) => {
+    let secret = tokio::time::timeout(SECRET_WITHIN, shared.webhooks.secrets.get(&webhook.secret_name())).await;
+    let result = match secret {
+        Err(_elapsed) => failed("secret-unreadable", "its file can't be read: the disk does not answer"),
+        Ok(Err(SecretError::Missing { .. })) => Finished::SecretMissing,
+        Ok(Err(error)) => failed("secret-unreadable", &chain(&error)),
+        Ok(Ok(secret)) => {
             let timeout = Duration::from_secs(u64::from(webhook.spec.timeout_s));
             let post = Post {
                 url: webhook.spec.url.clone(),

@@ -65,11 +65,48 @@ pub struct VmSpec {
     /// Absent: the guest sees the host's processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_template: Option<CpuTemplate>,
+    /// What a guest with cloud-init configures itself by: it finds a NoCloud seed with this, its name and its address as its second drive,
+    /// read-only. Absent: no seed, no drive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_init: Option<CloudInit>,
+    /// An object that the guest reads at http://169.254.169.254/ (MMDS, by sessions as IMDSv2), with `hearth` beside it, where id, name and
+    /// address stand. At most 32 KiB. Needs a network, and a driver with `metadata` in its capabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
+    pub metadata: Option<Metadata>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+pub type Metadata = serde_json::Map<String, serde_json::Value>;
+
+/// For cloud-init in the guest. The same VM is the same instance: what cloud-init does once, it does once in the VM's life.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CloudInit {
+    /// `#cloud-config`, a script that begins with `#!`, or whatever else cloud-init reads; handed over as it is. At most 32 KiB. Who may read
+    /// the VM may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<String>,
+    /// Public keys for the image's default user, as in `authorized_keys`. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<String>,
+}
+
+impl CloudInit {
+    /// In one line, for people: how much there is, not what.
+    pub fn words(&self) -> String {
+        let data = self
+            .user_data
+            .as_ref()
+            .map_or_else(|| "no user data".to_owned(), |data| format!("user data of {} bytes", data.len()));
+        let s = if self.ssh_keys.len() == 1 { "" } else { "s" };
+        format!("{data}, {} key{s}", self.ssh_keys.len())
+    }
 }
 
 fn default_networks() -> Vec<String> {
@@ -273,6 +310,14 @@ pub struct PatchVmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<CpuTemplate>))]
     pub cpu_template: Option<Option<CpuTemplate>>,
+    /// Replaced as a whole; null: none. The guest sees it from its next start on.
+    #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<CloudInit>))]
+    pub cloud_init: Option<Option<CloudInit>>,
+    /// Replaced as a whole; null: none. The guest sees it from its next start on.
+    #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
+    pub metadata: Option<Option<Metadata>>,
 }
 
 /// `POST /v1/vms/ID/stop`; the body may be left out.

@@ -79,6 +79,19 @@ pub fn step(host: &Host, input: Input, now: Timestamp) -> Result<Step, Refused> 
     }
 }
 
+/// Of two records of one machine the first stays: what was decided about either holds.
+pub fn merge(host: &Host, other: &Host, now: Timestamp) -> Step {
+    match other.cordoned && !host.cordoned {
+        true => changed(host, now, "host-cordoned", None, |next| next.cordoned = true),
+        false => unchanged(host),
+    }
+}
+
+/// What is told of the other, which is no more.
+pub fn merged(other: &Host) -> EventDraft {
+    event("host-merged", None, other)
+}
+
 fn health(facts: &Facts) -> State {
     if facts.problems.is_empty() && facts.network_problem.is_none() { State::Healthy } else { State::Degraded }
 }
@@ -174,6 +187,18 @@ mod tests {
         }
         let refused = step(&host(State::Healthy, true), command(Command::Cordon), Timestamp(2));
         assert_eq!(refused, Err(Refused::AlreadyCordoned));
+    }
+
+    #[test]
+    fn of_two_records_of_one_machine_the_decisions_about_both_hold() {
+        for (own, other) in [(false, false), (false, true), (true, false), (true, true)] {
+            let before = host(State::Healthy, own);
+            let step = merge(&before, &host(State::Degraded, other), Timestamp(9));
+            assert_eq!(step.next.cordoned, own || other);
+            let told: Vec<_> = step.events.iter().map(|event| event.name).collect();
+            assert_eq!(told, if other && !own { vec!["host-cordoned"] } else { vec![] });
+            assert_eq!((step.next.id, step.next.state, step.next.facts), (before.id, before.state, before.facts));
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Story {
                 broken.push(Broken::Event { cursor, detail });
             }
         }
-        let gone = matches!(event.event.as_str(), "vm-deleted" | "image-deleted");
+        let gone = matches!(event.event.as_str(), "vm-deleted" | "image-deleted" | "webhook-deleted");
         if event.kind == Kind::Operation && has_ended(state.as_deref()) {
             self.ended_operations += 1;
         }

@@ -23,6 +23,8 @@ impl Change {
         self.limits.apply(&mut spec.devices.limits);
         set(&mut spec.devices.balloon_mib, self.balloon_mib.as_ref());
         set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
+        set(&mut spec.devices.cloud_init, self.cloud_init.as_ref());
+        set(&mut spec.devices.metadata, self.metadata.as_ref());
     }
 
     /// Whether it is about what a machine is made with: the next one takes it over.
@@ -44,7 +46,8 @@ impl Change {
         let mut limits = Limits::default();
         self.limits.apply(&mut limits);
         let cpu_template: Option<CpuTemplate> = self.cpu_template.flatten();
-        Devices { limits, balloon_mib: self.balloon_mib.unwrap_or(0), cpu_template, ..Devices::default() }
+        let metadata = self.metadata.clone().flatten();
+        Devices { limits, balloon_mib: self.balloon_mib.unwrap_or(0), cpu_template, metadata, ..Devices::default() }
     }
 }
 
@@ -67,7 +70,7 @@ impl LimitsChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::{RestartPolicy, step::tests::fixture};
+    use crate::vm::{CloudInit, RestartPolicy, step::tests::fixture};
 
     fn spec() -> VmSpec {
         let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
@@ -97,6 +100,22 @@ mod tests {
         let devices = Devices { limits: expected, balloon_mib: 3, cpu_template: Some(CpuTemplate::T2), ..Devices::default() };
         let expected = VmSpec { vcpus: 2, mem_mib: 99, disk_mib: Some(900), cmdline: Some("debug".into()), devices, ..spec() };
         assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn what_the_guest_is_given_is_replaced_as_a_whole_and_taken_away() {
+        let mut changed = spec();
+        let given = CloudInit { user_data: Some("a".into()), ssh_keys: Vec::new() };
+        let change =
+            Change { cloud_init: Some(Some(Box::new(given.clone()))), metadata: Some(Some("{}".into())), ..Change::default() };
+        change.apply(&mut changed);
+        assert_eq!((changed.devices.cloud_init.as_deref(), changed.devices.metadata.as_deref()), (Some(&given), Some("{}")));
+        assert_eq!(change.asks().needs(), [(crate::host::Capability::Metadata, "spec.metadata")]);
+        // A guest that runs keeps what it was started with: neither is a reason to stop it.
+        assert!(!change.remakes() && !change.tunes());
+        let away = Change { cloud_init: Some(None), metadata: Some(None), ..Change::default() };
+        away.apply(&mut changed);
+        assert_eq!((changed.devices.clone(), away.asks().needs()), (spec().devices, vec![]));
     }
 
     #[test]

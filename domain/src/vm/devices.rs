@@ -4,6 +4,7 @@
 use super::spec::SpecProblem;
 use crate::host::Capability;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// 1 TiB/s and 1 Tbit/s: beyond any device, and in bytes a second still far from overflow.
 pub const RATE_MAX: u32 = 1_000_000;
@@ -51,7 +52,7 @@ pub enum CpuTemplate {
 }
 
 /// What a guest with cloud-init configures itself by, on a NoCloud seed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CloudInit {
     /// `#cloud-config`, a script, or whatever else cloud-init reads.
     pub user_data: Option<Box<str>>,
@@ -106,6 +107,14 @@ impl Devices {
             problems.extend(cloud_init.check());
         }
         problems
+    }
+}
+
+/// How much there is, not what: passwords and tokens are given to guests by it, and records are printed where something is wrong.
+impl fmt::Debug for CloudInit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.user_data.as_ref().map_or(0, |data| data.len());
+        write!(out, "CloudInit({bytes} bytes, {} keys)", self.ssh_keys.len())
     }
 }
 
@@ -204,6 +213,14 @@ mod tests {
         ] {
             assert!(told.contains(&field), "{field}: {told:?}");
         }
+    }
+
+    #[test]
+    fn what_is_given_to_cloud_init_is_not_printed() {
+        let cloud_init = CloudInit { user_data: Some("password: hunter2".into()), ssh_keys: vec!["ssh-rsa AAAA".into()] };
+        let devices = Devices { cloud_init: Some(Box::new(cloud_init)), ..Devices::default() };
+        let printed = format!("{devices:?}");
+        assert!(printed.contains("CloudInit(17 bytes, 1 keys)") && !printed.contains("hunter2"), "{printed}");
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub enum Effect {
     Resume(Machine),
     /// Make limits and balloon of the machine as recorded. `Tuned` or `TuneFailed`; the machine goes on either way.
     Tune(Machine),
+    /// Let the vCPUs go on that the VMM holds for want of room on the host's disk, set the guest's clock, and look whether they do. Wanted by
+    /// [`super::hold`], and answered to it (`Tried`); within the queue, so that a pause that is asked for comes before it or after it.
+    GoOn(Machine),
     /// Ask the guest to shut down. `ShutdownAsked` or `ShutdownFailed`.
     AskShutdown { machine: Machine, deadline_ms: u64 },
     /// End the process. `Killed` or `KillFailed`.

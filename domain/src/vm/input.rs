@@ -1,6 +1,9 @@
 //! Everything that can happen to a VM: commands, reports from the world, ends of effects, timers.
 
-use super::{devices::CpuTemplate, state::Machine};
+use super::{
+    devices::{CloudInit, CpuTemplate},
+    state::Machine,
+};
 use crate::host::Offer;
 use crate::{Attempt, Labels, Name, OperationId};
 
@@ -56,6 +59,9 @@ pub struct Change {
     pub mem_mib: Option<u32>,
     pub cmdline: Option<Option<String>>,
     pub cpu_template: Option<Option<CpuTemplate>>,
+    /// At any time; the guest sees it from its next start on. Each is replaced as a whole, or taken away.
+    pub cloud_init: Option<Option<Box<CloudInit>>>,
+    pub metadata: Option<Option<Box<str>>>,
     /// Never less than it is.
     pub disk_mib: Option<u64>,
     /// These a running or paused machine takes over at once.
@@ -129,6 +135,8 @@ pub enum Exit {
 pub enum Inspection {
     Running,
     Paused,
+    /// The VMM stopped the vCPUs by itself: the host's disk has no room for what the guest writes. It goes on where it was when it is resumed.
+    DiskFull,
     /// The process exists but was never released: it holds before its first instruction.
     Held,
     Gone {
@@ -201,4 +209,6 @@ pub enum Timer {
     Backoff,
     /// An effect failed and is tried again.
     Retry,
+    /// A machine that is held is to be let go on. Its number is the launch's, and it is for [`super::hold`], not for the step.
+    Hold,
 }

@@ -76,6 +76,9 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
     if spec.networks.len() > 1 || spec.networks.iter().any(|network| network != DEFAULT_NETWORK) {
         add("spec.networks", format!("the only network so far is \"{DEFAULT_NETWORK}\", once"));
     }
+    if spec.devices.metadata.is_some() && spec.networks.is_empty() {
+        add("spec.metadata", "is read by the network: give the VM one, or leave it out".to_owned());
+    }
     problems.extend(spec.devices.check(spec.mem_mib));
     problems
 }

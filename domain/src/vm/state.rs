@@ -189,6 +189,8 @@ pub enum ReasonCode {
     SeccompViolation,
     /// It runs, but not with the limits or the balloon that were asked for last: those hold from the next start.
     NotApplied,
+    /// The VMM holds the guest, whose disk found no room on the host's; see [`super::hold`]. Shown, and in no record.
+    DiskFull,
 }
 
 impl ReasonCode {
@@ -210,6 +212,7 @@ impl ReasonCode {
             ReasonCode::OutOfMemory => "out-of-memory",
             ReasonCode::SeccompViolation => "seccomp-violation",
             ReasonCode::NotApplied => "not-applied",
+            ReasonCode::DiskFull => "disk-full",
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Attempt, Generation, Labels, Name, Timestamp, WebhookId,
     event::{Datum, Draft as EventDraft},
+    mutant::{self, Mutant},
 };
 
 /// Events of one POST.
@@ -17,6 +18,10 @@ pub const EVENTS_MAX: u32 = 100;
 const BACKOFF_FIRST_MS: u64 = 1_000;
 /// A receiver that is back must not wait longer than this for what it missed.
 pub const BACKOFF_MAX_MS: u64 = 5 * 60 * 1_000;
+
+/// Between two failures of a delivery lie a wait, an attempt (32 s at most) and what a busy node adds. What is longer was no trying: somebody set
+/// the clock, or hearth was away. It does not count against the delivery's budget.
+pub const BETWEEN_FAILURES_MAX_MS: u64 = BACKOFF_MAX_MS + 2 * 60 * 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -114,6 +119,9 @@ pub fn step(webhook: &Webhook, input: Input, now: Timestamp) -> Result<Step, Ref
         (State::Waiting { .. } | State::Disabled(_), Input::Finished { .. }) => Ok(unchanged(next)),
         (State::Following | State::Sending(_) | State::Disabled(_), Input::Elapsed { .. }) => Ok(unchanged(next)),
         (State::Following, Input::Recovered) => Ok(go_on(next, now)),
+        (State::Sending(delivery), Input::Recovered) if mutant::on(Mutant::TakesSentForDelivered) => {
+            Ok(delivered(next, delivery, now))
+        }
         // Nobody knows whether it arrived: it goes out again under its number.
         (State::Sending(delivery), Input::Recovered) => Ok(send(next, delivery.clone())),
         // The clock may have been set back meanwhile.
@@ -211,8 +219,20 @@ fn secret_missing(mut next: Webhook, now: Timestamp) -> Step {
     Step { events: vec![event("webhook-disabled", None, data)], ..disable(next, BecauseOf::Secret) }
 }
 
-fn failed(mut next: Webhook, delivery: Delivery, failure: Failure, cursors: Vec<u64>, wait_ms: u64) -> Step {
+/// When the budget would have begun, had the clock gone on as it should since the last failure.
+fn since(before: &Webhook, delivery: &Delivery, now: Timestamp) -> Timestamp {
+    let last = match &before.last_failure {
+        Some(last) if last.number == delivery.number && delivery.attempts > 1 => last.at,
+        _ => delivery.since,
+    };
+    let back_ms = last.since_ms(now);
+    let ahead_ms = now.since_ms(last).saturating_sub(BETWEEN_FAILURES_MAX_MS);
+    Timestamp(delivery.since.0.saturating_sub(back_ms).saturating_add(ahead_ms))
+}
+
+fn failed(mut next: Webhook, mut delivery: Delivery, failure: Failure, cursors: Vec<u64>, wait_ms: u64) -> Step {
     let now = failure.at;
+    delivery.since = since(&next, &delivery, now);
     let budget_ms = u64::from(next.spec.retry_for_s) * 1_000;
     next.last_failure = Some(failure.clone());
     let (after, upto) = match delivery.what {
@@ -252,7 +272,9 @@ fn failed(mut next: Webhook, delivery: Delivery, failure: Failure, cursors: Vec<
     next.cursor = upto;
     let mut letters = vec![];
     next.dead.push(DeadRef { number: letter.number, count });
-    letters.push(LetterChange::Keep(letter));
+    if !mutant::on(Mutant::ForgetsTheLetter) {
+        letters.push(LetterChange::Keep(letter));
+    }
     while next.dead.len() > DEAD_LETTERS_MAX {
         let oldest = next.dead.remove(0);
         next.redeliver.retain(|number| *number != oldest.number);

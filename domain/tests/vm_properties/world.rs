@@ -121,6 +121,8 @@ impl World {
                     _ => Finished::TuneFailed { detail: detail() },
                 }
             }
+            // Wanted by `hold` alone, never by a step.
+            Effect::GoOn(_) => return inputs,
             Effect::AskShutdown { machine, .. } => match self.runs(machine) {
                 Some(process) if works && process.phase == Phase::Running => {
                     process.shutting_down = true;

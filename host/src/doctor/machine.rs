@@ -76,15 +76,14 @@ fn cgroup() -> Check {
     let read = |name: &str| fs::read_to_string(format!("{at}/{name}")).unwrap_or_default();
     let (listed, handed_on) = (read("cgroup.controllers"), read("cgroup.subtree_control"));
     let missing = lacking(&listed);
-    if missing.is_empty() {
+    let Some(lost) = lost(&listed) else {
         let detail = format!("unified at {at} with {}", CONTROLLERS.join(", "));
         // hearth hands them on itself, where it may.
         let off = lacking(&handed_on);
         let note = if off.is_empty() { String::new() } else { format!("; {} not handed on to groups yet", off.join(", ")) };
         return Check::ok(id, title, format!("{detail}{note}"));
-    }
-    let lost: Vec<&str> = missing.iter().map(|name| without(name)).collect();
-    let detail = format!("unified at {at}, but without {}: {}", missing.join(", "), lost.join(", "));
+    };
+    let detail = format!("unified at {at}, but {lost}");
     let plus: Vec<String> = missing.iter().map(|name| format!("+{name}")).collect();
     let remedy = format!(
         "the kernel must have them (cgroup_disable= on its command line takes memory away), and the parent must hand them on: \
@@ -97,6 +96,13 @@ fn cgroup() -> Check {
 /// Which of the controllers that VMs are limited by are not in a list of the kernel's.
 pub(super) fn lacking(listed: &str) -> Vec<&'static str> {
     CONTROLLERS.into_iter().filter(|name| !listed.split_whitespace().any(|word| word == *name)).collect()
+}
+
+/// What VMs go without for want of controllers; nothing when a list of the kernel's has them all.
+pub(crate) fn lost(listed: &str) -> Option<String> {
+    let missing = lacking(listed);
+    let lost: Vec<&str> = missing.iter().map(|name| without(name)).collect();
+    (!missing.is_empty()).then(|| format!("without {}: {}", missing.join(", "), lost.join(", ")))
 }
 
 /// What is lost without a controller.

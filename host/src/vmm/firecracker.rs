@@ -20,10 +20,12 @@ mod files;
 mod halting;
 pub mod jail;
 mod jailed;
+mod metadata;
 mod options;
 pub mod programs;
 mod room;
 pub mod selftest;
+mod snapshot;
 mod start;
 mod tuning;
 mod version;
@@ -41,7 +43,7 @@ use super::shared::{
     run::Nature,
     runs::Runs,
 };
-use super::{Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, MachinePlan, SnapshotKind, Tuning, Usage, Vmm, VmmError};
 use crate::guest::GuestSession;
 use api::Found;
 use asking::{ADOPT_DEADLINE, call_error, not_started};
@@ -133,6 +135,15 @@ impl Firecracker {
     }
 }
 
+impl Firecracker {
+    async fn begin(&self, plan: &MachinePlan, from: Option<PathBuf>, launch: Attempt) -> Result<Machine, VmmError> {
+        self.clean(plan.vm).await?;
+        let (inner, owned) = (Arc::clone(&self.inner), plan.clone());
+        let port = start::port(plan).await?;
+        self.runs.hold(plan.vm, move || start::hold(&inner, &owned, port, from.as_deref(), launch)).await
+    }
+}
+
 fn missing(error: ProgramsError) -> VmmError {
     let program = match error {
         ProgramsError::NoFirecracker => "firecracker",
@@ -169,6 +180,7 @@ impl Vmm for Firecracker {
             power_off_told: true,
             balloon: true,
             disk_rate_limit: true,
+            metadata: true,
             // Limits of networks and CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
             jailed,
             ..Capabilities::NONE
@@ -191,10 +203,15 @@ impl Vmm for Firecracker {
     }
 
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
-        self.clean(plan.vm).await?;
-        let (inner, owned) = (Arc::clone(&self.inner), plan.clone());
-        let port = start::port(plan).await?;
-        self.runs.hold(plan.vm, move || start::hold(&inner, &owned, port, launch)).await
+        self.begin(plan, None, launch).await
+    }
+
+    async fn snapshot(&self, vm: VmId, machine: &Machine, into: &Path, kind: SnapshotKind) -> Result<(), VmmError> {
+        self.take(vm, machine, into, kind).await
+    }
+
+    async fn restore(&self, plan: &MachinePlan, from: &Path, launch: Attempt) -> Result<Machine, VmmError> {
+        self.begin(plan, Some(from.to_owned()), launch).await
     }
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {

@@ -14,8 +14,10 @@ pub mod meet;
 pub mod process;
 pub mod run;
 pub mod runs;
+pub mod seed;
 pub mod selftest;
 pub mod settle;
+pub mod sparse;
 
 use super::VmmError;
 use cgroup::Cgroups;

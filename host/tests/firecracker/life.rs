@@ -40,6 +40,14 @@ async fn keeps_the_contract_without_a_jail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keeps_the_contract_of_a_seed() {
+    let Some(lab) = Lab::open("keeps_the_contract_of_a_seed").await else { return };
+    let driver = lab.driver().await;
+    crate::seed::a_guest_has_its_seed(&driver, lab.vm, lab.images()).await;
+    lab.left_nothing(&driver).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guest_boots_and_execs_and_its_killing_is_seen() {
     let Some(lab) = Lab::open("a_guest_boots_and_execs_and_its_killing_is_seen").await else { return };
     let driver = lab.driver().await;

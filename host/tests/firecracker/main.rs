@@ -14,6 +14,10 @@ mod guests;
 mod lab;
 mod life;
 mod many;
+mod metadata;
 mod network;
 #[path = "../support/real.rs"]
 mod real;
+#[path = "../support/seed.rs"]
+mod seed;
+mod snapshot;

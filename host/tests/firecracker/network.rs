@@ -17,9 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-const TAP: &str = "hthtest0";
+pub const TAP: &str = "hthtest0";
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 5);
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 5);
 
 fn links(of: &[&str]) -> String {
     let (program, before) = of.split_first().unwrap_or((&"ip", &[]));
@@ -29,7 +29,7 @@ fn links(of: &[&str]) -> String {
     String::from_utf8(shown.stdout).unwrap()
 }
 
-fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
+pub fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
     let run = move || {
         if std::env::var_os("HEARTH_FIRECRACKER").is_some() {
             // The threads of a runtime that is made here are in it too.
@@ -40,13 +40,13 @@ fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
     std::thread::spawn(run).join().unwrap();
 }
 
-async fn network(lab: &Lab) -> Arc<dyn Network> {
+pub async fn network(lab: &Lab) -> Arc<dyn Network> {
     let plan = NetworkPlan { bridge: "hthtest".into(), gateway: GATEWAY, prefix: 16, owner: lab.owner.clone() };
     host::net::detect(plan).await.unwrap()
 }
 
 /// With a TAP as an actor makes it before each launch.
-async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
+pub async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
     let mac = mac_of(ADDRESS);
     network.attach(lab.vm, TAP).await.unwrap();
     network.bind(TAP, ADDRESS, mac).await.unwrap();
@@ -54,7 +54,7 @@ async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
     MachinePlan { nic: Some(nic), ..lab.plan() }
 }
 
-async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
+pub async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
     let guest = driver.guest(lab.vm, machine, HELLO).await.expect("hello");
     let mut addresses = guest.addresses();
     let known = addresses.wait_for(|interfaces| interfaces.iter().any(|interface| !interface.addresses.is_empty()));

@@ -31,6 +31,8 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         disk: DiskPlan { vm, base: images.rootfs.clone(), size_bytes: Some(128 << 20) },
         nic: None,
         cmdline: None,
+        cloud_init: None,
+        metadata: None,
         tuning: Tuning::default(),
         cpu_template: None,
     }

@@ -212,7 +212,7 @@ fn decoded(content: &Rescued, findings: &mut Vec<Finding>) -> (Records, Unreadab
             code: "set-aside".into(),
             subject: format!("{}/{}", aside.table, aside.key),
             detail: format!("was set aside ({key}): {}", aside.why),
-            remedy: Some("start the hearth that wrote it, or remove what it stands for".into()),
+            remedy: Some(way_back(content, &aside).into()),
             repairable: false,
         });
     }
@@ -228,6 +228,17 @@ fn decoded(content: &Rescued, findings: &mut Vec<Finding>) -> (Records, Unreadab
         }
     }
     (records, unreadable)
+}
+
+/// What becomes of a record that was set aside.
+fn way_back(content: &Rescued, aside: &SetAside) -> &'static str {
+    match content.records.contains_key(&(aside.table.clone(), aside.key.clone())) {
+        true => "a newer record has its place: nothing needs it",
+        false if actors::node::is_readable(aside) => {
+            "this hearth can read it: the next start puts it back, unless its name or address is another's by now"
+        }
+        false => "start the hearth that wrote it, or remove what it stands for",
+    }
 }
 
 /// Keys without an entry in the index by time, and the entries.

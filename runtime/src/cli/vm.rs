@@ -3,6 +3,7 @@
 mod create;
 mod devices;
 mod exec;
+mod given;
 mod logs;
 mod metrics;
 mod power;

@@ -181,8 +181,11 @@ fn now(serving: &Serving, kind: Kind, id: &str) -> Option<Shown> {
 
 /// A GET's answer: 304 when the client has this generation.
 pub fn read<T: serde::Serialize>(headers: &axum::http::HeaderMap, generation: u64, body: &T) -> Response {
-    if super::input::not_modified(headers, generation) {
-        return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag(generation))]).into_response();
-    }
-    with_etag(StatusCode::OK, generation, body)
+    unchanged(headers, generation).unwrap_or_else(|| with_etag(StatusCode::OK, generation, body))
+}
+
+/// The 304 alone, for who must do work for the answer that is not needed then.
+pub fn unchanged(headers: &axum::http::HeaderMap, generation: u64) -> Option<Response> {
+    let same = super::input::not_modified(headers, generation);
+    same.then(|| (StatusCode::NOT_MODIFIED, [(header::ETAG, etag(generation))]).into_response())
 }

@@ -1,21 +1,25 @@
 //! `/v1/vms`: lists, reads, and every command that a VM takes.
 
 use super::{
-    accepted::{Done, Shown, command, read},
+    accepted::{Done, Shown, command, unchanged},
     convert::{self, devices},
     edge::{Edge, Serving},
     input::{ListQuery, Reference, Submission, cursor},
     layer::Caller,
     problem::{Answer, Refusal},
+    with_etag,
 };
 use actors::{Accepted, NewVm, view::VmView};
 use api::v1;
-use axum::{Json, http::HeaderMap};
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode},
+};
 use domain::{
     Labels, Name, VmId,
     event::Kind,
     name::check_labels,
-    vm::{Change, Command, Devices, RestartPolicy, StopMode, Vm, VmSpec},
+    vm::{Change, CloudInit, Command, Devices, RestartPolicy, StopMode, Vm, VmSpec},
 };
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -38,6 +42,8 @@ const STATES: [&str; 13] = [
 /// The contract's default for a guest to shut down in.
 const STOP_DEADLINE_S: u32 = 30;
 const STOP_DEADLINE_MAX_S: u32 = 600;
+/// Beside the user's own metadata.
+const HEARTHS_OWN: &str = "hearth";
 
 pub fn routes() -> OpenApiRouter<Edge> {
     OpenApiRouter::new()
@@ -106,7 +112,7 @@ async fn create(serving: Serving, caller: Caller, submission: Submission) -> Ans
             name: wanted.name.as_deref().map(name).transpose()?,
             project: project(wanted.project.as_deref())?,
             labels: labels(wanted.labels)?,
-            spec: spec(wanted.spec),
+            spec: spec(wanted.spec)?,
             start: wanted.start,
         };
         Ok(done(&serving, serving.node.create_vm(new, submission.who(caller)).await?))
@@ -118,15 +124,20 @@ async fn create(serving: Serving, caller: Caller, submission: Submission) -> Ans
 #[utoipa::path(get, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam), responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> Answer {
     let vm = find(&serving, &id)?;
+    // Before the driver is asked: who looks again and again has it mostly.
+    if let Some(unchanged) = unchanged(&headers, vm.record.generation.0) {
+        return Ok(unchanged);
+    }
     let mut told = convert::vm(&vm, serving.node.view());
     if let Some(vmm) = &mut told.status.vmm {
         let look = serving.node.confinement(vm.record.id).await;
         vmm.confinement = look.map(|look| convert::confinement(vm.record.id, &look));
     }
-    Ok(read(&headers, vm.record.generation.0, &told))
+    Ok(with_etag(StatusCode::OK, vm.record.generation.0, &told))
 }
 
-/// Changes a VM: name, labels, restart policy, limits, balloon; while it does not run also sizes, command line, CPU template.
+/// Changes a VM: its name, labels, restart policy, limits and balloon; while it does not run, its vCPUs, memory, command line, CPU template
+/// and the size of its disk; for its next start, what cloud-init is given and its metadata.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn update(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
@@ -143,6 +154,9 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         limits: spec.limits.map(devices::changed_limits).unwrap_or_default(),
         balloon_mib: spec.balloon_mib,
         cpu_template: spec.cpu_template.map(|template| template.map(devices::asked_template)),
+        cloud_init: spec.cloud_init.map(|given| given.map(cloud_init)),
+        metadata: spec.metadata.map(|given| given.map(metadata).transpose()).transpose()?,
+        ..Change::default()
     };
     order(serving, caller, &id, &submission, Command::Update(change)).await
 }
@@ -211,7 +225,7 @@ fn done(serving: &Serving, accepted: Accepted<Arc<Vm>>) -> Done {
     let record = accepted.resource;
     let view = serving.node.view();
     // Deleted in the meantime, or not shown yet: the record alone says enough.
-    let seen = view.vm(record.id).unwrap_or_else(|| VmView { record: record.clone(), agent: None, started_at: None });
+    let seen = view.vm(record.id).unwrap_or_else(|| VmView { record: record.clone(), agent: None, started_at: None, hold: None });
     Done {
         kind: Kind::Vm,
         id: record.id.to_string(),
@@ -232,8 +246,8 @@ fn stop_mode(request: v1::StopRequest) -> Answer<StopMode> {
     Ok(if request.force { StopMode::Force } else { StopMode::Graceful { deadline_ms: u64::from(seconds) * 1000 } })
 }
 
-fn spec(spec: v1::VmSpec) -> VmSpec {
-    VmSpec {
+fn spec(spec: v1::VmSpec) -> Answer<VmSpec> {
+    Ok(VmSpec {
         host: spec.host,
         vcpus: spec.vcpus,
         mem_mib: spec.mem_mib,
@@ -247,9 +261,22 @@ fn spec(spec: v1::VmSpec) -> VmSpec {
             limits: devices::asked_limits(spec.limits),
             balloon_mib: spec.balloon_mib,
             cpu_template: spec.cpu_template.map(devices::asked_template),
-            ..Devices::default()
+            cloud_init: spec.cloud_init.map(cloud_init),
+            metadata: spec.metadata.map(metadata).transpose()?,
         },
+    })
+}
+
+fn cloud_init(given: v1::CloudInit) -> Box<CloudInit> {
+    Box::new(CloudInit { user_data: given.user_data.map(String::into_boxed_str), ssh_keys: given.ssh_keys })
+}
+
+fn metadata(given: v1::Metadata) -> Answer<Box<str>> {
+    if given.contains_key(HEARTHS_OWN) {
+        let detail = format!("the key \"{HEARTHS_OWN}\" is for what hearth says of the VM: take another");
+        return Err(super::command::unprocessable("invalid-spec", "spec.metadata", &detail));
     }
+    Ok(serde_json::Value::Object(given).to_string().into_boxed_str())
 }
 
 fn restart(policy: v1::RestartPolicy) -> RestartPolicy {

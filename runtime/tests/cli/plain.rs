@@ -180,3 +180,43 @@ fn metrics_once() {
     let ran = double.run(&["vm", "metrics", "demo"]);
     assert!(ran.out.lines().nth(1).unwrap().starts_with("demo  12.5%  64M/256M"), "{ran:?}");
 }
+
+#[test]
+fn what_the_guest_is_given_comes_out_of_files_and_no_private_key_leaves_the_machine() {
+    let double = Double::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (data, key) = (file("data", "#!/bin/sh\n"), file("id.pub", "ssh-ed25519 AAAA me\n"));
+    let (private, metadata) = (file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\n"), file("meta.json", "{\"role\": \"web\"}"));
+    let create = ["vm", "create", "demo", "--image", "busybox"];
+    for (flag, wrong, told) in [
+        ("--ssh-key", private.as_str(), "id is a private key\nhint: give the public one"),
+        ("--ssh-key", "missing.pub", "cannot read missing.pub: No such file"),
+        ("--user-data", "missing", "cannot read missing: No such file"),
+        ("--metadata", data.as_str(), "data is no JSON object"),
+    ] {
+        let ran = double.run(&[&create[..], &[flag, wrong]].concat());
+        assert!(ran.code == Some(2) && ran.err.contains(told), "{ran:?}");
+    }
+    assert!(double.seen("POST").is_empty(), "{:?}", double.seen(""));
+    let given = ["--user-data", &data, "--ssh-key", &key, "--ssh-key", "ssh-rsa BBBB", "--metadata", &metadata];
+    let ran = double.run(&[&create[..], &given].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let spec = &double.seen("POST /v1/vms")[0].body["spec"];
+    let keys = ["ssh-ed25519 AAAA me", "ssh-rsa BBBB"];
+    assert_eq!(spec["cloud_init"], serde_json::json!({"user_data": "#!/bin/sh\n", "ssh_keys": keys}));
+    assert_eq!(spec["metadata"], serde_json::json!({"role": "web"}));
+
+    assert_eq!(double.run(&["vm", "update", "demo", "--ssh-key", &key]).code, Some(0));
+    let patch = &double.seen("PATCH /v1/vms/demo")[0];
+    assert_eq!(patch.body, serde_json::json!({"spec": {"cloud_init": {"ssh_keys": ["ssh-ed25519 AAAA me"]}}}));
+    assert_eq!(patch.if_match.as_deref(), Some("\"4\""), "on top of what was read");
+    assert_eq!(double.run(&["vm", "update", "demo", "--no-cloud-init", "--no-metadata"]).code, Some(0));
+    let patch = &double.seen("PATCH /v1/vms/demo")[1];
+    assert_eq!(patch.body, serde_json::json!({"spec": {"cloud_init": null, "metadata": null}}));
+    assert_eq!(double.run(&["vm", "update", "demo", "--no-metadata", "--metadata", &metadata]).code, Some(2));
+}

@@ -8,7 +8,10 @@ use axum::{
 use domain::host::Capabilities;
 use host::{
     image::FileStore,
-    vmm::simulated::{Simulated, SimulatedOptions},
+    vmm::{
+        Vmm,
+        simulated::{Simulated, SimulatedOptions},
+    },
 };
 use runtime::{
     assemble::{VmmChoice, Wanted, assemble, firecracker::FirecrackerWanted, look, put_together},
@@ -73,7 +76,15 @@ impl Bench {
 
     /// With a driver that can do no more than this.
     pub async fn able(can: Capabilities) -> Bench {
-        let bench = Bench::made(tempfile::tempdir().unwrap(), 1000, Some(can)).await;
+        let options = |data| SimulatedOptions { data, capabilities: can, ..SimulatedOptions::default() };
+        Bench::driven(|data| Arc::new(Simulated::new(options(data)).unwrap())).await
+    }
+
+    /// With a driver that is made for the data directory.
+    pub async fn driven(vmm: impl FnOnce(PathBuf) -> Arc<dyn Vmm>) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let vmm = vmm(dir.path().to_owned());
+        let bench = Bench::made(dir, 1000, Some(vmm)).await;
         bench.images().await;
         bench
     }
@@ -82,7 +93,7 @@ impl Bench {
         Bench::made(dir, keep_events, None).await
     }
 
-    async fn made(dir: tempfile::TempDir, keep_events: u64, can: Option<Capabilities>) -> Bench {
+    async fn made(dir: tempfile::TempDir, keep_events: u64, vmm: Option<Arc<dyn Vmm>>) -> Bench {
         let journal = Journal::open(Options { keep_events, ..Options::new(dir.path().join("journal")) }).unwrap();
         let wanted = Wanted {
             data_dir: dir.path().to_owned(),
@@ -94,16 +105,13 @@ impl Bench {
             kernel: None,
             firecracker: FirecrackerWanted::default(),
         };
-        let parts = match can {
+        let parts = match vmm {
             None => {
                 let found = look(&wanted).await.unwrap();
                 assemble(journal, &wanted, found).await.unwrap()
             }
-            Some(capabilities) => {
-                let data = dir.path().to_owned();
-                let images = Arc::new(FileStore::new(data.join("images")));
-                let options = SimulatedOptions { data, capabilities, ..SimulatedOptions::default() };
-                let vmm = Arc::new(Simulated::new(options).unwrap());
+            Some(vmm) => {
+                let images = Arc::new(FileStore::new(dir.path().join("images")));
                 put_together(journal, &wanted, "test", images, vmm, None).await.unwrap()
             }
         };

@@ -54,6 +54,16 @@ impl Engine for Disk {
         guarded(step, || self.db.scan_prefix(prefix).map(owned).collect())
     }
 
+    fn each_under(&self, step: &'static str, prefix: &[u8], entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreFault> {
+        guarded(step, || {
+            for found in self.db.scan_prefix(prefix) {
+                let (key, value) = found?;
+                entry(&key, &value);
+            }
+            Ok(())
+        })
+    }
+
     fn range(&self, step: &'static str, keys: Keys, limit: usize) -> Result<Vec<Entry>, StoreFault> {
         guarded(step, || self.db.range(keys).take(limit).map(owned).collect())
     }

@@ -37,6 +37,12 @@ pub(crate) trait Engine: Send + Sync {
     /// All entries under a prefix, in key order.
     fn scan(&self, step: &'static str, prefix: &[u8]) -> Result<Vec<Entry>, StoreFault>;
 
+    /// Each entry under a prefix, in key order, without a copy of them all where the engine can; `entry` may read the engine.
+    fn each_under(&self, step: &'static str, prefix: &[u8], entry: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreFault> {
+        self.scan(step, prefix)?.iter().for_each(|(key, value)| entry(key, value));
+        Ok(())
+    }
+
     /// In key order, `limit` at most.
     fn range(&self, step: &'static str, keys: Keys, limit: usize) -> Result<Vec<Entry>, StoreFault>;
 

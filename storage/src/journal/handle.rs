@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     batch::{self, Batch},
+    envelope::{self, DecodeError, Stored},
     error::{CommitError, OpenError, ReadError, StoreFault},
 };
 
@@ -100,6 +101,9 @@ struct Handle {
     /// Rung at each request and at the end, for a writer that is a task.
     #[cfg(feature = "simulation")]
     bell: Option<Arc<tokio::sync::Notify>>,
+    /// Of a simulation, which wakes watchers in an order that repeats.
+    #[cfg(feature = "simulation")]
+    each: Option<super::watch::Each>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -126,6 +130,8 @@ impl Journal {
             writer: Mutex::new(opened.writer),
             #[cfg(feature = "simulation")]
             bell: None,
+            #[cfg(feature = "simulation")]
+            each: None,
         }))
     }
 
@@ -139,10 +145,11 @@ impl Journal {
         fates: impl super::memory::Fates,
         keep_events: u64,
     ) -> Result<Journal, OpenError> {
-        let (opened, bell) = super::memory::open(disk, fates, keep_events)?;
+        let (opened, bell, each) = super::memory::open(disk, fates, keep_events)?;
         let mut journal = Journal::of(opened);
         if let Some(handle) = Arc::get_mut(&mut journal.0) {
             handle.bell = Some(bell);
+            handle.each = Some(each);
         }
         Ok(journal)
     }
@@ -175,6 +182,21 @@ impl Journal {
     /// The store failed, is poisoned or closed.
     pub fn load(&self, table: &str) -> Result<Loaded, ReadError> {
         self.0.shared.readable(|store| loaded(table, store.scan(&layout::table_prefix(table))?))
+    }
+
+    /// Every record of a table, decoded, in the order of the keys' bytes and at one moment; commits wait meanwhile. For tables that are
+    /// large: what the records are decoded from is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As `load`. Records before the fault were handed out.
+    pub fn each<T: Stored>(&self, table: &str, mut record: impl FnMut(&str, Result<T, DecodeError>)) -> Result<(), ReadError> {
+        let prefix = layout::table_prefix(table);
+        self.0.shared.readable(|store| {
+            store.each_value(&prefix, |key, bytes| {
+                record(text(table, &key[prefix.len()..])?, envelope::decode(bytes));
+                Ok(())
+            })
+        })
     }
 
     /// The first `limit` records of a table whose keys lie in a range, at one moment: from one key on, up to another without it.
@@ -226,6 +248,10 @@ impl Journal {
     /// The newest durable cursor as it moves; its wakes are paced to one in 2 ms. Ends when the journal does.
     /// Take it first and read then: what comes between is announced.
     pub fn watch(&self) -> watch::Receiver<u64> {
+        #[cfg(feature = "simulation")]
+        if let Some(each) = &self.0.each {
+            return each.watch(self.latest());
+        }
         self.0.latest.clone()
     }
 
@@ -283,12 +309,13 @@ impl Journal {
 
 fn loaded(table: &str, entries: Vec<Entry>) -> Result<Loaded, StoreFault> {
     let begin = layout::table_prefix(table).len();
-    let text = |key: &[u8]| {
-        String::from_utf8(key[begin..].to_vec())
-            .map_err(|_| StoreFault::Inconsistent { detail: format!("a key of {table} is no text: {}", key.escape_ascii()) })
-    };
-    let records = entries.into_iter().map(|(key, value)| Ok((text(&key)?, value))).collect::<Result<_, StoreFault>>()?;
-    Ok(Loaded { records })
+    let record = |(key, value): Entry| Ok((text(table, &key[begin..])?.to_owned(), value));
+    Ok(Loaded { records: entries.into_iter().map(record).collect::<Result<_, StoreFault>>()? })
+}
+
+fn text<'a>(table: &str, key: &'a [u8]) -> Result<&'a str, StoreFault> {
+    std::str::from_utf8(key)
+        .map_err(|_| StoreFault::Inconsistent { detail: format!("a key of {table} is no text: {}", key.escape_ascii()) })
 }
 
 impl Handle {

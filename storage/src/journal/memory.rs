@@ -26,7 +26,7 @@ use super::{
     handle::QUEUE_BATCHES,
     layout::{self, Head},
     store::Store,
-    watch::Watch,
+    watch::{Each, Watch},
     writer::{self, Opened, PRUNE_IDLE, Request, Writer},
 };
 use crate::error::{OpenError, StoreFault};
@@ -208,7 +208,7 @@ impl Engine for MemoryDisk {
 /// `ENOSPC`: its text is what the layers above know a full disk by.
 const NO_SPACE: i32 = 28;
 
-pub(super) fn open(disk: MemoryDisk, fates: impl Fates, keep_events: u64) -> Result<(Opened, Arc<Notify>), OpenError> {
+pub(super) fn open(disk: MemoryDisk, fates: impl Fates, keep_events: u64) -> Result<(Opened, Arc<Notify>, Each), OpenError> {
     let path = PathBuf::from("memory");
     let damaged = |source| OpenError::Damaged { path: path.clone(), source };
     let mut store = Store::on(Box::new(disk.clone())).map_err(damaged)?;
@@ -217,7 +217,7 @@ pub(super) fn open(disk: MemoryDisk, fates: impl Fates, keep_events: u64) -> Res
         None => writer::begin(&mut store).map_err(damaged)?,
     };
     let shared = writer::share(path.clone(), store, head).map_err(damaged)?;
-    let (watch, latest) = Watch::direct(head.latest);
+    let (watch, latest, each) = Watch::direct(head.latest);
     let (queue, requests) = sync_channel(QUEUE_BATCHES);
     let (ended_sender, ended) = watch::channel(false);
     let bell = Arc::new(Notify::new());
@@ -228,7 +228,7 @@ pub(super) fn open(disk: MemoryDisk, fates: impl Fates, keep_events: u64) -> Res
         run(writer, &disk, fates, requests, &rung).await;
         ended_sender.send_replace(true);
     });
-    Ok((Opened { shared, queue, latest, ended, writer: None }, bell))
+    Ok((Opened { shared, queue, latest, ended, writer: None }, bell, each))
 }
 
 /// The writer's loop, with waits in place of a disk.

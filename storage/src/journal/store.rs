@@ -62,6 +62,24 @@ impl Store {
         entries.into_iter().map(|(key, entry)| self.join(&key, &entry).map(|value| (key, value))).collect()
     }
 
+    /// Each value under a prefix, in key order, as it lies there: only one that has chunks is put together first.
+    pub fn each_value(
+        &self,
+        prefix: &[u8],
+        mut value: impl FnMut(&[u8], &[u8]) -> Result<(), StoreFault>,
+    ) -> Result<(), StoreFault> {
+        let mut result = Ok(());
+        self.engine.each_under("read a table", prefix, &mut |key, entry| {
+            if result.is_ok() {
+                result = match layout::First::of(entry) {
+                    Some(first) if first.chunks == 0 && first.fits(first.bytes) => value(key, first.bytes),
+                    _ => self.join(key, entry).and_then(|joined| value(key, &joined)),
+                };
+            }
+        })?;
+        result
+    }
+
     /// The first `limit` values between two keys, in key order.
     pub fn between(&self, keys: Range<Vec<u8>>, limit: usize) -> Result<Vec<Entry>, StoreFault> {
         let keys = (Bound::Included(keys.start), Bound::Excluded(keys.end));

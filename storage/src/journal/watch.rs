@@ -28,7 +28,34 @@ pub(super) struct Watch {
     thread: Option<JoinHandle<()>>,
     /// Without a thread: whoever moves the head tells the subscribers.
     #[cfg(feature = "simulation")]
-    direct: Option<watch::Sender<u64>>,
+    direct: Option<Each>,
+}
+
+/// A channel for each subscriber, told in the order in which they came: those of one channel are woken in an order that tokio draws, and that no seed
+/// repeats.
+#[cfg(feature = "simulation")]
+#[derive(Clone, Default)]
+pub(super) struct Each(Arc<Mutex<Vec<watch::Sender<u64>>>>);
+
+#[cfg(feature = "simulation")]
+impl Each {
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<watch::Sender<u64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn watch(&self, latest: u64) -> watch::Receiver<u64> {
+        let (sender, receiver) = watch::channel(latest);
+        self.all().push(sender);
+        receiver
+    }
+
+    fn tell(&self, latest: u64) {
+        let mut all = self.all();
+        all.retain(|sender| !sender.is_closed());
+        for sender in all.iter() {
+            sender.send_replace(latest);
+        }
+    }
 }
 
 impl Watch {
@@ -48,17 +75,18 @@ impl Watch {
 
     /// Without a thread and without a pace.
     #[cfg(feature = "simulation")]
-    pub fn direct(latest: u64) -> (Watch, watch::Receiver<u64>) {
-        let (sender, receiver) = watch::channel(latest);
-        (Watch { state: Arc::default(), thread: None, direct: Some(sender) }, receiver)
+    pub fn direct(latest: u64) -> (Watch, watch::Receiver<u64>, Each) {
+        let each = Each::default();
+        let receiver = each.watch(latest);
+        (Watch { state: Arc::default(), thread: None, direct: Some(each.clone()) }, receiver, each)
     }
 
     /// Call it only when the events up to `latest` are on disk.
     pub fn moved(&self, latest: u64) {
         self.change(|head| head.latest = latest);
         #[cfg(feature = "simulation")]
-        if let Some(sender) = &self.direct {
-            sender.send_replace(latest);
+        if let Some(each) = &self.direct {
+            each.tell(latest);
         }
     }
 
@@ -71,6 +99,10 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.change(|head| head.ended = true);
+        #[cfg(feature = "simulation")]
+        if let Some(each) = &self.direct {
+            each.all().clear();
+        }
         if let Some(thread) = self.thread.take() {
             // It can only have ended; a panic in a subscriber's waker is not ours to repeat.
             let _ = thread.join();

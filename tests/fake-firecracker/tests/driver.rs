@@ -6,7 +6,7 @@
 use domain::{Attempt, VmId, vm::Inspection, vm::Machine};
 use fake_firecracker::document::Document;
 use host::vmm::{
-    DiskPlan, MachinePlan, Vmm, VmmError,
+    DiskPlan, MachinePlan, Tuning, Vmm, VmmError,
     firecracker::{Firecracker, FirecrackerOptions, JailChoice},
 };
 use std::{
@@ -66,7 +66,9 @@ impl Scene {
             disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None },
             nic: None,
             cmdline: None,
-            tuning: host::vmm::Tuning::default(),
+            cloud_init: None,
+            metadata: None,
+            tuning: Tuning::default(),
             cpu_template: None,
         };
         driver.prepare_disk(&plan.disk).await.unwrap();

@@ -8,6 +8,7 @@
 //!   life (one seed) ── nodes ── each: a runtime of its own, with a clock that stands unless told   [dropped at a crash]
 //!        │                            its disk (journal) and its machine: VMMs, interfaces, images [kept]
 //!        ├── users: requests with keys, repeated until answered
+//!        ├── receivers of webhooks: what arrived, and what they answer
 //!        ├── subscribers: events from where each has heard last
 //!        └── watch: domain::invariant after every step, and once all is quiet
 //! ```
@@ -18,6 +19,7 @@ pub mod life;
 pub mod machine;
 pub mod node;
 pub mod ports;
+pub mod receivers;
 pub mod subscribers;
 pub mod sweep;
 pub mod trace;

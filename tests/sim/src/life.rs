@@ -57,6 +57,8 @@ pub struct Outcome {
     /// Events that subscribers heard, and how often they came too late.
     pub heard: u64,
     pub refused: u64,
+    /// Deliveries that arrived at receivers of webhooks.
+    pub delivered: u64,
     pub polls: u64,
     pub simulated_ms: u64,
 }
@@ -122,6 +124,17 @@ fn keep(chance: &mut Chance) -> Keep {
     Keep { events, ended_operations, at_once }
 }
 
+/// How far a clock on the wall is set: by hours either way, or as after a battery that was empty, by days. What counts in true time (the clock
+/// that timers go by) never jumps.
+fn jump(chance: &mut Chance) -> i64 {
+    const DAY_MS: u64 = 24 * HOUR_MS;
+    if chance.hits(500) {
+        chance.between(0, 6 * HOUR_MS) as i64 - 3 * HOUR_MS as i64
+    } else {
+        chance.between(0, 32 * DAY_MS) as i64 - 2 * DAY_MS as i64
+    }
+}
+
 impl Life {
     pub fn new(wanted: &Wanted) -> Life {
         mutant::choose(wanted.mutant);
@@ -185,6 +198,7 @@ impl Life {
             pruned: self.nodes.iter().map(|node| node.machine.disk.events().0.saturating_sub(1)).sum(),
             heard: self.subscribers.heard,
             refused: self.subscribers.refused,
+            delivered: self.nodes.iter().map(|node| node.machine.state().receivers.arrived).sum(),
             polls: self.nodes.iter().map(|node| node.polls).sum(),
             simulated_ms: self.now,
         }
@@ -357,9 +371,12 @@ impl Life {
                 machine.changed.notify_waiters();
             }
             if self.faults.inject(&mut self.chance, self.trouble / 4) {
-                let jump = self.chance.between(0, 6 * 3_600_000) as i64 - 3 * 3_600_000;
+                let jump = jump(&mut self.chance);
                 self.nodes[index].skew_ms.fetch_add(jump, Ordering::Relaxed);
                 machine.tell(format_args!("the clock jumps by {jump} ms"));
+            }
+            if self.faults.inject(&mut self.chance, self.trouble / 6) {
+                machine.fill();
             }
             if self.faults.inject(&mut self.chance, self.trouble / 12) {
                 machine.tell(format_args!("the power is lost"));
@@ -388,7 +405,7 @@ impl Life {
             Phase::Trouble if self.now >= self.trouble_until || self.users.is_done() && self.faults.over() => self.make_peace(),
             Phase::Peace | Phase::Again if self.is_quiet() || self.now - self.peace_since > PEACE_MS => {
                 for (watch, node) in self.watches.iter().zip(&self.nodes) {
-                    watch.settled(node, &mut self.broken);
+                    watch.settled(node, self.phase == Phase::Again, &mut self.broken);
                 }
                 if !self.users.is_answered() {
                     self.broken.push("a request was never answered".to_owned());
@@ -432,7 +449,7 @@ impl Life {
             self.nodes[index].machine.heal();
             self.nodes[index].machine.changed.notify_waiters();
             let node = &self.nodes[index];
-            let over = node.is_stuck() || node.failure.is_some() || node.gave_up().is_some();
+            let over = node.is_stuck() || node.failure.is_some() || node.gave_up().is_some() || node.sets_webhooks_aside();
             if over || self.stopping[index].is_some() {
                 self.nodes[index].crash();
                 self.stopping[index] = None;

@@ -5,6 +5,7 @@
 
 use crate::{
     chance::{Chance, Faults},
+    receivers::Receivers,
     trace::Trace,
 };
 use domain::{
@@ -12,6 +13,7 @@ use domain::{
     invariant::{Deed, Found, Phase, Process},
     vm::{Exit, Vm},
 };
+use host::secret::Secret;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -28,6 +30,8 @@ pub struct Vmm {
     pub start_ticks: u64,
     pub phase: Option<Phase>,
     pub exit: Exit,
+    /// Its VMM holds it, for it wrote while the disk was full; or somebody paused it after that.
+    pub starved: bool,
     pub mem_mib: u32,
     pub tap: Option<String>,
     /// When it ends by itself, and how.
@@ -73,6 +77,10 @@ pub struct State {
     pub taps: BTreeMap<String, VmId>,
     pub disks: BTreeSet<VmId>,
     pub images: BTreeSet<ImageId>,
+    pub secrets: BTreeMap<String, Secret>,
+    pub receivers: Receivers,
+    /// Until then the disk is full under guests. (The journal has faults of its own.)
+    pub full_until: u64,
     /// What was done without a reason.
     pub broken: Vec<String>,
     pub chance: Chance,
@@ -105,6 +113,9 @@ impl Machine {
             taps: BTreeMap::new(),
             disks: BTreeSet::new(),
             images: BTreeSet::new(),
+            secrets: BTreeMap::new(),
+            receivers: Receivers::default(),
+            full_until: 0,
             broken: Vec::new(),
             chance: Chance::new(seed, &format!("machine {name}")),
             trouble,
@@ -208,10 +219,33 @@ impl Machine {
         Some(vmm.vm)
     }
 
+    /// The disk is full for a while: guests that write are held by their VMMs.
+    pub fn fill(&self) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let for_ms = state.chance.between(1_000, 600_000);
+        state.full_until = state.now + for_ms;
+        for vmm in state.vmms.iter_mut().filter(|vmm| vmm.phase == Some(Phase::Running)) {
+            if state.chance.hits(600) {
+                (vmm.phase, vmm.starved) = (Some(Phase::Paused), true);
+            }
+        }
+        drop(guard);
+        self.tell(format_args!("the disk is full for {for_ms} ms"));
+        self.changed.notify_waiters();
+    }
+
+    /// VMs whose machines are held for want of room.
+    pub fn starved(&self) -> Vec<VmId> {
+        self.state().vmms.iter().filter(|vmm| vmm.phase.is_some() && vmm.starved).map(|vmm| vmm.vm).collect()
+    }
+
     /// Faults are over: no guest ends by itself any more, and those that are yet to answer do so.
     pub fn heal(&self) {
         let mut state = self.state();
         let now = state.now;
+        state.receivers.heal();
+        state.full_until = 0;
         for vmm in &mut state.vmms {
             vmm.ends = None;
             vmm.hello_at = Some(vmm.hello_at.map_or(now, |at| at.min(now)));
@@ -240,6 +274,16 @@ impl Machine {
 impl State {
     pub fn vmm(&mut self, vm: VmId, launch: Attempt) -> Option<&mut Vmm> {
         self.vmms.iter_mut().find(|vmm| vmm.vm == vm && vmm.launch == launch)
+    }
+
+    /// What was just let run writes at once, perhaps.
+    pub fn starve(&mut self, vm: VmId, launch: Attempt) {
+        if self.now < self.full_until
+            && self.chance.hits(700)
+            && let Some(vmm) = self.vmm(vm, launch).filter(|vmm| vmm.phase == Some(Phase::Running))
+        {
+            (vmm.phase, vmm.starved) = (Some(Phase::Paused), true);
+        }
     }
 
     /// What a process that was just let run has before it.

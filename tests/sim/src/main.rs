@@ -96,7 +96,7 @@ fn run(seeds: u64, from: Option<u64>, seconds: Option<u64>, mutant: Option<Mutan
     let sum = sweep::seeds(from..from.saturating_add(seeds), mutant, seconds.map(Duration::from_secs), 5);
     say(&format!(
         "{} seeds from {from}: {} commands, {} cancellations, {} faults, {} crashes of nodes, {} of actors, {} events pruned, \
-         {} heard by subscribers, who came too late {} times, {} polls, {:.1} simulated hours in {:.1} s; {} failed",
+         {} heard by subscribers, who came too late {} times, {} deliveries, {} polls, {:.1} simulated hours in {:.1} s; {} failed",
         sum.seeds,
         sum.commands,
         sum.cancelled,
@@ -106,6 +106,7 @@ fn run(seeds: u64, from: Option<u64>, seconds: Option<u64>, mutant: Option<Mutan
         sum.pruned,
         sum.heard,
         sum.refused,
+        sum.delivered,
         sum.polls,
         sum.simulated_ms as f64 / 3_600_000.0,
         begun.elapsed().as_secs_f64(),

@@ -6,10 +6,10 @@
 use crate::{
     chance::{Chance, Faults},
     machine::Machine,
-    ports::{Driver, Images, Network, Probe},
+    ports::{Driver, Images, Network, Probe, webhooks},
 };
 use actors::{
-    Node, Parts, Ports,
+    Node, Parts, Ports, TreeQuery,
     ambient::simulated::{Ambient, Entered, enter},
     operation::KeepEnded,
 };
@@ -173,6 +173,13 @@ impl SimNode {
         self.process.as_ref().and_then(|process| process.gave_up.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
+    /// Webhooks are set aside: they stay as they are until somebody wants them back.
+    pub fn sets_webhooks_aside(&self) -> bool {
+        let query = TreeQuery { all: false, kind: None, limit: 0, after: None };
+        let aside = |node: &Node| node.tree(&query).kinds.iter().any(|kind| kind.kind == "webhooks" && kind.quarantined > 0);
+        self.node().is_some_and(aside)
+    }
+
     /// The node, once its start is done.
     pub fn node(&self) -> Option<&Node> {
         self.process.as_ref().and_then(|process| process.node.as_ref())
@@ -299,7 +306,7 @@ async fn begin(machine: Machine, writes: Writes, keep: Keep) -> Result<Node, Str
         dns: Vec::new(),
         images: Arc::new(Images(machine.clone())),
         probe: Arc::new(Probe(machine.clone())),
-        webhooks: actors::webhook::WebhookPorts::none(),
+        webhooks: webhooks(&machine),
     };
     let subnet = Subnet::parse("10.77.0.0/28").map_err(|error| error.to_string())?;
     let parts = Parts { journal, ports, host_name: machine.name.to_string(), subnet };

@@ -5,11 +5,13 @@ mod images;
 mod network;
 mod probe;
 mod vmm;
+mod webhooks;
 
 pub use images::Images;
 pub use network::Network;
 pub use probe::{Probe, ROOM_MIB};
 pub use vmm::Driver;
+pub use webhooks::webhooks;
 
 use crate::machine::{Fate, Outcome};
 use std::time::Duration;

@@ -24,6 +24,7 @@ pub struct Sum {
     pub pruned: u64,
     pub heard: u64,
     pub refused: u64,
+    pub delivered: u64,
     pub polls: u64,
     pub simulated_ms: u64,
     /// Seeds that broke a promise, with what they broke, in the order of seeds.
@@ -41,6 +42,7 @@ impl Sum {
         self.pruned += outcome.pruned;
         self.heard += outcome.heard;
         self.refused += outcome.refused;
+        self.delivered += outcome.delivered;
         self.polls += outcome.polls;
         self.simulated_ms += outcome.simulated_ms;
         if !outcome.broken.is_empty() {

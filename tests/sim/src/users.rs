@@ -3,6 +3,8 @@
 //! A request that was accepted is remembered for good: whatever happens later, it must not have been in vain ([`Ack`]). Repeating a key is
 //! answered from the journal as the HTTP edge does it (`runtime/src/http/idempotency.rs`): one turn a key, the record first.
 
+mod hooks;
+
 use crate::{
     chance::{Chance, Faults},
     node::SimNode,
@@ -10,17 +12,19 @@ use crate::{
     trace::Trace,
 };
 use actors::{
-    Accepted, CommandError, ImageCommand, NewImage, NewVm, Node, Who,
+    Accepted, CommandError, ImageCommand, NewImage, NewVm, NewWebhook, Node, Who,
     idempotency::{Idempotency, Outcome, Record, TABLE},
     view::Page,
 };
 use domain::{
-    Generation, ImageId, Labels, Name, OperationId, VmId,
+    Generation, ImageId, Labels, Name, OperationId, VmId, WebhookId,
     event::Kind,
     image::{ImageKind, ImageSpec},
     operation::Operation,
     vm::{Change, Command, RestartPolicy, StopMode, Vm, VmSpec},
+    webhook::{self, Webhook},
 };
+use host::secret::Secret;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -37,6 +41,8 @@ pub enum Wish {
     Command { vm: VmId, command: Command, if_match: Option<Generation> },
     Cordon(bool),
     Cancel { operation: OperationId, if_match: Option<Generation> },
+    Webhook(Box<NewWebhook>),
+    CommandWebhook { id: WebhookId, command: webhook::Command, secret: Option<Secret>, if_match: Option<Generation> },
 }
 
 /// What a node said.
@@ -255,6 +261,12 @@ impl Users {
         {
             return Some(wish);
         }
+        if chance.hits(150)
+            && let Some(node) = node
+            && let Some(wish) = hooks::wish(chance, node, self.asked)
+        {
+            return Some(wish);
+        }
         let kind = chance.draw() % 100;
         if kind < 22 || (vms.is_empty() && !(22..32).contains(&kind)) {
             return Some(Wish::Vm(Box::new(new_vm(chance, self.asked))));
@@ -393,6 +405,10 @@ async fn once(node: &Node, turns: &Turns, key: &str, wish: Wish) -> Answer {
             node.command_image(id, update, who(None)).await.map(of_image)
         }
         Wish::DeleteImage(id) => node.command_image(id, ImageCommand::Delete, who(None)).await.map(of_image),
+        Wish::Webhook(new) => node.create_webhook(*new, who(None)).await.map(of_webhook),
+        Wish::CommandWebhook { id, command, secret, if_match } => {
+            node.command_webhook(id, command, secret, who(if_match)).await.map(of_webhook)
+        }
         Wish::Cancel { operation, if_match } => node.cancel(operation, who(if_match)).await.map(of_operation),
         Wish::Cordon(on) => {
             let command = if on { domain::host::Command::Cordon } else { domain::host::Command::Uncordon };
@@ -427,6 +443,11 @@ fn of_image(accepted: Accepted<Arc<domain::image::Image>>) -> Answer {
     let image = accepted.resource;
     let (id, generation) = (image.id.to_string(), Some(image.generation));
     Answer::Accepted { kind: Kind::Image, id, operation: accepted.operation, generation, vm: None }
+}
+
+fn of_webhook(accepted: Accepted<Arc<Webhook>>) -> Answer {
+    let (id, generation) = (accepted.resource.id.to_string(), Some(accepted.resource.generation));
+    Answer::Accepted { kind: Kind::Webhook, id, operation: None, generation, vm: None }
 }
 
 fn of_operation(accepted: Accepted<Arc<Operation>>) -> Answer {

@@ -2,6 +2,8 @@
 //!
 //! The promises are `domain::invariant`'s; this only takes the snapshots, and holds what users heard against them.
 
+mod hooks;
+
 use crate::{machine::Machine, node::SimNode, users::Ack};
 use actors::{decode_event, view::Page};
 use domain::{
@@ -12,6 +14,7 @@ use domain::{
     operation::{Operation, Status},
     vm::{State, Vm},
 };
+use hooks::Hooks;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -64,6 +67,7 @@ pub struct Watch {
     story: Story,
     /// Which operation and which VM a key led to.
     by_key: BTreeMap<String, String>,
+    hooks: Hooks,
 }
 
 fn table<T: Stored>(machine: &Machine, table: &str, broken: &mut Vec<String>) -> Vec<T> {
@@ -80,7 +84,7 @@ fn table<T: Stored>(machine: &Machine, table: &str, broken: &mut Vec<String>) ->
 impl Watch {
     pub fn new(machine: Machine, keep: Keep) -> Watch {
         let (durable, found, story) = (Durable::default(), Found::default(), Story::default());
-        Watch { machine, keep, batches: 0, durable, found, story, by_key: BTreeMap::new() }
+        Watch { machine, keep, batches: 0, durable, found, story, by_key: BTreeMap::new(), hooks: Hooks::default() }
     }
 
     pub fn durable(&self) -> &Durable {
@@ -107,6 +111,7 @@ impl Watch {
             self.story.check(&self.durable, &mut found);
             self.keep.check(&self.durable, &self.story, self.kept_events(), &mut found);
             self.one_effect_a_key(broken);
+            self.hooks.look(&self.machine, broken);
         }
         on_one_machine(&self.durable, &self.found, &mut found);
         for ack in acks {
@@ -159,7 +164,8 @@ impl Watch {
                 self.kept_operation(ack, broken);
                 return;
             }
-            Kind::Host | Kind::Webhook => return,
+            Kind::Webhook => self.hooks.generation(&ack.id),
+            Kind::Host => return,
         };
         match (generation, ack.generation) {
             (None, _) if !gone => broken.push(format!("{} was acknowledged ({}) and is lost", ack.id, ack.key)),
@@ -199,19 +205,27 @@ impl Watch {
         };
         self.durable.vms.values().all(|vm| at_rest(&vm.state))
             && self.durable.operations.values().all(|operation| operation.status.is_final())
+            && self.hooks.is_quiet()
+            && self.machine.starved().iter().all(|id| !self.is_running(*id))
+    }
+
+    fn is_running(&self, id: domain::VmId) -> bool {
+        self.durable.vms.get(&id).is_some_and(|vm| matches!(vm.state, State::Running(_)))
     }
 
     /// What holds once all is quiet, the view included.
-    pub fn settled(&self, node: &SimNode, broken: &mut Vec<String>) {
+    /// `swept`: the node has started since, and nobody asked for anything.
+    pub fn settled(&self, up: &SimNode, swept: bool, broken: &mut Vec<String>) {
         let mut found = Vec::new();
         settled(&self.durable, &self.machine.found(), &mut found);
         self.keep.settled(self.kept_events(), &mut found);
         self.keep.forgotten(&self.durable, &mut found);
         broken.extend(found.iter().map(Broken::to_string));
-        let Some(node) = node.node() else {
+        let Some(node) = up.node() else {
             broken.push("the node is not up".to_owned());
             return;
         };
+        self.hooks.settled(&self.machine, up, swept, broken);
         let (rows, _) = node.view().vms(&Page::first(10_000));
         let shown: BTreeMap<_, _> = rows.iter().map(|row| (row.record.id, row.record.as_ref())).collect();
         let kept: BTreeMap<_, _> = self.durable.vms.iter().map(|(id, vm)| (*id, vm)).collect();

@@ -66,6 +66,8 @@ impl Form {
                 limits: Limits::default(),
                 balloon_mib: 0,
                 cpu_template: None,
+                cloud_init: None,
+                metadata: None,
             },
         }
     }

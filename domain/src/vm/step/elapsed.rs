@@ -25,8 +25,10 @@ pub(super) fn stopping(mut next: Next, stopping: Stopping, timer: Timer) -> Step
             next.issue(effect_of(&stage));
             next.vm.state = State::Stopping(Stopping { stage, then: stopping.then, tries: stopping.tries });
         }
-        (StopStage::Asking(_) | StopStage::Waiting(_), Timer::Boot | Timer::Backoff | Timer::Retry)
-        | (StopStage::Killing(_) | StopStage::Cleaning, Timer::Boot | Timer::Stop | Timer::Backoff) => return next.unchanged(),
+        (StopStage::Asking(_) | StopStage::Waiting(_), Timer::Boot | Timer::Backoff | Timer::Retry | Timer::Hold)
+        | (StopStage::Killing(_) | StopStage::Cleaning, Timer::Boot | Timer::Stop | Timer::Backoff | Timer::Hold) => {
+            return next.unchanged();
+        }
     }
     next.done()
 }

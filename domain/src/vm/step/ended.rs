@@ -113,7 +113,8 @@ fn after(next: &Next, exit: &Exit) -> Then {
 /// A restart by policy: its turn comes after the back-off, unless the budget is spent.
 pub(super) fn back_off(mut next: Next) -> Step {
     let restarts = &mut next.vm.restarts;
-    if next.now.since_ms(restarts.window_start) > RESTART_WINDOW_MS {
+    // Or the clock was set back: the window would not end before it has caught up, in days perhaps.
+    if next.now < restarts.window_start || next.now.since_ms(restarts.window_start) > RESTART_WINDOW_MS {
         restarts.in_window = 0;
         restarts.window_start = next.now;
     }

@@ -43,6 +43,11 @@ pub(super) fn inspected(next: Next, machine: Machine, found: Inspection) -> Step
         Inspection::Held => held(next, machine),
         Inspection::Running => alive(next, machine, true),
         Inspection::Paused => alive(next, machine, false),
+        // That it is held is for `hold` to follow. What is to run counts as running, or its boot would have no end, and a stop no deadline.
+        Inspection::DiskFull => {
+            let is_paused = matches!(next.vm.state, State::Pausing(_) | State::Paused(_) | State::Snapshotting(_));
+            alive(next, machine, !is_paused)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod cancel;
 mod crashes;
-pub mod fixture;
+pub(in crate::vm) mod fixture;
 mod policy;
 mod stories;
 mod table;

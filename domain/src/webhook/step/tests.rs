@@ -200,6 +200,37 @@ fn waits_double_within_the_budget_and_the_last_attempt_is_at_its_end() {
     assert_eq!(webhook.state, State::Following, "the rest goes on");
 }
 
+/// A clock that is set neither spends the budget nor gives a new one: it counts the time in which the delivery was tried.
+#[test]
+fn a_clock_that_is_set_changes_little_of_the_budget() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let tries = |jumps_at: usize, jump_ms: i64| {
+        let mut webhook = Webhook { spec: WebhookSpec { retry_for_s: 3_600, ..new().spec }, ..sending() };
+        let (mut now, mut true_ms, mut attempts) = (Timestamp(100 * DAY_MS), 0, 0);
+        if let State::Sending(delivery) = &mut webhook.state {
+            delivery.since = now;
+        }
+        loop {
+            attempts += 1;
+            if attempts == jumps_at {
+                now = Timestamp(now.0.saturating_add_signed(jump_ms));
+            }
+            webhook = next(&webhook, finished(&webhook, failure()), now);
+            let State::Waiting { until, .. } = webhook.state else { break (true_ms, webhook.dead.len()) };
+            true_ms += until.0 - now.0;
+            now = until;
+            webhook = next(&webhook, Input::Elapsed { attempt: webhook.attempt }, now);
+        }
+    };
+    for jumps_at in 1..12 {
+        for jump_ms in [30 * DAY_MS as i64, 3_600_000, -3_600_000, -2 * DAY_MS as i64, -99 * DAY_MS as i64] {
+            let (true_ms, letters) = tries(jumps_at, jump_ms);
+            let off_ms = true_ms.abs_diff(3_600_000);
+            assert!(letters == 1 && off_ms <= BETWEEN_FAILURES_MAX_MS, "{jump_ms} ms at {jumps_at}: tried for {true_ms} ms");
+        }
+    }
+}
+
 #[test]
 fn jitter_is_a_quarter_and_the_receiver_may_ask_for_more() {
     assert_eq!([wait_ms(1, 0, None), wait_ms(1, 1_000, None)], [750, 1_250]);

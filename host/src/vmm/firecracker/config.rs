@@ -8,8 +8,7 @@ use super::api::{
     Invalid,
     model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
-use super::tuning;
-use super::version::Version;
+use super::{metadata::Metadata, snapshot::Origin, tuning, version::Version};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -22,6 +21,7 @@ pub struct Paths {
     pub kernel: PathBuf,
     pub initrd: PathBuf,
     pub disk: PathBuf,
+    pub seed: Option<PathBuf>,
     pub vsock: PathBuf,
 }
 
@@ -31,12 +31,20 @@ pub struct Config {
     pub machine: MachineConfig,
     pub boot: BootSource,
     pub root: Drive,
+    /// After the root, whose name in the guest must stay.
+    #[serde(default)]
+    pub seed: Option<Drive>,
     pub nic: Option<NetworkInterface>,
     /// Where its TAP device belongs, for it leaves its place while the process opens it.
     #[serde(default)]
     pub port: Option<Port>,
     pub vsock: Vsock,
     pub balloon: Balloon,
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
+    /// It does not boot, it goes on: of all the above only the place of the TAP counts then.
+    #[serde(default)]
+    pub origin: Option<Origin>,
 }
 
 /// The place of a TAP device.
@@ -96,10 +104,23 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
                 rate_limiter: tuning::disk(&plan.tuning),
             },
         },
+        seed: paths.seed.map(seed).transpose()?,
         nic: nic.transpose()?,
         port: None,
         vsock: Vsock { guest_cid: GUEST_CID, uds_path: paths.vsock },
         balloon: balloon(version, plan.tuning.balloon_mib),
+        metadata: None,
+        origin: None,
+    })
+}
+
+fn seed(path_on_host: PathBuf) -> Result<Drive, Invalid> {
+    Ok(Drive {
+        drive_id: "seed".parse()?,
+        is_root_device: false,
+        partuuid: None,
+        cache_type: None,
+        backing: Backing::File { path_on_host, is_read_only: true, io_engine: None, rate_limiter: None },
     })
 }
 
@@ -158,13 +179,15 @@ mod tests {
             disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
             nic,
             cmdline: Some("debug".into()),
+            cloud_init: None,
+            metadata: None,
             tuning: crate::vmm::Tuning::default(),
             cpu_template: None,
         }
     }
 
     fn paths() -> Paths {
-        Paths { kernel: "kernel".into(), initrd: "initrd".into(), disk: "disk.raw".into(), vsock: "v.sock".into() }
+        Paths { kernel: "kernel".into(), initrd: "initrd".into(), disk: "disk.raw".into(), seed: None, vsock: "v.sock".into() }
     }
 
     fn version() -> Version {
@@ -201,6 +224,22 @@ mod tests {
         let config = config(&plan, paths(), &version()).unwrap();
         assert_eq!((config.balloon.amount_mib, config.machine.cpu_template), (9, Some(CpuTemplate::T2CL)));
         assert!(matches!(config.root.backing, Backing::File { rate_limiter: Some(_), .. }));
+    }
+
+    #[test]
+    fn a_seed_is_read_only_and_one_that_an_older_hearth_wrote_has_none() {
+        let paths = Paths { seed: Some("seed.iso".into()), ..paths() };
+        let config = config(&plan(1, None), paths, &version()).unwrap();
+        let seed = serde_json::to_value(config.seed.as_ref().unwrap()).unwrap();
+        assert_eq!(
+            seed,
+            serde_json::json!({
+                "drive_id": "seed", "is_root_device": false, "path_on_host": "seed.iso", "is_read_only": true
+            })
+        );
+        let mut older = serde_json::to_value(config).unwrap();
+        older.as_object_mut().unwrap().remove("seed");
+        assert!(serde_json::from_value::<Config>(older).unwrap().seed.is_none());
     }
 
     #[test]

@@ -2,18 +2,15 @@
 //! (reflink: XFS, btrfs), else holds a copy of the image's data without its holes. Owns the file's making; what the guest writes later is
 //! the guest's.
 
-use super::super::{DiskPlan, VmmError, storage_error};
-use nix::{
-    libc,
-    unistd::{Whence, lseek64},
+use super::super::{
+    DiskPlan, VmmError,
+    shared::sparse::{copy_data, reflink},
+    storage_error,
 };
 use std::{
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::fs::OpenOptionsExt,
-    },
+    io,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -70,46 +67,6 @@ fn write(base: &File, base_size: u64, size: u64, path: &Path) -> io::Result<()> 
     }
     file.set_len(size)?;
     file.sync_all()
-}
-
-/// False: this file system can't, or the two are not on the same.
-#[allow(unsafe_code)]
-fn reflink(from: &File, to: &File) -> io::Result<bool> {
-    // SAFETY: FICLONE takes a descriptor by value; both are open for the length of the call.
-    let result = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE as _, from.as_raw_fd()) };
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        _ if result == 0 => Ok(true),
-        Some(libc::EOPNOTSUPP | libc::EXDEV | libc::EINVAL | libc::ENOTTY | libc::ENOSYS) => Ok(false),
-        _ => Err(error),
-    }
-}
-
-/// Only what is data: holes stay holes.
-fn copy_data(from: &File, to: &File, size: u64) -> io::Result<()> {
-    let seek = |at: u64, whence| match lseek64(from.as_fd(), at as i64, whence) {
-        Ok(found) => Ok(Some(found as u64)),
-        // No more data.
-        Err(nix::errno::Errno::ENXIO) => Ok(None),
-        Err(error) => Err(io::Error::from(error)),
-    };
-    let mut at = 0;
-    while let Some(start) = seek(at, Whence::SeekData)?.filter(|&start| start < size) {
-        at = seek(start, Whence::SeekHole)?.unwrap_or(size).min(size);
-        copy_range(from, to, start, at)?;
-    }
-    Ok(())
-}
-
-/// The kernel copies between the two files where it can, by itself.
-fn copy_range(mut from: &File, mut to: &File, start: u64, end: u64) -> io::Result<()> {
-    from.seek(SeekFrom::Start(start))?;
-    to.seek(SeekFrom::Start(start))?;
-    match io::copy(&mut from.take(end - start), &mut to)? {
-        copied if copied == end - start => Ok(()),
-        // The image was cut under our hands: the store never does that.
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
 }
 
 #[cfg(test)]

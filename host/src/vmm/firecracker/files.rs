@@ -19,3 +19,6 @@ pub const VSOCK_SOCKET: &str = "v.sock";
 /// In a jailed process's room, by the names that it knows them by.
 pub const ROOM_KERNEL: &str = "kernel";
 pub const ROOM_INITRD: &str = "initrd";
+/// What a restored machine goes on from.
+pub const ROOM_STATE: &str = "from.state";
+pub const ROOM_MEMORY: &str = "from.memory";

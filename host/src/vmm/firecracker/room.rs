@@ -2,12 +2,28 @@
 
 use super::super::{
     VmmError,
-    shared::layout::{self, storage_error},
+    shared::{
+        layout::{self, storage_error},
+        seed::SEED,
+    },
+    snapshot::{MEMORY, STATE},
 };
 use super::config::Paths;
-use super::files::{API_SOCKET, DISK, ROOM_INITRD, ROOM_KERNEL, RUN, VMM_LOG, VSOCK_SOCKET};
+use super::files::{API_SOCKET, DISK, ROOM_INITRD, ROOM_KERNEL, ROOM_MEMORY, ROOM_STATE, RUN, VMM_LOG, VSOCK_SOCKET};
 use super::jail::{File, Jail};
 use std::path::{Path, PathBuf};
+
+/// What a launch brings.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    /// The VM's own; its disk and its log must be there, and its seed where it has one.
+    pub folder: &'a Path,
+    pub kernel: &'a Path,
+    pub initrd: &'a Path,
+    pub has_seed: bool,
+    /// The folder of the snapshot that the machine goes on from.
+    pub from: Option<&'a Path>,
+}
 
 /// What a launch needs of it.
 #[derive(Debug)]
@@ -26,27 +42,43 @@ fn own_arguments(log: &str) -> [&str; 6] {
     ["--api-sock", API_SOCKET, "--log-path", log, "--level", "Info"]
 }
 
-/// A jail with the VM's files in it. The disk and the log must be there. Blocks.
-pub fn jailed(jail: &Jail, folder: &Path, kernel: &Path, initrd: &Path) -> Result<Room, VmmError> {
+/// A jail with the VM's files in it. Blocks.
+pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
     let shared = |source: &Path, name: &str| File::Shared { source: source.into(), name: name.into() };
-    let own = |name: &str| File::Own { source: folder.join(name), name: name.into() };
-    let files = [shared(kernel, ROOM_KERNEL), shared(initrd, ROOM_INITRD), own(DISK), own(VMM_LOG)];
-    jail.prepare(&files)?;
+    let own = |name: &str| File::Own { source: files.folder.join(name), name: name.into() };
+    let mut inside = vec![shared(files.kernel, ROOM_KERNEL), shared(files.initrd, ROOM_INITRD), own(DISK), own(VMM_LOG)];
+    inside.extend(files.has_seed.then(|| own(SEED)));
+    if let Some(from) = files.from {
+        inside.extend([shared(&from.join(STATE), ROOM_STATE), shared(&from.join(MEMORY), ROOM_MEMORY)]);
+    }
+    jail.prepare(&inside)?;
     let mut arguments = vec!["jailer".to_owned()];
     arguments.extend(jail.arguments(own_arguments(VMM_LOG)));
-    let paths = Paths { kernel: ROOM_KERNEL.into(), initrd: ROOM_INITRD.into(), disk: DISK.into(), vsock: VSOCK_SOCKET.into() };
-    Ok(Room { works_in: folder.into(), paths, arguments, program: jail.jailer().into() })
+    let paths = Paths {
+        kernel: ROOM_KERNEL.into(),
+        initrd: ROOM_INITRD.into(),
+        disk: DISK.into(),
+        seed: files.has_seed.then(|| SEED.into()),
+        vsock: VSOCK_SOCKET.into(),
+    };
+    Ok(Room { works_in: files.folder.into(), paths, arguments, program: jail.jailer().into() })
 }
 
 /// A folder in the VM's. Blocks.
-pub fn open(binary: &Path, id: &str, folder: &Path, kernel: &Path, initrd: &Path) -> Result<Room, VmmError> {
-    let run = folder.join(RUN);
-    remove_open(folder)?;
+pub fn open(binary: &Path, id: &str, files: &Files<'_>) -> Result<Room, VmmError> {
+    let run = files.folder.join(RUN);
+    remove_open(files.folder)?;
     layout::make_folder(&run)?;
     let log = format!("../{VMM_LOG}");
     let mut arguments = vec!["firecracker".to_owned(), "--id".into(), id.to_owned()];
     arguments.extend(own_arguments(&log).map(str::to_owned));
-    let paths = Paths { kernel: kernel.into(), initrd: initrd.into(), disk: folder.join(DISK), vsock: VSOCK_SOCKET.into() };
+    let paths = Paths {
+        kernel: files.kernel.into(),
+        initrd: files.initrd.into(),
+        disk: files.folder.join(DISK),
+        seed: files.has_seed.then(|| files.folder.join(SEED)),
+        vsock: VSOCK_SOCKET.into(),
+    };
     Ok(Room { works_in: run, paths, arguments, program: binary.into() })
 }
 

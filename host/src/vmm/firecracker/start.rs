@@ -9,6 +9,7 @@ use super::super::{
         hold::{self, Held, Launch},
         layout::{self, CONSOLE_LOG, storage_error},
         run::Run,
+        seed,
     },
 };
 use super::api::{ApiError, Configuring, Found, Microvm, Socket};
@@ -16,7 +17,8 @@ use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, DISK, ERRORS, KEYBOARD, VMM_LOG};
 use super::room::{self, Room};
-use super::{Inner, asking::call_error, disk, ending};
+use super::snapshot::Origin;
+use super::{Inner, asking::call_error, disk, ending, metadata, snapshot};
 use crate::net::{NetError, lend};
 use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
@@ -40,7 +42,13 @@ const FALLING: Duration = Duration::from_secs(5);
 const API_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Makes the process and holds it. Blocks.
-pub fn hold(inner: &Inner, plan: &MachinePlan, port: Option<Port>, attempt: Attempt) -> Result<Held, VmmError> {
+pub fn hold(
+    inner: &Inner,
+    plan: &MachinePlan,
+    port: Option<Port>,
+    from: Option<&Path>,
+    attempt: Attempt,
+) -> Result<Held, VmmError> {
     let launch = Launch {
         vm: plan.vm,
         attempt,
@@ -53,25 +61,38 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, port: Option<Port>, attempt: Atte
         // The first error is the one to tell; `clean` removes what this can't.
         let _left = inner.unmake_room(plan.vm);
     };
-    hold::hold(&inner.ground, &launch, |folder| program(inner, plan, port, folder), unmake)
+    hold::hold(&inner.ground, &launch, |folder| program(inner, plan, port, from, folder), unmake)
 }
 
 fn needs(plan: &MachinePlan) -> Needs {
     Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: FIRECRACKER_MIB, io: None }
 }
 
-fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path) -> Result<Program, VmmError> {
+fn program(
+    inner: &Inner,
+    plan: &MachinePlan,
+    port: Option<Port>,
+    from: Option<&Path>,
+    folder: &Path,
+) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
     hold::still_there(&inner.binary, "firecracker", "install it again")?;
-    disk::grow(&plan.disk, &folder.join(DISK))?;
     let (kernel, initrd) = (boot::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
     for log in [VMM_LOG, ERRORS] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;
     }
     hold::log(folder, VMM_LOG).map_err(failed)?;
+    seed::write(plan, folder)?;
+    if let Some(from) = from {
+        snapshot::check(from)?;
+        snapshot::put_back_disk(from, &folder.join(DISK))?;
+    } else {
+        disk::grow(&plan.disk, &folder.join(DISK))?;
+    }
+    let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed: plan.cloud_init.is_some(), from };
     let room = match &inner.jails {
-        Some(jails) => room::jailed(&jails.jail(plan.vm)?, folder, &kernel, &initrd)?,
-        None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), folder, &kernel, &initrd)?,
+        Some(jails) => room::jailed(&jails.jail(plan.vm)?, &files)?,
+        None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), &files)?,
     };
     if let (Some(nic), Some(jails)) = (&plan.nic, &inner.jails) {
         let uid = jails.jail(plan.vm)?.uid();
@@ -82,6 +103,8 @@ fn program(inner: &Inner, plan: &MachinePlan, port: Option<Port>, folder: &Path)
         .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
     // One without a jail opens its TAP where it is.
     config.port = port.filter(|_| inner.jails.is_some());
+    config.metadata = metadata::metadata(plan)?;
+    config.origin = from.map(|from| if inner.jails.is_some() { snapshot::in_jail() } else { snapshot::in_place(from) });
     write_config(folder, &config)?;
     let mut console = hold::log(folder, CONSOLE_LOG).map_err(failed)?;
     console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
@@ -153,10 +176,17 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
         let door = door?;
         match Found::at(Socket::new(door.path())).await.map_err(call_error)? {
             Found::Running(_) => Ok(()),
-            Found::Paused(paused) => paused.resume().await.map(drop).map_err(call_error),
+            Found::Paused(paused) => {
+                // One that was loaded, and then hearth died: its TAP may still be away.
+                bring_home(&read_config(&folder)?, run).await?;
+                paused.resume().await.map(drop).map_err(call_error)
+            }
             Found::NotStarted(machine) => {
                 let config = early.map_or_else(|| read_config(&folder), Ok)?;
-                configure_and_start(machine, &config, run).await
+                match &config.origin {
+                    Some(origin) => load_and_resume(origin, Socket::new(door.path()), &config, run).await,
+                    None => configure_and_start(machine, &config, run).await,
+                }
             }
         }
     };
@@ -185,6 +215,9 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
         machine.set_machine(&config.machine).await?;
         machine.set_boot_source(&config.boot).await?;
         machine.add_drive(&config.root).await?;
+        if let Some(seed) = &config.seed {
+            machine.add_drive(seed).await?;
+        }
         machine.set_vsock(&config.vsock).await?;
         machine.set_entropy(None).await?;
         machine.set_balloon(&config.balloon).await
@@ -193,21 +226,46 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
     let (networked, said) = tokio::join!(add_network_interface(&machine, config, run), said);
     networked?;
     said.map_err(start_error)?;
+    // It names the interface, which is there now.
+    if let Some(metadata) = &config.metadata {
+        machine.set_mmds_config(&metadata.service).await.map_err(start_error)?;
+        machine.set_metadata(&metadata.content).await.map_err(start_error)?;
+    }
     machine.start().await.map(drop).map_err(start_error)
+}
+
+/// The machine of a snapshot goes on. Its devices come with it, and so does the opening of its TAP.
+async fn load_and_resume(origin: &Origin, socket: Socket, config: &Config, run: &Run) -> Result<(), VmmError> {
+    let loaded = with_tap(config, run, origin.load(socket, config.machine.track_dirty_pages)).await?;
+    loaded.resume().await.map(drop).map_err(call_error)
+}
+
+/// As it is when a guest runs. A TAP that is there stays.
+async fn bring_home(config: &Config, run: &Run) -> Result<(), VmmError> {
+    let Some((tap, port)) = config.lent() else { return Ok(()) };
+    if config.origin.is_none() || lend::bridge_of(tap).await.is_ok_and(|bridge| bridge == port.bridge) {
+        return Ok(());
+    }
+    let back = lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await;
+    back.map_err(|error| network_error(&error))
 }
 
 /// Firecracker opens the TAP in its own network namespace. No guest runs before it is back and bound, so that one that runs has its network,
 /// whenever hearth dies.
 async fn add_network_interface(machine: &Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
     let Some(nic) = &config.nic else { return Ok(()) };
-    let add = async || machine.add_network_interface(nic).await.map_err(start_error);
-    let Some((tap, port)) = config.lent() else { return add().await };
+    with_tap(config, run, async { machine.add_network_interface(nic).await.map_err(start_error) }).await
+}
+
+/// Has the process do what opens the TAP, once the TAP is where the process sees it.
+async fn with_tap<T>(config: &Config, run: &Run, open: impl Future<Output = Result<T, VmmError>>) -> Result<T, VmmError> {
+    let Some((tap, port)) = config.lent() else { return open.await };
     let lent = async {
         lend::lend(tap, run.pidfd()).await.map_err(|error| network_error(&error))?;
-        let added = add().await;
+        let opened = open.await;
         // Also after a refusal: the device outlives the process.
         let back = lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await;
-        added.and(back.map_err(|error| network_error(&error)))
+        opened.and_then(|opened| back.map(|()| opened).map_err(|error| network_error(&error)))
     };
     match lent.await {
         // A namespace that can't be entered is that of a process that is ending.

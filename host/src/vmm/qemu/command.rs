@@ -1,6 +1,6 @@
 //! QEMU's command line and the guest kernel's, from a plan. Pure. Each word was measured (QEMU 7.2); the reasons are at the words.
 
-use super::super::shared::{cmdline, gate::FIRST_INHERITED, mark};
+use super::super::shared::{cmdline, gate::FIRST_INHERITED, mark, seed::SEED};
 use super::super::{MachinePlan, NicPlan};
 use super::files::{CONSOLE_LOG, DISK, EVENTS_LOG};
 use super::tuning;
@@ -53,6 +53,10 @@ pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, ke
     words.extend(["-chardev", &events, "-mon", "chardev=events,mode=control"]);
     words.extend(["-chardev", &console, "-serial", "chardev:console"]);
     words.extend(["-drive", &drive, "-device", "virtio-blk-device,drive=root"]);
+    let seed = plan.cloud_init.as_ref().map(|_| format!("id=seed,if=none,file={SEED},format=raw,readonly=on"));
+    if let Some(drive) = &seed {
+        words.extend(["-drive", drive, "-device", "virtio-blk-device,drive=seed"]);
+    }
     let agent = socket("agent", 2);
     words.extend(["-chardev", &agent, "-device", "virtio-serial-device"]);
     words.extend(["-device", "virtserialport,chardev=agent,name=agent.0"]);

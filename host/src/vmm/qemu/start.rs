@@ -6,6 +6,7 @@ use super::super::shared::{
     hold::{self, Held, Launch},
     layout::{self, storage_error},
     run::Run,
+    seed,
 };
 use super::super::{MachinePlan, VmmError, limits::Needs};
 use super::command::Acceleration;
@@ -57,6 +58,7 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
     let initrd = inner.boot.initrd(plan.initrd.as_deref())?;
     disk::grow(&plan.disk, &folder.join(DISK))?;
     tuning::keep(&plan.tuning, folder)?;
+    seed::write(plan, folder)?;
     let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd);
     for log in [EVENTS_LOG, VMM_LOG] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;

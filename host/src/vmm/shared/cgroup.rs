@@ -3,7 +3,11 @@
 //! limits are those of [`super::super::limits`].
 
 use domain::VmId;
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A group can be removed only when its last process has been reaped by whoever its parent is.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(2);
@@ -12,6 +16,8 @@ const EMPTY_RETRY: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct Cgroups {
     root: Result<PathBuf, String>,
+    /// Which limits VMs go without, in a group all the same.
+    lost: Option<String>,
 }
 
 /// Where the version 2 hierarchy is mounted, from the text of `/proc/self/mountinfo`; on a mixed machine that is not `/sys/fs/cgroup`.
@@ -22,22 +28,30 @@ pub fn mount_point(mountinfo: &str) -> Option<PathBuf> {
     })
 }
 
+/// What the hierarchy mounted there can't limit; nothing when it has all controllers.
+fn lost(mount: &Path) -> Option<String> {
+    let listed = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    crate::doctor::lost(&listed).map(|lost| format!("the cgroups at {} are {lost}", mount.display()))
+}
+
 impl Cgroups {
     /// Makes the owner's group.
     pub fn detect(owner: &str) -> Self {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let root = mount_point(&mountinfo)
+        let mount = mount_point(&mountinfo);
+        let lost = mount.as_deref().and_then(lost);
+        let root = mount
             .ok_or_else(|| "no cgroup version 2 hierarchy is mounted: VMs run without a cgroup of their own".to_owned())
             .and_then(|mount| {
                 let root = mount.join(format!("hearth-{owner}"));
                 let problem = |error| format!("the cgroup {} can't be made ({error}): VMs run without one", root.display());
                 fs::create_dir_all(&root).map(|()| root.clone()).map_err(problem)
             });
-        Self { root }
+        Self { root, lost }
     }
 
     pub fn problem(&self) -> Option<String> {
-        self.root.as_ref().err().cloned()
+        self.root.as_ref().err().or(self.lost.as_ref()).cloned()
     }
 
     /// Where the VM's group is, or would be; absent on a machine without the hierarchy.
@@ -118,6 +132,20 @@ mod tests {
         assert!(counts_an_end("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"));
         assert!(!counts_an_end("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 3\n"));
         assert!(!counts_an_end(""));
+    }
+
+    #[test]
+    fn what_can_t_be_limited_is_a_problem() {
+        let mount = tempfile::tempdir().unwrap();
+        let listed = |text| fs::write(mount.path().join("cgroup.controllers"), text).unwrap();
+        let problem = || Cgroups { root: Ok(mount.path().into()), lost: lost(mount.path()) }.problem();
+        listed("cpuset cpu io memory pids");
+        assert_eq!(problem(), None);
+        listed("cpuset cpu io pids");
+        let told = problem().unwrap_or_default();
+        assert!(told.contains("without memory: no limits of memory"), "{told}");
+        fs::remove_file(mount.path().join("cgroup.controllers")).unwrap();
+        assert!(problem().is_some_and(|told| told.contains("cpu, io, memory, pids")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `vm create`: makes a VM and, because people who make one want it to run, starts it.
 
 use super::devices::Wanted;
+use super::given::GivenArgs;
 use crate::cli::change::{self, Verb};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -17,7 +18,8 @@ Examples:
   hearth vm create demo --image busybox
   hearth vm create --name web --image busybox --vcpus 2 --mem 1G --disk 4G --label app=web
   hearth vm create slow --image busybox --disk-mib-per-s 20 --rx-mbit-per-s 100
-  hearth vm create spare --image busybox --no-start --no-network";
+  hearth vm create spare --image busybox --no-start --no-network
+  hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml";
 
 /// The network that a VM gets when nothing is said.
 const DEFAULT_NETWORK: &str = "default";
@@ -57,6 +59,8 @@ pub struct CreateArgs {
     /// No network
     #[arg(long)]
     no_network: bool,
+    #[command(flatten)]
+    given: GivenArgs,
     /// When it is started again by itself
     #[arg(long, value_enum, default_value_t = Restart::OnFailure)]
     restart: Restart,
@@ -96,7 +100,7 @@ impl From<Restart> for RestartPolicy {
 pub async fn run(context: &Context, args: CreateArgs) -> Result<(), CliError> {
     let quiet = args.quiet;
     let verb = if args.no_start { Verb::new("create", "created") } else { Verb::new("create and start", "created and started") };
-    let create = request(args);
+    let create = request(args)?;
     let shown = create.name.clone().unwrap_or_else(|| "(new)".to_owned());
     let create = &create;
     change::each(
@@ -109,13 +113,13 @@ pub async fn run(context: &Context, args: CreateArgs) -> Result<(), CliError> {
     .await
 }
 
-fn request(args: CreateArgs) -> CreateVm {
+fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
     let networks = match (args.no_network, args.networks.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => vec![DEFAULT_NETWORK.to_owned()],
         (false, false) => args.networks,
     };
-    CreateVm {
+    Ok(CreateVm {
         name: args.positional_name.or(args.name),
         project: None,
         labels: args.labels.into_iter().collect(),
@@ -132,7 +136,9 @@ fn request(args: CreateArgs) -> CreateVm {
             limits: args.devices.limits(),
             balloon_mib: args.devices.balloon_mib,
             cpu_template: args.devices.cpu_template,
+            cloud_init: args.given.cloud_init()?,
+            metadata: args.given.metadata()?,
         },
         start: !args.no_start,
-    }
+    })
 }

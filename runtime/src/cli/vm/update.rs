@@ -2,6 +2,7 @@
 
 use super::create::Restart;
 use super::devices::Changed;
+use super::given::{GivenArgs, over};
 use crate::cli::change::{self, Verb};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -9,7 +10,7 @@ use crate::cli::filter::parse_label_change;
 use crate::cli::image::merged;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{PatchVm, PatchVmSpec};
+use api::v1::{CloudInit, Metadata, PatchVm, PatchVmSpec};
 use clap::Args;
 
 pub const EXAMPLES: &str = "\
@@ -17,7 +18,8 @@ Examples:
   hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
   hearth vm update demo --disk-mib-per-s 20 --rx-mbit-per-s none
   hearth vm update demo --label app=web --label old-
-  hearth vm update demo --rename web";
+  hearth vm update demo --rename web
+  hearth vm update demo --user-data ./cloud-config.yaml      (from its next start on)";
 
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
@@ -38,6 +40,14 @@ pub struct UpdateArgs {
     /// Appended to the kernel's command line; empty: nothing
     #[arg(long, value_name = "TEXT")]
     cmdline: Option<String>,
+    #[command(flatten)]
+    given: GivenArgs,
+    /// Nothing for cloud-init any more
+    #[arg(long, conflicts_with_all = ["user_data", "ssh_keys"])]
+    no_cloud_init: bool,
+    /// No metadata any more
+    #[arg(long, conflicts_with = "metadata")]
+    no_metadata: bool,
     /// When it is started again by itself
     #[arg(long, value_enum)]
     restart: Option<Restart>,
@@ -49,9 +59,10 @@ pub struct UpdateArgs {
 }
 
 impl UpdateArgs {
-    /// Absent: nothing of it.
-    fn spec(&self) -> Option<PatchVmSpec> {
-        let spec = PatchVmSpec {
+    /// `before`: what the VM is given now, on top of which the new is laid.
+    fn spec(&self, given: &Given, before: Option<CloudInit>) -> PatchVmSpec {
+        let Given { cloud_init, metadata } = given.clone();
+        PatchVmSpec {
             vcpus: self.vcpus,
             mem_mib: self.mem,
             cmdline: self.cmdline.clone(),
@@ -60,28 +71,40 @@ impl UpdateArgs {
             limits: self.devices.limits(),
             balloon_mib: self.devices.balloon_mib,
             cpu_template: self.devices.cpu_template(),
-        };
-        (spec != PatchVmSpec::default()).then_some(spec)
+            cloud_init: if self.no_cloud_init { Some(None) } else { cloud_init.map(|given| Some(over(given, before))) },
+            metadata: if self.no_metadata { Some(None) } else { metadata.map(Some) },
+        }
     }
 }
 
+/// What files and keys that are named hold.
+#[derive(Clone)]
+struct Given {
+    cloud_init: Option<CloudInit>,
+    metadata: Option<Metadata>,
+}
+
 pub async fn run(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
-    let spec = args.spec();
-    if spec.is_none() && args.rename.is_none() && args.labels.is_empty() {
+    let given = Given { cloud_init: args.given.cloud_init()?, metadata: args.given.metadata()? };
+    let nothing = args.spec(&given, None) == PatchVmSpec::default();
+    if nothing && args.rename.is_none() && args.labels.is_empty() {
         return Err(CliError::Usage { detail: "nothing to change".to_owned(), hint: "see `hearth vm update --help`" });
     }
-    let (args, spec) = (&args, &spec);
+    let (args, given) = (&args, &given);
     change::each(context, std::slice::from_ref(&args.vm), Verb::new("update", "updated"), false, |name| async move {
         let vms = context.client.vms();
         let mut options = Options::default();
-        let mut labels = None;
-        if !args.labels.is_empty() {
-            // Labels are replaced as a whole: only on top of those that were read.
+        let (mut labels, mut before) = (None, None);
+        if !args.labels.is_empty() || given.cloud_init.is_some() {
+            // Both are replaced as a whole: only on top of what was read.
             let vm = vms.get(&name).await?;
             options.if_match = Some(vm.generation);
-            labels = Some(merged(vm.labels, &args.labels));
+            labels = (!args.labels.is_empty()).then(|| merged(vm.labels, &args.labels));
+            before = vm.spec.cloud_init;
         }
-        vms.patch(&name, &PatchVm { name: args.rename.clone(), labels, spec: spec.clone() }, &options).await
+        let spec = args.spec(given, before);
+        let spec = (spec != PatchVmSpec::default()).then_some(spec);
+        vms.patch(&name, &PatchVm { name: args.rename.clone(), labels, spec }, &options).await
     })
     .await
 }

@@ -75,6 +75,8 @@ fn facts(vm: &Vm, now: jiff::Timestamp) -> Facts {
     facts.maybe("balloon", (spec.balloon_mib > 0).then(|| units::mib(u64::from(spec.balloon_mib))).as_deref());
     facts.maybe("cpu template", spec.cpu_template.map(api::v1::CpuTemplate::as_str));
     facts.maybe("cmdline", spec.cmdline.as_deref());
+    facts.maybe("cloud-init", spec.cloud_init.as_ref().map(api::v1::CloudInit::words).as_deref());
+    facts.maybe("metadata", spec.metadata.as_ref().map(|all| all.keys().cloned().collect::<Vec<_>>().join(" ")).as_deref());
     facts.add("restart", restart(spec.restart));
     facts.add("restarts", &status.restarts.to_string());
     facts.add("host", &status.host);

@@ -3,7 +3,7 @@
 use super::{devices, time};
 use actors::{View, view::VmView};
 use api::v1;
-use domain::vm::{RestartPolicy, State, VmSpec, table};
+use domain::vm::{RestartPolicy, State, VmSpec, hold, table};
 
 pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
     let record = &seen.record;
@@ -30,9 +30,8 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
         spec: spec(&record.spec),
         status: v1::VmStatus {
             state: state(&record.state),
-            reason: record
-                .reason
-                .as_ref()
+            reason: hold::reason(seen.hold, record)
+                .or_else(|| record.reason.clone())
                 .map(|reason| v1::Reason { code: reason.code.as_str().to_owned(), detail: reason.detail.clone() }),
             host: view.host(record.host).map_or_else(|| record.host.to_string(), |host| host.name.to_string()),
             vmm: record.state.machine().map(|machine| v1::VmmStatus {
@@ -106,6 +105,12 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
         limits: devices::limits(spec.devices.limits),
         balloon_mib: spec.devices.balloon_mib,
         cpu_template: spec.devices.cpu_template.map(devices::template),
+        cloud_init: spec.devices.cloud_init.as_ref().map(|given| v1::CloudInit {
+            user_data: given.user_data.as_deref().map(str::to_owned),
+            ssh_keys: given.ssh_keys.clone(),
+        }),
+        // It was an object when it was stored.
+        metadata: spec.devices.metadata.as_ref().and_then(|text| serde_json::from_str(text).ok()),
     }
 }
 

@@ -9,7 +9,7 @@ use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
     invariant::{Deed, Phase},
-    vm::{Driver as Kind, Exit, Inspection, Machine as Recorded},
+    vm::{Driver as Kind, Exit, Inspection, Machine as Recorded, State},
 };
 use host::{
     guest::GuestSession,
@@ -45,10 +45,15 @@ impl Driver {
                 Some(Phase::Held) if to == Phase::Paused => Err(failed(call)),
                 Some(_) => {
                     process.phase = Some(to);
+                    // One that is held stays so when it is paused, and is let go on when it is resumed.
+                    process.starved &= to != Phase::Running;
                     Ok(())
                 }
             },
         };
+        if to == Phase::Running && result.is_ok() {
+            state.starve(vm, machine.launch);
+        }
         drop(state);
         self.0.changed.notify_waiters();
         result
@@ -68,6 +73,7 @@ impl Driver {
             start_ticks,
             phase: Some(Phase::Held),
             exit: Exit::Unknown,
+            starved: false,
             mem_mib: plan.mem_mib,
             tap: plan.nic.as_ref().map(|nic| nic.tap.clone()),
             ends: None,
@@ -84,6 +90,10 @@ impl Driver {
             executable: "simulated".to_owned(),
             version: "0".to_owned(),
         }
+    }
+
+    fn is_starved(&self, vm: VmId, machine: &Recorded) -> bool {
+        self.0.state().vmm(vm, machine.launch).is_some_and(|process| process.phase.is_some() && process.starved)
     }
 
     fn phase(&self, vm: VmId, machine: &Recorded) -> Option<(Option<Phase>, Exit)> {
@@ -138,6 +148,7 @@ impl Vmm for Driver {
         let look = || match self.phase(vm, machine) {
             Some((Some(Phase::Held), _)) => Inspection::Held,
             Some((Some(Phase::Running), _)) => Inspection::Running,
+            Some((Some(Phase::Paused), _)) if self.is_starved(vm, machine) => Inspection::DiskFull,
             Some((Some(Phase::Paused), _)) => Inspection::Paused,
             Some((None, exit)) => Inspection::Gone { exit },
             None => Inspection::Gone { exit: Exit::Unknown },
@@ -171,13 +182,29 @@ impl Vmm for Driver {
         }
     }
 
+    async fn disk_full(&self, vm: VmId, machine: &Recorded) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.is_starved(vm, machine) {
+                pass(5_000).await;
+                return;
+            }
+            changed.await;
+        }
+    }
+
     async fn pause(&self, vm: VmId, machine: &Recorded) -> Result<(), VmmError> {
         let deed = || self.switch(vm, machine, "pause", Phase::Paused);
         as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("pause")))
     }
 
     async fn resume(&self, vm: VmId, machine: &Recorded) -> Result<(), VmmError> {
-        let deed = || self.switch(vm, machine, "resume", Phase::Running);
+        let deed = || {
+            if matches!(self.0.record(vm).map(|vm| vm.state), Some(State::Paused(_))) {
+                self.0.state().broken.push(format!("{vm} is let run, and is to be paused"));
+            }
+            self.switch(vm, machine, "resume", Phase::Running)
+        };
         as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("resume")))
     }
 

@@ -82,6 +82,12 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
     if let Some(template) = spec.cpu_template {
         facts.push(("CPU template", text(template.as_str().to_owned())));
     }
+    if let Some(cloud_init) = &spec.cloud_init {
+        facts.push(("cloud-init", text(cloud_init.words())));
+    }
+    if let Some(metadata) = &spec.metadata {
+        facts.push(("Metadata", html! { <code>{ metadata.keys().cloned().collect::<Vec<_>>().join(" ") }</code> }));
+    }
     if let Some(cmdline) = &spec.cmdline {
         facts.push(("Kernel arguments", html! { <code>{ cmdline }</code> }));
     }

@@ -89,6 +89,25 @@ fn while_the_guest_boots() {
     story.is("starting/booting").wants(&["watch", "await-guest", "boot-timer(120000)"]);
 }
 
+/// Its VMM holds it for want of room: what is to run is followed, and let go on by whoever follows it; what its user paused stays so.
+#[test]
+fn while_the_host_s_disk_is_full() {
+    let mut story = booting();
+    comes_back_to(&mut story, Inspection::DiskFull).is("starting/booting");
+    story.wants(&["watch", "await-guest", "boot-timer(120000)"]);
+    let mut story = running();
+    comes_back_to(&mut story, Inspection::DiskFull).is("running").wants(&["watch", "await-guest"]);
+    assert_eq!(story.events.last(), Some(&"vm-adopted"));
+    let mut story = running();
+    story.user(Command::Pause);
+    comes_back_to(&mut story, Inspection::DiskFull).is("paused").ended(2, "=ok");
+    comes_back_to(&mut story, Inspection::DiskFull).is("paused").wants(&["watch", "await-guest"]);
+    story.user(Command::Resume);
+    comes_back_to(&mut story, Inspection::DiskFull).is("running").ended(3, "=ok");
+    story.user(Command::Stop(GRACEFUL));
+    comes_back_to(&mut story, Inspection::DiskFull).passes(Timer::Stop).wants(&["kill"]);
+}
+
 #[test]
 fn while_it_runs() {
     let mut story = running();

@@ -129,6 +129,7 @@ pub fn verb(effect: &Effect) -> String {
         Effect::Pause(_) => "pause".to_owned(),
         Effect::Resume(_) => "resume".to_owned(),
         Effect::Tune(_) => "tune".to_owned(),
+        Effect::GoOn(_) => "go-on".to_owned(),
         Effect::AskShutdown { .. } => "ask".to_owned(),
         Effect::Kill(_) => "kill".to_owned(),
         Effect::Clean => "clean".to_owned(),

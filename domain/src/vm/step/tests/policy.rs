@@ -132,6 +132,20 @@ fn failures_that_are_far_apart_do_not_add_up() {
     }
 }
 
+/// Set back by days, it must not make a crash loop of failures that are far apart.
+#[test]
+fn a_clock_that_is_set_back_begins_a_new_window() {
+    const TWO_DAYS_MS: u64 = 2 * 24 * 60 * 60 * 1000;
+    let mut story = Story::running(RestartPolicy::OnFailure);
+    story.now += 2 * TWO_DAYS_MS;
+    story.exits(Exit::GuestPanic).answers(Finished::Cleaned).passes(Timer::Backoff).boots().is("running");
+    story.now -= TWO_DAYS_MS;
+    for _ in 0..3 * RESTARTS_MAX {
+        story.now += RESTART_WINDOW_MS;
+        story.exits(Exit::GuestPanic).answers(Finished::Cleaned).passes(Timer::Backoff).boots().is("running");
+    }
+}
+
 #[test]
 fn a_reboot_from_inside_goes_on_running_whatever_the_policy() {
     for policy in POLICIES {

@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 const EXPECTED: &str = include_str!("table.txt");
 const THENS: [Then; 5] = [Then::Stopped, Then::Relaunch, Then::Restart, Then::Failed, Then::Delete];
-const TIMERS: [Timer; 4] = [Timer::Boot, Timer::Stop, Timer::Backoff, Timer::Retry];
+const TIMERS: [Timer; 5] = [Timer::Boot, Timer::Stop, Timer::Backoff, Timer::Retry, Timer::Hold];
 
 fn states() -> Vec<State> {
     let m = || machine(LAUNCH);
@@ -133,7 +133,12 @@ fn observations(launch: Attempt) -> Vec<(String, Observed)> {
         all.push((format!("exited {name}"), Observed::Exited { launch, exit: exit.clone() }));
         all.push((format!("inspected gone {name}"), Observed::Inspected { launch, found: Inspection::Gone { exit } }));
     }
-    for (name, found) in [("running", Inspection::Running), ("paused", Inspection::Paused), ("held", Inspection::Held)] {
+    for (name, found) in [
+        ("running", Inspection::Running),
+        ("paused", Inspection::Paused),
+        ("held", Inspection::Held),
+        ("disk-full", Inspection::DiskFull),
+    ] {
         all.push((format!("inspected {name}"), Observed::Inspected { launch, found }));
     }
     all
@@ -219,6 +224,7 @@ fn number_of_input(input: &Input) -> usize {
             Inspection::Running => 11,
             Inspection::Paused => 12,
             Inspection::Held => 13,
+            Inspection::DiskFull => 54,
             Inspection::Gone { exit } => 22 + number_of_exit(exit),
         },
         Input::Finished { result: Finished::Tuned, .. } => 54,
@@ -229,6 +235,7 @@ fn number_of_input(input: &Input) -> usize {
             Timer::Stop => 49,
             Timer::Backoff => 50,
             Timer::Retry => 51,
+            Timer::Hold => 55,
         },
         Input::Recovered => 52,
     }

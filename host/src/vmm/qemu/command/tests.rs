@@ -16,6 +16,8 @@ fn plan(nic: Option<NicPlan>) -> MachinePlan {
         disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
         nic,
         cmdline: Some("debug".into()),
+        cloud_init: None,
+        metadata: None,
         tuning: crate::vmm::Tuning::default(),
         cpu_template: None,
     }
@@ -59,4 +61,14 @@ fn the_accelerated_machine_without_network() {
     let words = arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio")).join(" ");
     assert!(words.contains("-accel kvm -cpu host"), "{words}");
     assert!(!words.contains("tsc") && !words.contains("netdev") && !words.contains("hearth.ip"), "{words}");
+}
+
+/// Behind the root's, whose name in the guest must stay: `root=/dev/vda`.
+#[test]
+fn a_seed_is_the_second_drive_and_read_only() {
+    let plan = MachinePlan { cloud_init: Some(Box::default()), ..plan(Some(nic())) };
+    let words = arguments(&plan, "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio")).join(" ");
+    let drives = "-drive id=root,if=none,file=disk.qcow2,format=qcow2,discard=unmap -device virtio-blk-device,drive=root \
+        -drive id=seed,if=none,file=seed.iso,format=raw,readonly=on -device virtio-blk-device,drive=seed ";
+    assert!(words.contains(drives), "{words}");
 }

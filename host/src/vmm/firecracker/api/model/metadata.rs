@@ -13,7 +13,8 @@ pub struct MmdsConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv4_address: Option<Ipv4Addr>,
     /// Answers as EC2's does, in plain text whatever was asked for: what cloud-init wants.
-    #[serde(default)]
+    /// Not said where it is off: releases before it refuse the word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub imds_compat: bool,
 }
 

@@ -1,0 +1,83 @@
+//! The drive that cloud-init in the guest configures itself by, as a file in the VM's folder: written anew with each launch, so that what was
+//! changed since shows at the next start, and gone where none is asked for any more. What is in it: `crate::seed`.
+
+use super::super::{MachinePlan, VmmError};
+use super::layout::{remove_file, storage_error};
+use crate::seed;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+/// The file's name; the guest sees it as its second drive, read-only.
+pub const SEED: &str = "seed.iso";
+const PARTIAL: &str = "seed.partial";
+/// It may hold secrets, and nobody writes to it.
+const MODE: u32 = 0o400;
+
+/// A file of its own each time: one that a jail had becomes nobody else's by it. On an error an older one may be left, to be replaced by the
+/// next launch. Blocks.
+pub fn write(plan: &MachinePlan, folder: &Path) -> Result<(), VmmError> {
+    let (path, partial) = (folder.join(SEED), folder.join(PARTIAL));
+    let written = match seed::image(plan) {
+        None => remove_file(&path),
+        Some(image) => put(&image, &partial).and_then(|()| fs::rename(&partial, &path)),
+    };
+    written.map_err(|source| {
+        let _removed = fs::remove_file(&partial);
+        storage_error(&path, source)
+    })
+}
+
+/// Not flushed: it need not outlive the machine, whose processes do not either.
+fn put(image: &[u8], partial: &Path) -> io::Result<()> {
+    remove_file(partial)?;
+    File::options().write(true).create_new(true).mode(MODE).open(partial)?.write_all(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::DiskPlan;
+    use super::*;
+    use domain::{VmId, vm::CloudInit};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[test]
+    fn each_launch_has_a_file_of_its_own_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let vm = VmId::from_bits(7);
+        let with = |data: &str| MachinePlan {
+            vm,
+            hostname: "web-1".into(),
+            vcpus: 1,
+            mem_mib: 256,
+            kernel: "/images/k".into(),
+            initrd: None,
+            disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
+            nic: None,
+            cmdline: None,
+            cloud_init: Some(Box::new(CloudInit { user_data: Some(data.into()), ssh_keys: Vec::new() })),
+            metadata: None,
+            tuning: crate::vmm::Tuning::default(),
+            cpu_template: None,
+        };
+        let path = folder.path().join(SEED);
+        // Of a hearth that ended while it wrote.
+        fs::write(folder.path().join(PARTIAL), b"half").unwrap();
+        write(&with("first"), folder.path()).unwrap();
+        let first = fs::metadata(&path).unwrap();
+        assert_eq!(first.permissions().mode() & 0o777, 0o400);
+        let _jails_own_name = fs::hard_link(&path, folder.path().join("in-a-jail"));
+        write(&with("second"), folder.path()).unwrap();
+        assert_ne!(fs::metadata(&path).unwrap().ino(), first.ino(), "what a jail had it keeps to itself");
+        let told = fs::read(&path).unwrap();
+        assert!(told.windows(6).any(|word| word == b"second") && !told.windows(5).any(|word| word == b"first"));
+        write(&MachinePlan { cloud_init: None, ..with("") }, folder.path()).unwrap();
+        write(&MachinePlan { cloud_init: None, ..with("") }, folder.path()).unwrap();
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["in-a-jail"]);
+        assert!(matches!(write(&with(""), Path::new("/no/folder")), Err(VmmError::Folder { .. })));
+    }
+}

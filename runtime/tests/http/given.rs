@@ -1,0 +1,92 @@
+//! What a guest is given to configure itself by: taken, shown, changed, taken away; refused where it is none or where nobody could read it.
+
+use crate::bench::Bench;
+use axum::body::Body;
+use domain::host::Capabilities;
+use serde_json::{Value, json};
+
+const SECRET: &str = "#cloud-config\npassword: hunter2\n";
+
+async fn patch(bench: &Bench, spec: Value) -> crate::bench::Answer {
+    let body = json!({ "spec": spec }).to_string();
+    bench.ask("PATCH", "/v1/vms/a", &[("content-type", "application/json")], Body::from(body)).await
+}
+
+fn with(bench: &Bench, field: &str, value: Value) -> Value {
+    let mut vm = bench.vm("a");
+    vm["spec"][field] = value;
+    vm
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloud_init_is_kept_changed_and_taken_away_and_stands_in_no_event() {
+    let bench = Bench::with_images().await;
+    let given = json!({ "user_data": SECRET, "ssh_keys": ["ssh-ed25519 AAAA me"] });
+    let mut vm = with(&bench, "cloud_init", given.clone());
+    vm["start"] = json!(true);
+    assert_eq!(bench.post("/v1/vms?wait=30", &vm).await.status.as_u16(), 200);
+    assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["cloud_init"], given);
+    // While it runs: for its next start.
+    let changed = json!({ "user_data": "#!/bin/sh\n" });
+    let answer = patch(&bench, json!({ "cloud_init": changed })).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["spec"]["cloud_init"]), (200, &changed), "{}", answer.body);
+    assert_eq!(answer.body["status"]["state"], "running");
+    let answer = patch(&bench, json!({ "restart": "always" })).await;
+    assert_eq!(answer.body["spec"]["cloud_init"], changed, "what is absent stays");
+    let answer = patch(&bench, json!({ "cloud_init": null })).await;
+    assert_eq!((answer.status.as_u16(), answer.body["spec"].get("cloud_init")), (200, None), "{}", answer.body);
+    let operations = bench.get("/v1/operations").await.body.to_string();
+    assert!(!operations.contains("hunter2"), "{operations}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_key_and_what_is_too_much_is_refused_by_its_field() {
+    let bench = Bench::with_images().await;
+    let keys = |key: &str| json!({ "ssh_keys": [key] });
+    let many = vec!["ssh-rsa AAAA"; 33];
+    for (given, field) in [
+        (keys("-----BEGIN OPENSSH PRIVATE KEY-----"), "spec.cloud_init.ssh_keys"),
+        (keys("ssh-rsa AAAA\nssh-rsa BBBB"), "spec.cloud_init.ssh_keys"),
+        (json!({ "ssh_keys": many }), "spec.cloud_init.ssh_keys"),
+        (json!({ "user_data": "x".repeat(32 * 1024 + 1) }), "spec.cloud_init.user_data"),
+    ] {
+        let answer = bench.post("/v1/vms", &with(&bench, "cloud_init", given)).await;
+        answer.refuses(422, "invalid-spec", field);
+        assert!(!answer.body.to_string().contains("BBBB"), "what was given is not repeated: {}", answer.body);
+    }
+    bench.post("/v1/vms", &with(&bench, "cloud_init", json!({ "userdata": "x" }))).await.refuses(
+        400,
+        "unknown-field",
+        "spec.cloud_init.userdata",
+    );
+    assert_eq!(bench.get("/v1/vms").await.body["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_needs_a_driver_a_network_and_a_key_of_its_own() {
+    let bench = Bench::with_images().await;
+    let refused = bench.post("/v1/vms", &with(&bench, "metadata", json!({ "role": "web" }))).await;
+    refused.refuses(422, "unsupported-by-driver", "spec.metadata");
+    assert!(
+        refused.body["detail"].as_str().unwrap().contains("the simulated driver has no metadata service"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(bench.post("/v1/vms?wait=30", &bench.vm("a")).await.status.as_u16(), 200);
+    patch(&bench, json!({ "metadata": { "role": "web" } })).await.refuses(422, "unsupported-by-driver", "spec.metadata");
+
+    let bench = Bench::able(Capabilities { guest_agent: true, metadata: true, ..Capabilities::NONE }).await;
+    let mut alone = with(&bench, "metadata", json!({ "role": "web" }));
+    alone["spec"]["networks"] = json!([]);
+    bench.post("/v1/vms", &alone).await.refuses(422, "invalid-spec", "spec.metadata");
+    bench.post("/v1/vms", &with(&bench, "metadata", json!({ "hearth": 1 }))).await.refuses(422, "invalid-spec", "spec.metadata");
+    let large = json!({ "a": "x".repeat(32 * 1024) });
+    bench.post("/v1/vms", &with(&bench, "metadata", large)).await.refuses(422, "invalid-spec", "spec.metadata");
+    assert_eq!(bench.post("/v1/vms", &with(&bench, "metadata", json!([1]))).await.status.as_u16(), 400);
+
+    let given = json!({ "role": "web", "list": [1, { "a": null }] });
+    let made = bench.post("/v1/vms?wait=30", &with(&bench, "metadata", given.clone())).await;
+    assert_eq!((made.status.as_u16(), &made.body["spec"]["metadata"]), (200, &given), "{}", made.body);
+    let answer = patch(&bench, json!({ "metadata": null })).await;
+    assert_eq!((answer.status.as_u16(), answer.body["spec"].get("metadata")), (200, None), "{}", answer.body);
+}
