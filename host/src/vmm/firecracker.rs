@@ -180,9 +180,8 @@ impl Vmm for Firecracker {
             power_off_told: true,
             balloon: true,
             disk_rate_limit: true,
-            network_rate_limit: true,
-            cpu_templates: true,
             metadata: true,
+            // Limits of networks and CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
             jailed,
             ..Capabilities::NONE
         }
