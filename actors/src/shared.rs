@@ -61,9 +61,6 @@ pub struct Shared {
 /// Commits of VMs' own that may wait for the journal at once.
 const UNASKED_MAX: usize = 4_096;
 
-/// Who starts many actors goes on once no more of these than this are in line: two of the journal's groups, so that it never waits.
-const UNASKED_AT_START: usize = 2_048;
-
 /// Which VMs boot from which images. A VM enters before its record is committed and an image that is being deleted takes none, so that
 /// no VM is ever made from an image that is going.
 #[derive(Default)]
@@ -169,15 +166,6 @@ impl Shared {
 }
 
 impl Shared {
-    /// Stands in line with what commits. No bound on what is under way, for what has not come to the line yet is not counted; but waits for
-    /// nothing in the world either: a machine that does not answer holds no place in that line.
-    pub async fn let_pass(&self) {
-        tokio::task::yield_now().await;
-        let places = u32::try_from(UNASKED_MAX - UNASKED_AT_START).unwrap_or(u32::MAX);
-        // It is never closed.
-        drop(self.unasked.acquire_many(places).await);
-    }
-
     /// What was handed to the journal so far is on the disk or refused. An actor that was killed while it committed leaves a batch behind
     /// that may yet be written; whoever reads after it must read this first. A journal that takes no more writes nothing late either.
     pub async fn settled(&self) {

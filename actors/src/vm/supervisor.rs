@@ -87,10 +87,6 @@ pub(crate) struct State {
     given: HashMap<VmId, Given>,
 }
 
-/// Actors started before those that were are let pass: each reconciles at once, and what it needs for that is more than what it keeps.
-/// Measured in docs/BENCHMARKS.md.
-const STARTED_AT_ONCE: usize = 256;
-
 /// Project and name.
 type Key = (Name, Name);
 
@@ -129,11 +125,8 @@ impl Actor for Vms {
             state.pool.hold(address);
         }
         adopt(&mut state, &args.records);
-        for (record, place) in args.records.into_iter().zip(1..) {
+        for record in args.records {
             start(&mut state, &myself, record.id, From::Record(record)).await;
-            if place % STARTED_AT_ONCE == 0 {
-                state.shared.let_pass().await;
-            }
         }
         myself.send_interval(STALL_CHECK, || VmsMsg::LookForStalls);
         Ok(state)
