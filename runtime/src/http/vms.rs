@@ -156,7 +156,6 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         cpu_template: spec.cpu_template.map(|template| template.map(devices::asked_template)),
         cloud_init: spec.cloud_init.map(|given| given.map(cloud_init)),
         metadata: spec.metadata.map(|given| given.map(metadata).transpose()).transpose()?,
-        ..Change::default()
     };
     order(serving, caller, &id, &submission, Command::Update(change)).await
 }
