@@ -8,10 +8,14 @@
 mod lab;
 
 use actors::view::Page;
-use domain::{Labels, VmId, host::Command as HostCommand, host::Host, vm::Vm};
+use domain::{Labels, VmId, host::Command as HostCommand, host::Host, operation::Operation, vm::Vm};
 use lab::{Lab, carry_out, events, made, row, state, until_state, who};
 use std::net::Ipv4Addr;
-use storage::{Batch, Journal, SET_ASIDE, envelope, schema};
+use storage::{
+    Batch, Journal, SET_ASIDE,
+    envelope::{self, Stored},
+    schema,
+};
 
 /// Records of which an older hearth knows nothing yet.
 const NEWER: [u8; 2] = u16::MAX.to_le_bytes();
@@ -35,8 +39,10 @@ async fn make_known(journal: &Journal) {
     for (number, aside) in journal.load_set_aside().unwrap() {
         let (journal, mut bytes) = (journal.clone(), aside.bytes);
         let schema: u16 = match aside.table.as_str() {
-            schema::HOSTS | schema::OPERATIONS => 2,
-            _ => 1,
+            schema::HOSTS => Host::SCHEMA,
+            schema::OPERATIONS => Operation::SCHEMA,
+            schema::VMS => Vm::SCHEMA,
+            other => panic!("nothing of {other} was made newer"),
         };
         bytes[..2].copy_from_slice(&schema.to_le_bytes());
         let put = Batch::default().delete(SET_ASIDE, number).put(aside.table.clone(), aside.key.clone(), bytes);
