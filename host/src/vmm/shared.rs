@@ -5,6 +5,7 @@ pub(super) mod alone;
 pub mod boot;
 pub mod cgroup;
 pub mod cmdline;
+pub mod confined;
 pub mod console;
 pub mod gate;
 pub mod hold;
@@ -16,6 +17,7 @@ pub mod run;
 pub mod runs;
 pub mod selftest;
 pub mod settle;
+pub mod uid;
 
 use super::VmmError;
 use cgroup::Cgroups;

@@ -33,7 +33,7 @@ fn nic() -> NicPlan {
 #[test]
 fn the_emulated_machine_with_network() {
     let tcg = Acceleration::Tcg { tsc_khz: Some(2_445_432) };
-    let words = arguments(&plan(Some(nic())), "o1", tcg, Path::new("/images/k"), Path::new("/boot/i.cpio"));
+    let words = arguments(&plan(Some(nic())), "o1", tcg, Path::new("/images/k"), Path::new("/boot/i.cpio"), None);
     let golden = "qemu-system-x86_64 -name hearth-o1-vm_00000000000000000000000007 \
         -M microvm,x-option-roms=off,isa-serial=on,rtc=on -accel tcg -cpu max -smp 2 -m 256 -nodefaults -no-user-config -nographic -S \
         -no-reboot -action panic=exit-failure -device pvpanic \
@@ -54,7 +54,8 @@ fn the_emulated_machine_with_network() {
 
 #[test]
 fn the_accelerated_machine_without_network() {
-    let words = arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio")).join(" ");
+    let words =
+        arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio"), None).join(" ");
     assert!(words.contains("-accel kvm -cpu host"), "{words}");
     assert!(!words.contains("tsc") && !words.contains("netdev") && !words.contains("hearth.ip"), "{words}");
 }
