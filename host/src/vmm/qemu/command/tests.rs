@@ -59,3 +59,18 @@ fn the_accelerated_machine_without_network() {
     assert!(words.contains("-accel kvm -cpu host"), "{words}");
     assert!(!words.contains("tsc") && !words.contains("netdev") && !words.contains("hearth.ip"), "{words}");
 }
+
+#[test]
+fn a_user_and_a_root_of_its_own_change_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let vm = folder.path().join(VmId::from_bits(7).to_string());
+    std::fs::create_dir(&vm).unwrap();
+    let help = "-chroot dir\n-runas user\n";
+    let users = super::super::own::Users::open(folder.path().into(), 1_900_085_000..=1_900_085_000, help).unwrap();
+    let own = users.prepare(VmId::from_bits(7), &vm, domain::Attempt(1)).unwrap();
+    let words = |own| arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/k"), Path::new("/i"), own).join(" ");
+    let of_its_own = words(Some(&own));
+    let (its, deny) = (" -chroot root-1 -runas 1900085000:1900085000", "elevateprivileges=deny");
+    assert!(of_its_own.contains(its), "{of_its_own}");
+    assert_eq!(of_its_own.replace(its, "").replace("elevateprivileges=allow", deny), words(None));
+}
