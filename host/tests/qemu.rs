@@ -4,6 +4,8 @@
 // Helpers of tests are not seen as tests by the lint.
 #![allow(clippy::unwrap_used)]
 
+#[path = "qemu/confinement.rs"]
+mod confinement;
 #[path = "support/contract.rs"]
 mod contract;
 #[path = "support/guests.rs"]
@@ -20,17 +22,21 @@ use host::{
     guest::GuestSession,
     vmm::{
         NicPlan, Vmm,
-        qemu::{AccelerationChoice, Qemu, QemuOptions},
+        qemu::{AccelerationChoice, Qemu, QemuOptions, UserChoice},
     },
 };
 use real::RealLab;
 use std::{
-    path::Path,
+    ops::Range,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 /// Two at a time at most: each emulated guest fills a core while it boots.
 static SLOTS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
+
+/// Nobody's, and no other suite's.
+const UIDS: Range<u32> = 1_900_090_000..1_900_090_100;
 
 struct Lab {
     data: tempfile::TempDir,
@@ -61,13 +67,23 @@ impl Lab {
         Some(Self { data: tempfile::tempdir().unwrap(), images, agent, owner, vm, _slot: slot })
     }
 
+    /// Longer than a socket's path may be.
+    fn data(&self) -> PathBuf {
+        self.data.path().join("a-data-directory-with-a-name-so-long-that-no-unix-socket-below-it-has-a-path-of-107-bytes")
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.data().join("vms").join(self.vm.to_string())
+    }
+
     async fn driver(&self) -> Qemu {
+        self.driver_with(UserChoice::Own(UIDS)).await
+    }
+
+    async fn driver_with(&self, user: UserChoice) -> Qemu {
         let options = QemuOptions {
-            // Longer than a socket's path may be.
-            data: self
-                .data
-                .path()
-                .join("a-data-directory-with-a-name-so-long-that-no-unix-socket-below-it-has-a-path-of-107-bytes"),
+            data: self.data(),
+            user,
             owner: self.owner.clone(),
             agent: self.agent.clone(),
             acceleration: AccelerationChoice::Tcg,

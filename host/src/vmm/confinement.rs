@@ -85,6 +85,11 @@ impl Wanted {
         }
     }
 
+    /// A QEMU that hearth started as a user of its own, once its monitor answers. It keeps hearth's namespaces: its TAP device is there.
+    pub fn own_user(uid: u32, root: &Path) -> Self {
+        Self { own_pid_ns: false, own_net_ns: false, own_mount_ns: false, ..Self::jailed(uid, root) }
+    }
+
     /// A Firecracker whose guest runs, started by hearth's gate without the jailer.
     pub fn unjailed() -> Self {
         Self {

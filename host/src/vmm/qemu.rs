@@ -16,6 +16,7 @@ mod ending;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod own;
 mod qmp;
 mod start;
 mod tsc;
@@ -23,11 +24,13 @@ mod tuning;
 
 pub use detect::{AccelerationChoice, KvmVerdict};
 pub(super) use files::DISK;
+pub use own::UserChoice;
 
 use super::confinement::Confinement;
 use super::shared::{
     Ground, blocking,
     boot::BootFiles,
+    confined,
     console::{Keyboard, Manner},
     layout, leftovers, meet, process,
     run::Nature,
@@ -43,6 +46,7 @@ use domain::{
     vm::{Driver, Exit, Inspection, Machine},
 };
 use files::{AGENT_SOCKET, CONSOLE_SOCKET, CONTROL_SOCKET, EVENTS_LOG, SOCKETS};
+use own::Users;
 use qmp::{CALL_DEADLINE, Qmp};
 use serde_json::Value;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -63,6 +67,7 @@ pub struct QemuOptions {
     pub kvm: Option<KvmVerdict>,
     /// Absent: `qemu-system-x86_64` by PATH.
     pub binary: Option<PathBuf>,
+    pub user: UserChoice,
 }
 
 pub struct Qemu {
@@ -79,6 +84,10 @@ struct Inner {
     chosen_because: String,
     kvm: Option<KvmVerdict>,
     boot: BootFiles,
+    /// Absent: processes are hearth's user's.
+    users: Option<Users>,
+    /// Why they are although others were asked for and hearth is root.
+    as_root: Option<String>,
 }
 
 const NATURE: Nature = Nature { is_polite: true, explain: ending::explain, beside: None };
@@ -95,8 +104,34 @@ impl Qemu {
         let boot = BootFiles::new(ground.layout.boot(), &options.agent);
         boot.sweep();
         let runs = Runs::new(Arc::clone(&ground), NATURE, MANNER, runs_qemu);
-        let inner = Inner { ground, binary, version, acceleration, chosen_because, kvm, boot };
+        let (users, as_root) = match (options.user, own::possible()) {
+            (UserChoice::Own(uids), Ok(())) => {
+                let help = detect::help(&binary).await?;
+                (Some(Users::open(ground.layout.vms(), uids.start..=uids.end.saturating_sub(1), &help)?), None)
+            }
+            (UserChoice::Own(_), Err(why)) => (None, why),
+            (UserChoice::Hearths, _) => (None, None),
+        };
+        let inner = Inner { ground, binary, version, acceleration, chosen_because, kvm, boot, users, as_root };
         Ok(Self { inner: Arc::new(inner), runs })
+    }
+
+    /// Before the guest runs: a process that was to be confined and is not, is ended.
+    async fn check_start(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        let folder = self.folder(vm);
+        let Some(root) = own::root(&folder, machine) else { return Ok(()) };
+        confined::check_start(&self.runs, vm, machine, |look| own::problems(&folder, &root, look)).await
+    }
+
+    /// As that, of a guest that was found as `found`; what its own start left tells what must hold, not how this hearth starts others.
+    async fn check_found(&self, vm: VmId, machine: &Machine, found: Inspection) -> Result<Inspection, VmmError> {
+        let folder = self.folder(vm);
+        match own::root(&folder, machine) {
+            Some(root) if found != Inspection::Held => {
+                confined::check_found(&self.runs, vm, machine, found, |look| own::problems(&folder, &root, look)).await
+            }
+            _ => Ok(found),
+        }
     }
 
     /// The self-test's outcome, for the next start's options; absent where an acceleration was asked for.
@@ -158,7 +193,7 @@ impl Vmm for Qemu {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.inner.ground.cgroups.problem().into_iter().collect()
+        self.inner.ground.cgroups.problem().into_iter().chain(self.inner.as_root.clone()).collect()
     }
 
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
@@ -178,11 +213,14 @@ impl Vmm for Qemu {
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         let run = self.runs.live(vm, machine)?;
-        start::release(&run, &self.folder(vm)).await
+        start::release(&run, &self.folder(vm), self.check_start(vm, machine)).await
     }
 
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
-        let ask = async { self.command(vm, machine, "query-status").await.map(|status| inspection(&status)) };
+        let ask = async {
+            let status = self.command(vm, machine, "query-status").await?;
+            self.check_found(vm, machine, inspection(&status)).await
+        };
         self.runs.inspect(vm, machine, ask, "query-status", CALL_DEADLINE).await
     }
 
@@ -221,7 +259,9 @@ impl Vmm for Qemu {
     }
 
     async fn clean(&self, vm: VmId) -> Result<(), VmmError> {
-        self.runs.clean(vm, &SOCKETS).await
+        self.runs.clean(vm, &SOCKETS).await?;
+        let folder = self.folder(vm);
+        blocking(move || own::remove(&folder)).await
     }
 
     async fn remove(&self, vm: VmId) -> Result<(), VmmError> {

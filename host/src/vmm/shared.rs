@@ -5,6 +5,7 @@ pub(super) mod alone;
 pub mod boot;
 pub mod cgroup;
 pub mod cmdline;
+pub mod confined;
 pub mod console;
 pub mod gate;
 pub mod hold;
@@ -18,6 +19,7 @@ pub mod seed;
 pub mod selftest;
 pub mod settle;
 pub mod sparse;
+pub mod uid;
 
 use super::VmmError;
 use cgroup::Cgroups;

@@ -22,7 +22,6 @@ mod clean;
 mod fill;
 #[cfg(test)]
 mod tests;
-mod uid;
 
 pub use fill::File;
 
@@ -31,6 +30,7 @@ use super::super::{
     shared::{
         dashed_mark,
         layout::{make_folder, storage_error},
+        uid::{self, Uids},
     },
 };
 use domain::VmId;
@@ -38,12 +38,10 @@ use std::{
     io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
-/// Above what distributions, systemd (its containers end at 1,879,048,191) and `/etc/subuid` give away, and below 2^31, from where on file
-/// systems and tools disagree. As many as VMs may ever have folders at once. Source: systemd's UIDS-GIDS.
-pub const DEFAULT_UIDS: RangeInclusive<u32> = 1_900_000_000..=1_900_065_535;
+/// See there.
+pub const DEFAULT_UIDS: RangeInclusive<u32> = uid::DEFAULT;
 
 /// Descriptors of a jailed process. Its vsock alone may hold 1,023 connections, each with a Unix socket; the jailer's own default, given so
 /// that it stays when upstream's changes. Firecracker makes its descriptor table that large at once: 16 KiB of pointers.
@@ -73,9 +71,7 @@ pub struct Jails {
     /// The path behind every link, as the jailer sees it; its last part names a folder of the jail.
     firecracker: PathBuf,
     jailer: PathBuf,
-    uids: RangeInclusive<u32>,
-    /// One allotment at a time: the lowest free uid is nobody's until its file is there.
-    allotting: Mutex<()>,
+    uids: Uids,
 }
 
 /// Where a VM's jail is, whether it exists or not. All that cleaning needs.
@@ -104,14 +100,14 @@ impl Jails {
         check::root()?;
         let firecracker = options.firecracker.canonicalize().map_err(|source| refused(&options.firecracker, &source))?;
         let jailer = options.jailer.canonicalize().map_err(|source| refused(&options.jailer, &source))?;
-        check::uids(&options.uids)?;
         make_folder(&options.vms)?;
         let vms = options.vms.canonicalize().map_err(|source| storage_error(&options.vms, source))?;
+        let uids = Uids::open(vms.clone(), options.uids)?;
         check::file_system(&vms)?;
         for path in [&vms, &firecracker, &jailer] {
             check::text(path)?;
         }
-        Ok(Self { vms, owner: options.owner, firecracker, jailer, uids: options.uids, allotting: Mutex::new(()) })
+        Ok(Self { vms, owner: options.owner, firecracker, jailer, uids })
     }
 
     /// The resolved program that the gate starts.
@@ -128,10 +124,7 @@ impl Jails {
     ///
     /// Errors: the VM has no folder, or there is no uid left.
     pub fn jail(&self, vm: VmId) -> Result<Jail, VmmError> {
-        let uid = {
-            let _one_at_a_time = self.allotting.lock().unwrap_or_else(PoisonError::into_inner);
-            uid::allot(&self.vms, vm, &self.uids)?
-        };
+        let uid = self.uids.of(vm)?;
         Ok(Jail { place: self.place(vm), firecracker: self.firecracker.clone(), jailer: self.jailer.clone(), uid })
     }
 }

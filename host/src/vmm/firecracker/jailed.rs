@@ -5,19 +5,17 @@
 //! this hearth was told to start others: one that was started again with `--no-jailer` still has jailed guests. A demand that a later version
 //! adds must be read from such a record too, or the upgrade would end guests that were started before it.
 //!
-//! A guest in a jail that does not hold is one fault of Firecracker away from the host, while its users are told that it is jailed: it is ended,
-//! when it is adopted as when it was started and with the same words, and its restart policy gives it a jail anew. That is done only on what the
-//! kernel tells of a process that lives. One that can't be looked at goes on, and so does one whose uid's file is lost while all its threads are
-//! one user's that is not root: a file that is gone says nothing about the process.
+//! A guest in a jail that does not hold is one fault of Firecracker away from the host, while its users are told that it is jailed: it is ended.
 
 use super::super::{
     VmmError,
     confinement::{Confinement, Wanted},
+    shared::confined,
 };
 use super::{Firecracker, jail::Place};
 use domain::{
     VmId,
-    vm::{Exit, Inspection, Machine},
+    vm::{Inspection, Machine},
 };
 
 impl Firecracker {
@@ -29,8 +27,7 @@ impl Firecracker {
         }
         // Once this is answered, the thread that answers has its filter too (see `confinement`).
         let _answered = self.at(vm).await?;
-        let problems = problems(&place, &self.runs.confinement(vm, machine).await?);
-        if problems.is_empty() { Ok(()) } else { Err(self.end(vm, machine, &problems).await?) }
+        confined::check_start(&self.runs, vm, machine, |look| problems(&place, look)).await
     }
 
     /// A guest that was found as that, its API having answered: told so, unless it is jailed and its jail does not hold.
@@ -39,43 +36,13 @@ impl Firecracker {
         if !place.exists() {
             return Ok(found);
         }
-        let look = match self.runs.confinement(vm, machine).await {
-            Ok(look) => look,
-            Err(error @ VmmError::Refused { .. }) => {
-                tracing::warn!(%vm, %error, "whether the jail of a VM's process holds can't be looked at");
-                return Ok(found);
-            }
-            Err(error) => return Err(error),
-        };
-        let problems = problems(&place, &look);
-        if problems.is_empty() {
-            return Ok(found);
-        }
-        let reason = self.end(vm, machine, &problems).await?;
-        tracing::warn!(%vm, %reason, "an adopted VM was ended");
-        Ok(Inspection::Gone { exit: ended_for(&reason) })
+        confined::check_found(&self.runs, vm, machine, found, |look| problems(&place, look)).await
     }
-
-    /// Ends the process, and gives why.
-    async fn end(&self, vm: VmId, machine: &Machine, problems: &[String]) -> Result<VmmError, VmmError> {
-        let reason = VmmError::Refused { call: "confinement", detail: problems.join("; ") };
-        // Whoever asks later how it ended is to hear the same.
-        self.runs.live(vm, machine)?.end_as(ended_for(&reason)).await?;
-        Ok(reason)
-    }
-}
-
-/// No code of Firecracker's.
-fn ended_for(reason: &VmmError) -> Exit {
-    Exit::Failed { code: -1, detail: reason.to_string() }
 }
 
 /// One sentence for each thing that is not as it was when the process was started. Reads the VM's uid and the jail's inode.
 fn problems(place: &Place, look: &Confinement) -> Vec<String> {
-    match place.uid().or_else(|| look.uid().filter(|&uid| uid != 0)) {
-        Some(uid) => look.problems(&Wanted::jailed(uid, &place.root())),
-        None => vec!["its threads run as root or as several users, and which user was the VM's is not known any more".into()],
-    }
+    confined::problems(place.uid(), look, |uid| Wanted::jailed(uid, &place.root()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::super::shared::{cmdline, gate::FIRST_INHERITED, mark, seed::SEED};
 use super::super::{MachinePlan, NicPlan};
 use super::files::{CONSOLE_LOG, DISK, EVENTS_LOG};
-use super::tuning;
+use super::{own::Own, tuning};
 use std::path::Path;
 
 /// What executes the guest's instructions.
@@ -26,7 +26,14 @@ impl Acceleration {
 }
 
 /// The arguments, the program's name first. Files of the VM are named without a folder: the process works in the VM's folder.
-pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, kernel: &Path, initrd: &Path) -> Vec<String> {
+pub fn arguments(
+    plan: &MachinePlan,
+    owner: &str,
+    acceleration: Acceleration,
+    kernel: &Path,
+    initrd: &Path,
+    own: Option<&Own>,
+) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (memory, vcpus) = (plan.mem_mib.to_string(), plan.vcpus.to_string());
     let (kernel, initrd, cmdline) = (text(kernel), text(initrd), kernel_cmdline(plan, acceleration));
@@ -46,7 +53,13 @@ pub fn arguments(plan: &MachinePlan, owner: &str, acceleration: Acceleration, ke
     words.extend(["-smp", &vcpus, "-m", &memory, "-nodefaults", "-no-user-config", "-nographic", "-S"]);
     // A reboot ends the process, and the owner of the VM decides what follows. A panic is told apart from it by pvpanic.
     words.extend(["-no-reboot", "-action", "panic=exit-failure", "-device", "pvpanic"]);
-    words.extend(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
+    // QEMU sets its filter first and changes its user later, which `elevateprivileges=deny` would end it for. Nothing is lost: behind it stands
+    // a user without capabilities whose four uids are one, and no-new-privileges, which the gate sets.
+    let elevate = if own.is_some() { "allow" } else { "deny" };
+    let sandbox = format!("on,obsolete=deny,elevateprivileges={elevate},spawn=deny,resourcecontrol=deny");
+    let own = own.map(Own::words);
+    words.extend(["-sandbox", &sandbox]);
+    words.extend(own.iter().flatten().map(String::as_str));
     words.extend(["-global", "virtio-mmio.force-legacy=false", "-kernel", &kernel, "-initrd", &initrd, "-append", &cmdline]);
     let control = socket("control", 0);
     words.extend(["-chardev", &control, "-mon", "chardev=control,mode=control"]);

@@ -46,14 +46,22 @@ pub fn find_binary(named: Option<&Path>) -> Result<PathBuf, VmmError> {
 }
 
 pub async fn version(binary: &Path) -> Result<String, VmmError> {
-    let run = Command::new(binary).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = match timeout(VERSION_DEADLINE, run).await {
-        Err(_) => return Err(VmmError::Timeout { call: "--version", after_ms: VERSION_DEADLINE.as_millis() as u64 }),
-        Ok(Err(error)) => return Err(VmmError::Spawn { detail: error.to_string() }),
-        Ok(Ok(output)) => output,
-    };
-    parse_version(&String::from_utf8_lossy(&output.stdout))
+    parse_version(&said(binary, "--version").await?)
         .ok_or_else(|| VmmError::Spawn { detail: format!("{} tells no version", binary.display()) })
+}
+
+/// What it says of its options.
+pub async fn help(binary: &Path) -> Result<String, VmmError> {
+    said(binary, "--help").await
+}
+
+async fn said(binary: &Path, call: &'static str) -> Result<String, VmmError> {
+    let run = Command::new(binary).arg(call).stdin(Stdio::null()).kill_on_drop(true).output();
+    match timeout(VERSION_DEADLINE, run).await {
+        Err(_) => Err(VmmError::Timeout { call, after_ms: VERSION_DEADLINE.as_millis() as u64 }),
+        Ok(Err(error)) => Err(VmmError::Spawn { detail: error.to_string() }),
+        Ok(Ok(output)) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+    }
 }
 
 pub(super) fn parse_version(text: &str) -> Option<String> {

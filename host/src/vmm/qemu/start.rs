@@ -12,7 +12,7 @@ use super::super::{MachinePlan, VmmError, limits::Needs};
 use super::command::Acceleration;
 use super::files::{CONTROL_SOCKET, DISK, EVENTS_LOG, EVENTS_SOCKET, SOCKETS, VMM_LOG};
 use super::qmp::Qmp;
-use super::{Inner, command, detect, disk, ending::last_words, tuning};
+use super::{Inner, command, detect, disk, ending::last_words, own, tuning};
 use domain::{Attempt, vm::Driver};
 use serde_json::Value;
 use std::{
@@ -38,8 +38,12 @@ pub fn hold(inner: &Inner, plan: &MachinePlan, attempt: Attempt) -> Result<Held,
         needs: needs(inner, plan),
     };
     // One that was bound stays when the next can't be.
-    let unbind = |folder: &Path| SOCKETS.iter().for_each(|name| drop(layout::remove_file(&folder.join(name))));
-    hold::hold(&inner.ground, &launch, |folder| program(inner, plan, folder), unbind)
+    let unmake = |folder: &Path| {
+        SOCKETS.iter().for_each(|name| drop(layout::remove_file(&folder.join(name))));
+        // The first error is the one to tell; `clean` removes what this can't.
+        let _left = own::remove(folder);
+    };
+    hold::hold(&inner.ground, &launch, |folder| program(inner, plan, attempt, folder), unmake)
 }
 
 /// QEMU's own memory: its code and devices, and emulated also the code that it makes of the guest's, of which it keeps up to 1 GiB.
@@ -51,7 +55,7 @@ fn needs(inner: &Inner, plan: &MachinePlan) -> Needs {
     Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib, io: None }
 }
 
-fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, VmmError> {
+fn program(inner: &Inner, plan: &MachinePlan, attempt: Attempt, folder: &Path) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
     hold::still_there(&inner.binary, detect::BINARY, "install the package qemu-system-x86 again")?;
     let kernel = boot::kernel(plan)?;
@@ -59,7 +63,8 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
     disk::grow(&plan.disk, &folder.join(DISK))?;
     tuning::keep(&plan.tuning, folder)?;
     seed::write(plan, folder)?;
-    let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd);
+    let own = inner.users.as_ref().map(|users| users.prepare(plan.vm, folder, attempt)).transpose()?;
+    let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd, own.as_ref());
     for log in [EVENTS_LOG, VMM_LOG] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;
     }
@@ -79,8 +84,8 @@ fn program(inner: &Inner, plan: &MachinePlan, folder: &Path) -> Result<Program, 
     })
 }
 
-/// Lets the process run until its vCPUs do. May be repeated.
-pub async fn release(run: &Run, folder: &Path) -> Result<(), VmmError> {
+/// Lets the process run until its vCPUs do, once it is as it should be, which `confined` tells. May be repeated.
+pub async fn release(run: &Run, folder: &Path, confined: impl Future<Output = Result<(), VmmError>>) -> Result<(), VmmError> {
     let result = async {
         if let Some(gate) = run.take_gate() {
             gate.release().await?;
@@ -89,6 +94,8 @@ pub async fn release(run: &Run, folder: &Path) -> Result<(), VmmError> {
         // Settled once, this monitor goes on writing its events to the log, with or without anyone connected.
         drop(Qmp::open(folder, EVENTS_SOCKET, deadline).await?);
         let mut control = Qmp::open(folder, CONTROL_SOCKET, deadline).await?;
+        // Whoever answers here has changed its user and root, and no guest ran in it before.
+        confined.await?;
         tuning::begin(&mut control, folder, deadline).await?;
         control.call("cont", Value::Null, deadline).await
     }

@@ -14,14 +14,8 @@ fn jails(data: &Path, uids: RangeInclusive<u32>) -> Jails {
     let vms = data.join("vms");
     fs::create_dir_all(&vms).unwrap();
     let program = |name: &str| PathBuf::from(format!("/opt/{name}"));
-    Jails {
-        vms,
-        owner: "o1".into(),
-        firecracker: program("firecracker"),
-        jailer: program("jailer"),
-        uids,
-        allotting: Mutex::default(),
-    }
+    let uids = Uids::unchecked(vms.clone(), uids);
+    Jails { vms, owner: "o1".into(), firecracker: program("firecracker"), jailer: program("jailer"), uids }
 }
 
 fn vm(jails: &Jails, bits: u128) -> VmId {

@@ -37,7 +37,7 @@ fn nic() -> NicPlan {
 #[test]
 fn the_emulated_machine_with_network() {
     let tcg = Acceleration::Tcg { tsc_khz: Some(2_445_432) };
-    let words = arguments(&plan(Some(nic())), "o1", tcg, Path::new("/images/k"), Path::new("/boot/i.cpio"));
+    let words = arguments(&plan(Some(nic())), "o1", tcg, Path::new("/images/k"), Path::new("/boot/i.cpio"), None);
     let golden = "qemu-system-x86_64 -name hearth-o1-vm_00000000000000000000000007 \
         -M microvm,x-option-roms=off,isa-serial=on,rtc=on -accel tcg -cpu max -smp 2 -m 256 -nodefaults -no-user-config -nographic -S \
         -no-reboot -action panic=exit-failure -device pvpanic \
@@ -58,7 +58,8 @@ fn the_emulated_machine_with_network() {
 
 #[test]
 fn the_accelerated_machine_without_network() {
-    let words = arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio")).join(" ");
+    let words =
+        arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio"), None).join(" ");
     assert!(words.contains("-accel kvm -cpu host"), "{words}");
     assert!(!words.contains("tsc") && !words.contains("netdev") && !words.contains("hearth.ip"), "{words}");
 }
@@ -67,8 +68,23 @@ fn the_accelerated_machine_without_network() {
 #[test]
 fn a_seed_is_the_second_drive_and_read_only() {
     let plan = MachinePlan { cloud_init: Some(Box::default()), ..plan(Some(nic())) };
-    let words = arguments(&plan, "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio")).join(" ");
+    let words = arguments(&plan, "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio"), None).join(" ");
     let drives = "-drive id=root,if=none,file=disk.qcow2,format=qcow2,discard=unmap -device virtio-blk-device,drive=root \
         -drive id=seed,if=none,file=seed.iso,format=raw,readonly=on -device virtio-blk-device,drive=seed ";
     assert!(words.contains(drives), "{words}");
+}
+
+#[test]
+fn a_user_and_a_root_of_its_own_change_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let vm = folder.path().join(VmId::from_bits(7).to_string());
+    std::fs::create_dir(&vm).unwrap();
+    let help = "-chroot dir\n-runas user\n";
+    let users = super::super::own::Users::open(folder.path().into(), 1_900_085_000..=1_900_085_000, help).unwrap();
+    let own = users.prepare(VmId::from_bits(7), &vm, domain::Attempt(1)).unwrap();
+    let words = |own| arguments(&plan(None), "o1", Acceleration::Kvm, Path::new("/k"), Path::new("/i"), own).join(" ");
+    let of_its_own = words(Some(&own));
+    let (its, deny) = (" -chroot root-1 -runas 1900085000:1900085000", "elevateprivileges=deny");
+    assert!(of_its_own.contains(its), "{of_its_own}");
+    assert_eq!(of_its_own.replace(its, "").replace("elevateprivileges=allow", deny), words(None));
 }

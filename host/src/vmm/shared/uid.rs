@@ -1,7 +1,10 @@
 //! Which uid a VM has: a number in a file of its folder, nobody else's on this machine. It comes with the folder's first jail and goes with
-//! the folder. The caller sees to it that one is allotted at a time.
+//! the folder.
 
-use super::{VmmError, storage_error, unable};
+mod check;
+
+use super::super::VmmError;
+use super::layout::storage_error;
 use domain::VmId;
 use std::{
     collections::BTreeSet,
@@ -9,16 +12,57 @@ use std::{
     io::{self, Read},
     ops::RangeInclusive,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
+
+/// Above what distributions, systemd (its containers end at 1,879,048,191) and `/etc/subuid` give away, and below 2^31, from where on file
+/// systems and tools disagree. As many as VMs may ever have folders at once. Source: systemd's UIDS-GIDS.
+pub const DEFAULT: RangeInclusive<u32> = 1_900_000_000..=1_900_065_535;
 
 const FILE: &str = "uid";
 const PARTIAL: &str = "uid.partial";
 /// The longest number with its end of line; whatever is longer is no uid.
 const MOST_BYTES: u64 = 12;
 
+/// The uids of one hearth's VMs.
+#[derive(Debug)]
+pub struct Uids {
+    vms: PathBuf,
+    range: RangeInclusive<u32>,
+    /// One allotment at a time: the lowest free uid is nobody's until its file is there.
+    allotting: Mutex<()>,
+}
+
+impl Uids {
+    /// `vms`: the folder of the VMs' folders. Errors: the range is not free on this machine.
+    pub fn open(vms: PathBuf, range: RangeInclusive<u32>) -> Result<Self, VmmError> {
+        check::free(&range)?;
+        Ok(Self::unchecked(vms, range))
+    }
+
+    /// As [`Uids::open`], of a range that is known to be free.
+    pub fn unchecked(vms: PathBuf, range: RangeInclusive<u32>) -> Self {
+        Self { vms, range, allotting: Mutex::new(()) }
+    }
+
+    /// The VM's uid, which is allotted at the first call and kept in the VM's folder until that is removed. Blocks: reads one small file of
+    /// every VM, so that no two share a uid even if somebody copied a folder.
+    ///
+    /// Errors: the VM has no folder, or there is no uid left.
+    pub fn of(&self, vm: VmId) -> Result<u32, VmmError> {
+        let _one_at_a_time = self.allotting.lock().unwrap_or_else(PoisonError::into_inner);
+        allot(&self.vms, vm, &self.range)
+    }
+}
+
+/// Why nothing can be started, in one sentence with the remedy.
+fn unable(detail: impl Into<String>) -> VmmError {
+    VmmError::Spawn { detail: detail.into() }
+}
+
 /// The VM's uid; a new one if it has none, or one that is out of the range or another VM's as well.
-pub fn allot(vms: &Path, vm: VmId, range: &RangeInclusive<u32>) -> Result<u32, VmmError> {
+fn allot(vms: &Path, vm: VmId, range: &RangeInclusive<u32>) -> Result<u32, VmmError> {
     let others = others(vms, vm)?;
     let own = read(&vms.join(vm.to_string()))?;
     if let Some(uid) = own.filter(|uid| range.contains(uid) && !others.contains(uid)) {
