@@ -80,7 +80,7 @@ impl Lab {
     }
 }
 
-/// A jailed process in a pid namespace of its own and with no way to more privileges; ended when dropped.
+/// A jailed process in a pid and a network namespace of its own and with no way to more privileges; ended when dropped.
 struct Jailed {
     outer: Child,
     pid: u32,
@@ -90,7 +90,7 @@ struct Jailed {
 impl Jailed {
     fn start(jail: &Jail, root: &Path) -> Self {
         let mut outer = Command::new("unshare");
-        outer.args(["--pid", "--fork", "--kill-child", "--", "setpriv", "--no-new-privs", "--"]).arg(jail.jailer());
+        outer.args(["--net", "--pid", "--fork", "--kill-child", "--", "setpriv", "--no-new-privs", "--"]).arg(jail.jailer());
         outer.args(jail.arguments(["--api-sock", "api.sock"])).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let outer = outer.spawn().unwrap();
         let mut jailed = Self { outer, pid: 0, root: root.into() };
