@@ -9,24 +9,28 @@ mod lab;
 use actors::{CommandError, ImageCommand, Node, faults::CommitGate};
 use async_trait::async_trait;
 use domain::{
+    VmId,
     host::Command as HostCommand,
     image::ImageKind,
     operation::Status,
-    vm::{Change, Command, ReasonCode},
+    vm::{Change, Command, ReasonCode, State, StopMode, Vm},
 };
 use lab::{Lab, ask, carry_out, image, made, name, row, state, until, until_answered, vm, who};
 use std::{
     fmt::Display,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
+use storage::{Journal, envelope};
 use tokio::sync::watch;
 
 /// After the next commit nothing comes back, once.
 struct Between {
     armed: AtomicBool,
+    /// Not the next one, but that which stops this VM.
+    stops: OnceLock<(Journal, VmId)>,
     hung: watch::Sender<u32>,
 }
 
@@ -37,7 +41,11 @@ impl CommitGate for Between {
     }
 
     async fn after(&self) -> Result<(), CommandError> {
-        if self.armed.swap(false, Ordering::SeqCst) {
+        let is_it = self.stops.get().is_none_or(|(journal, vm)| {
+            let stored = journal.get(storage::schema::VMS, &vm.to_string()).unwrap().unwrap();
+            envelope::decode::<Vm>(&stored).unwrap().state == State::Stopped
+        });
+        if is_it && self.armed.swap(false, Ordering::SeqCst) {
             self.hung.send_modify(|hung| *hung += 1);
             std::future::pending::<()>().await;
         }
@@ -59,7 +67,7 @@ impl Between {
 }
 
 async fn started(lab: &Lab) -> (Arc<Between>, Node) {
-    let gate = Arc::new(Between { armed: AtomicBool::new(false), hung: watch::Sender::new(0) });
+    let gate = Arc::new(Between { armed: AtomicBool::new(false), stops: OnceLock::new(), hung: watch::Sender::new(0) });
     let parts = lab.parts(lab.driver(), Arc::new(lab.store()));
     let node = Node::start_with_gate(parts, gate.clone()).await.unwrap();
     (gate, node)
@@ -117,6 +125,21 @@ async fn a_cordon_stays() {
         _ => None,
     });
     refused.await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_vm_that_is_stopped_and_not_shown_so_holds_no_memory() {
+    let lab = Lab::new();
+    let (gate, node) = started(&lab).await;
+    lab.add_images(&node).await;
+    let id = made(&node, "a", true).await;
+    assert_eq!(node.held(), (1, 128));
+    assert!(gate.stops.set((node.journal().clone(), id)).is_ok());
+    let asked = node.clone();
+    gate.kill(&node, id, async move { drop(ask(&asked, id, Command::Stop(StopMode::Force)).await) }).await;
+    until("it is shown as stopped", || state(&node, id) == "stopped").await;
+    until("its memory is given back", || node.held() == (0, 0)).await;
     node.stop().await;
 }
 

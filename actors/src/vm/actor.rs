@@ -423,9 +423,12 @@ fn reserve(state: &State, next: &Vm) -> Result<(), CommandError> {
     state.shared.ledger().reserve(state.id, share(next)).map_err(CommandError::NoCapacity)
 }
 
-/// What a loaded record uses already is entered, whatever the capacity says.
+/// What a loaded record uses already is entered, whatever the capacity says; and what it does not use is given back: an actor that was killed
+/// between the disk and the view had no time for it, nor one that had reserved for a start that never reached the disk.
 fn hold_capacity(state: &State, record: &Vm) {
-    if record.state.holds_capacity() && !mutant::on(Mutant::ForgetsCapacity) {
+    if !record.state.holds_capacity() {
+        state.shared.ledger().release(state.id);
+    } else if !mutant::on(Mutant::ForgetsCapacity) {
         state.shared.ledger().hold(state.id, share(record));
     }
 }
