@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 const TOP: [&str; 9] = ["id", "admin.token", "kvm.json", "journal", "vms", "images", "boot", "secrets", "simulated.notes"];
 /// hearth's own and those of its store, sled; `snap.*` besides.
 const JOURNAL: [&str; 6] = ["lock", "format", "acknowledged", "db", "conf", "blobs"];
-const OF_A_VM: [&str; 6] = ["disk.qcow2", "seed.iso", "console.log", "events.log", "qemu.log", "machine.json"];
+const OF_A_VM: [&str; 7] = ["disk.qcow2", "seed.iso", "balloon", "console.log", "events.log", "qemu.log", "machine.json"];
 const SOCKETS: [&str; 4] = ["qmp.sock", "events.sock", "agent.sock", "console.sock"];
 
 pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
