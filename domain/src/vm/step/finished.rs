@@ -58,9 +58,10 @@ pub(super) fn boot(mut next: Next, machine: Machine) -> Step {
 }
 
 pub(super) fn paused(mut next: Next, machine: Machine) -> Step {
-    next.vm.state = State::Paused(machine);
+    next.vm.state = State::Paused(machine.clone());
     next.event("vm-paused");
     next.settle();
+    tune_again(&mut next, machine);
     next.done()
 }
 
@@ -75,9 +76,10 @@ pub(super) fn pause_failed(mut next: Next, machine: Machine, detail: String) -> 
 }
 
 pub(super) fn resumed(mut next: Next, machine: Machine) -> Step {
-    next.vm.state = State::Running(machine);
+    next.vm.state = State::Running(machine.clone());
     next.event("vm-resumed");
     next.settle();
+    tune_again(&mut next, machine);
     next.done()
 }
 
@@ -88,6 +90,15 @@ pub(super) fn resume_failed(mut next: Next, machine: Machine, detail: String) ->
     next.fail("resume-failed", detail, "the VM stays paused; try again, or stop it with force");
     next.issue(Effect::Inspect(machine));
     next.done()
+}
+
+/// Of a machine that is at rest again: what was not applied is tried once more, so that the record says what is so. Whether it was.
+pub(super) fn tune_again(next: &mut Next, machine: Machine) -> bool {
+    let again = next.vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied);
+    if again {
+        next.issue(Effect::Tune(machine));
+    }
+    again
 }
 
 /// What an earlier try did not bring about is no news any more.

@@ -85,8 +85,10 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
         (State::Running(_), true) | (State::Paused(_), false) => {
             next.follow(&machine);
             next.event("vm-adopted");
-            // As recorded: the record stays, and with it every ETag that a client holds.
-            return next.unmoved();
+            if !finished::tune_again(&mut next, machine) {
+                // As recorded: the record stays, and with it every ETag that a client holds.
+                return next.unmoved();
+            }
         }
         // Somebody paused it behind our back; the VM is to run.
         (State::Running(_), false) => {
@@ -101,19 +103,16 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             next.event("vm-adopted");
             next.issue(Effect::Pause(machine));
         }
-        (State::Snapshotting(_), false) | (State::Pausing(_), false) => {
+        (State::Snapshotting(_), false) => {
             next.follow(&machine);
             return finished::paused(next, machine);
         }
-        (State::Resuming(_), true) => {
-            next.follow(&machine);
-            return finished::resumed(next, machine);
-        }
-        (State::Pausing(_), true) => {
+        // Also where it seems to be so already: the look may be older than what was asked for since, and what is so is soon done.
+        (State::Pausing(_), _) => {
             next.follow(&machine);
             next.issue(Effect::Pause(machine));
         }
-        (State::Resuming(_), false) => {
+        (State::Resuming(_), _) => {
             next.follow(&machine);
             next.issue(Effect::Resume(machine));
         }

@@ -161,7 +161,7 @@ fn hearth_ends_in_the_middle_and_goes_on_turning_back() {
     story.user(Command::Pause).cancels().input(Input::Recovered).wants(&["inspect"]).finds(Inspection::Paused);
     story.is("resuming").answers(Finished::Resumed).is("running").ended(2, "=cancelled");
     story.user(Command::Pause).cancels().input(Input::Recovered).finds(Inspection::Running);
-    story.is("running").ended(3, "=cancelled");
+    story.is("resuming").answers(Finished::Resumed).is("running").ended(3, "=cancelled");
 
     // What the guest has not heard before it has not heard after, and may still be turned back.
     let mut story = unheard(Command::Stop(GRACEFUL));

@@ -70,6 +70,19 @@ fn the_next_start_forgets_that_they_did_not_hold() {
     assert_eq!(story.record().reason, None);
 }
 
+#[test]
+fn a_crash_has_what_failed_tried_again() {
+    let failed = || Finished::TuneFailed { detail: "seen".into() };
+    let mut story = running();
+    story.user(limit(Some(9))).answers(failed()).input(Input::Recovered);
+    story.finds(Inspection::Running).wants(&["watch", "await-guest", "tune"]).answers(Finished::Tuned);
+    assert_eq!((story.record().reason.clone(), story.events.last()), (None, Some(&"vm-tuned")));
+    // And so does a pause, whose answer may have made that of the try a late one.
+    story.user(limit(Some(8))).answers(failed()).user(Command::Pause).answers(Finished::Paused).wants(&["tune"]);
+    story.answers(Finished::Tuned).is("paused");
+    assert_eq!(story.record().reason, None);
+}
+
 /// The look itself makes them as recorded: no effect of their own, which 100,000 VMs would need at a start.
 #[test]
 fn after_a_crash_the_look_brings_them_about() {
