@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -20,6 +21,8 @@ FOLDER = os.environ["HEARTH_STOCK"]
 KNOWN_OF_FOUR = 3
 # Streams end by themselves only after the request's time is up; they have tests of their own (tests/tests/hostile.rs).
 WAIT_MAX_S = 1
+# Operations of a server without guests end within milliseconds.
+STOCK_WITHIN_S = 20
 stocking = threading.Lock()
 
 
@@ -43,18 +46,23 @@ def stock():
             spec = {"kind": kind, "path": f"{FOLDER}/{file}", "default": kind == "kernel"}
             make("images", name, {"name": name, "spec": spec})
         for number, name in enumerate(VMS):
-            spec = {"vcpus": 1, "mem_mib": 128, "image": "rootfs", "networks": []}
+            # By its name: a request may have taken from the kernel that it is the default.
+            spec = {"vcpus": 1, "mem_mib": 128, "kernel": "kernel", "image": "rootfs", "networks": []}
             make("vms", name, {"name": name, "spec": spec, "start": number % 2 == 0})
 
 
 def make(kind, name, body):
-    if ask("GET", f"/v1/{kind}/{name}")[0] == 404:
+    until = time.monotonic() + STOCK_WITHIN_S
+    while ask("GET", f"/v1/{kind}/{name}")[0] == 404:
         status, answer = ask("POST", f"/v1/{kind}?wait=10", body)
+        if status == 200:
+            return
+        # What a request has begun may be in the way until it has ended: an image that is being deleted, a VM's name.
+        assert status in (409, 422) and time.monotonic() < until, f"the stock can't be made: {answer}"
         # A host that a request has cordoned takes no VM.
-        if status == 409 and answer["code"] == "host-cordoned":
+        if answer["code"] == "host-cordoned":
             ask("POST", f"/v1/hosts/{names('hosts')[0]}/uncordon")
-            status, answer = ask("POST", f"/v1/{kind}?wait=10", body)
-        assert status == 200, f"the stock can't be made: {answer}"
+        time.sleep(0.05)
 
 
 def names(kind):
