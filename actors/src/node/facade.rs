@@ -181,7 +181,11 @@ impl Node {
         }
         let actor = self.vm_actor(id)?;
         let (command, who) = (Box::new(command), Box::new(who));
-        self.change(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await
+        match self.change(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await {
+            // Its actor ended in order, with the VM, while the command was on its way.
+            Err(CommandError::Restarting) if self.shared.view.vm(id).is_none() => Err(not_found(Kind::Vm, id.to_string())),
+            answer => answer,
+        }
     }
 
     /// Asks for a change. A command that nobody answered may be on its way to the disk. That it failed is said once the journal has settled:
