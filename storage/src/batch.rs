@@ -43,9 +43,10 @@ pub(crate) enum Change {
 }
 
 /// SHA-256 of a record's bytes.
-pub(crate) type Digest = [u8; 32];
+pub type Digest = [u8; 32];
 
-pub(crate) fn digest(value: &[u8]) -> Digest {
+/// Of a value's bytes, for [`Batch::delete_if`].
+pub fn digest(value: &[u8]) -> Digest {
     Sha256::digest(value).into()
 }
 
@@ -69,10 +70,10 @@ impl Batch {
         self
     }
 
-    /// Deletes the record if its bytes are these still when the batch is committed, before anything else of the batch; else it leaves it
-    /// as it is, and the rest of the batch is done all the same.
-    pub fn delete_if(mut self, table: impl Into<Table>, key: impl Into<Key>, value: &[u8]) -> Self {
-        self.changes.push(Change::DeleteIf { table: table.into(), key: key.into(), digest: digest(value) });
+    /// Deletes the record if its bytes have this digest still when the batch is committed, before anything else of the batch; else it leaves
+    /// it as it is, and the rest of the batch is done all the same.
+    pub fn delete_if(mut self, table: impl Into<Table>, key: impl Into<Key>, digest: Digest) -> Self {
+        self.changes.push(Change::DeleteIf { table: table.into(), key: key.into(), digest });
         self
     }
 

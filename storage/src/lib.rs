@@ -20,7 +20,7 @@ mod journal;
 pub mod offline;
 mod raw;
 
-pub use batch::{Batch, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
+pub use batch::{Batch, Digest, Key, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table, digest};
 pub use error::{CommitError, OpenError, ReadError, StoreFault};
 pub use journal::{
     Committed, Event, Export, Journal, Loaded, Losses, Options, READ_LIMIT, Rescued, SET_ASIDE, SetAside, Split, Stats,

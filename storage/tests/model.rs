@@ -90,7 +90,7 @@ fn commit(runtime: &tokio::runtime::Runtime, journal: &Journal, model: &mut Mode
                 Change::DeleteIf(table, key, wanted) => {
                     let at = (table, key);
                     let wanted = wanted.or_else(|| before.get(&at).cloned()).unwrap_or_default();
-                    batch = batch.delete_if(TABLES[table], at.1.clone(), &wanted);
+                    batch = batch.delete_if(TABLES[table], at.1.clone(), storage::digest(&wanted));
                     if before.get(&at) == Some(&wanted) {
                         model.records.remove(&at);
                     }

@@ -6,7 +6,7 @@ use super::{BY_TIME, Record, TABLE};
 use crate::ambient::blocking;
 use domain::{Timestamp, idempotency};
 use std::ops::Range;
-use storage::{Batch, CommitError, Journal, ReadError, envelope::decode};
+use storage::{Batch, CommitError, Digest, Journal, ReadError, envelope::decode};
 
 /// Entries of one read and one batch: two deletes for each, one with its condition, make under two thirds of the megabyte that a batch may
 /// have.
@@ -68,7 +68,7 @@ async fn forget(journal: &Journal, part: Vec<Due>) -> Result<usize, SweepError> 
     for Due { entry, forget } in part {
         batch = batch.delete(BY_TIME, entry);
         if let Some((key, record)) = forget {
-            batch = batch.delete_if(TABLE, key, &record);
+            batch = batch.delete_if(TABLE, key, record);
             forgotten += 1;
         }
     }
@@ -79,9 +79,9 @@ async fn forget(journal: &Journal, part: Vec<Due>) -> Result<usize, SweepError> 
 /// An entry that goes.
 struct Due {
     entry: String,
-    /// The key that goes with it, and its record; absent when it was used again, or its record can't be read, which is for `hearth fsck` to
-    /// tell.
-    forget: Option<(String, Vec<u8>)>,
+    /// The key that goes with it, and its record's digest; absent when it was used again, or its record can't be read, which is for
+    /// `hearth fsck` to tell.
+    forget: Option<(String, Digest)>,
 }
 
 fn due(journal: &Journal, range: &Range<String>, now: Timestamp) -> Result<Vec<Due>, ReadError> {
@@ -93,7 +93,9 @@ fn due(journal: &Journal, range: &Range<String>, now: Timestamp) -> Result<Vec<D
             Some(key) => journal.get(TABLE, key)?,
             None => None,
         };
-        due.push(Due { entry, forget: key.zip(record).filter(|(key, record)| is_over(key, record, now)) });
+        let over = key.zip(record).filter(|(key, record)| is_over(key, record, now));
+        // Records may have 64 KiB each.
+        due.push(Due { entry, forget: over.map(|(key, record)| (key, storage::digest(&record))) });
     }
     Ok(due)
 }
