@@ -17,6 +17,8 @@ pub const SSH_KEYS_MAX: usize = 32;
 pub const SSH_KEY_MAX: usize = 4096;
 /// Below the 51,200 bytes that Firecracker keeps by default, with room for what hearth adds.
 pub const METADATA_MAX: usize = 32 * 1024;
+/// User data, keys and metadata together: the journal takes a record of 64 KiB, of which labels may need 20.
+pub const GIVEN_MAX: usize = 36 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Devices {
@@ -104,6 +106,12 @@ impl Devices {
             add("spec.metadata", format!("must not be longer than {METADATA_MAX} bytes"));
         }
         if let Some(cloud_init) = &self.cloud_init {
+            let given = cloud_init.len() + self.metadata.as_deref().map_or(0, str::len);
+            if given > GIVEN_MAX {
+                let detail =
+                    format!("user data, keys and metadata must not be longer than {GIVEN_MAX} bytes together, not {given}");
+                add("spec.cloud_init", detail);
+            }
             problems.extend(cloud_init.check());
         }
         problems
@@ -119,6 +127,10 @@ impl fmt::Debug for CloudInit {
 }
 
 impl CloudInit {
+    fn len(&self) -> usize {
+        self.user_data.as_deref().map_or(0, str::len) + self.ssh_keys.iter().map(String::len).sum::<usize>()
+    }
+
     fn check(&self) -> Vec<SpecProblem> {
         let mut problems = Vec::new();
         let mut add = |field, detail: String| problems.push(SpecProblem { field, detail });
@@ -221,6 +233,20 @@ mod tests {
         let devices = Devices { cloud_init: Some(Box::new(cloud_init)), ..Devices::default() };
         let printed = format!("{devices:?}");
         assert!(printed.contains("CloudInit(17 bytes, 1 keys)") && !printed.contains("hunter2"), "{printed}");
+    }
+
+    /// Each alone is allowed; together they would be more than the journal takes.
+    #[test]
+    fn what_is_given_in_all_has_a_bound() {
+        let given = |user_data: usize, metadata: usize, keys: usize| {
+            let key = format!("ssh-rsa {}", "A".repeat(2_000));
+            let user_data = Some("x".repeat(user_data).into());
+            let cloud_init = Some(Box::new(CloudInit { user_data, ssh_keys: vec![key; keys] }));
+            Devices { cloud_init, metadata: Some("x".repeat(metadata).into()), ..Devices::default() }
+        };
+        assert_eq!(fields(&given(USER_DATA_MAX, GIVEN_MAX - USER_DATA_MAX, 0)), Vec::<&str>::new());
+        assert_eq!(fields(&given(USER_DATA_MAX, METADATA_MAX, 0)), ["spec.cloud_init"]);
+        assert_eq!(fields(&given(0, 0, SSH_KEYS_MAX)), ["spec.cloud_init"]);
     }
 
     #[test]

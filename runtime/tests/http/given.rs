@@ -90,3 +90,24 @@ async fn metadata_needs_a_driver_a_network_and_a_key_of_its_own() {
     let answer = patch(&bench, json!({ "metadata": null })).await;
     assert_eq!((answer.status.as_u16(), answer.body["spec"].get("metadata")), (200, None), "{}", answer.body);
 }
+
+/// The record with all of it fits into the journal, and what would not is refused for what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_most_that_can_be_given_is_kept() {
+    let bench = Bench::able(Capabilities { guest_agent: true, metadata: true, ..Capabilities::NONE }).await;
+    let most = |metadata: usize| {
+        let mut vm = with(&bench, "cloud_init", json!({ "user_data": "x".repeat(32 * 1024) }));
+        vm["spec"]["metadata"] = json!({ "a": "y".repeat(metadata - r#"{"a":""}"#.len()) });
+        vm["spec"]["cmdline"] = json!("z".repeat(1024));
+        vm["labels"] = (0..64).map(|n| (format!("{n:063}"), json!("v".repeat(255)))).collect();
+        vm
+    };
+    bench.post("/v1/vms", &most(4 * 1024 + 1)).await.refuses(422, "invalid-spec", "spec.cloud_init");
+    let made = bench.post("/v1/vms?wait=30", &most(4 * 1024)).await;
+    assert_eq!(made.status.as_u16(), 200, "{}", made.body);
+    patch(&bench, json!({ "metadata": { "a": "y".repeat(32 * 1024 - 8) } })).await.refuses(
+        422,
+        "invalid-spec",
+        "spec.cloud_init",
+    );
+}
