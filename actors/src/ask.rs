@@ -12,10 +12,18 @@ pub async fn ask<M: Message, T: Send + 'static>(
     actor: &Address<M>,
     message: impl FnOnce(RpcReplyPort<Result<T, CommandError>>) -> M,
 ) -> Result<T, CommandError> {
-    match actor.call(message, COMMAND_DEADLINE).await {
-        Ok(CallResult::Success(answer)) => answer,
-        Ok(CallResult::Timeout) => Err(CommandError::Timeout),
+    ask_if_there(actor, message).await.unwrap_or(Err(CommandError::Restarting))
+}
+
+/// As [`ask`]. Absent: the actor takes no more questions, and this one was not asked.
+pub async fn ask_if_there<M: Message, T: Send + 'static>(
+    actor: &Address<M>,
+    message: impl FnOnce(RpcReplyPort<Result<T, CommandError>>) -> M,
+) -> Option<Result<T, CommandError>> {
+    Some(match actor.call(message, COMMAND_DEADLINE).await.ok()? {
+        CallResult::Success(answer) => answer,
+        CallResult::Timeout => Err(CommandError::Timeout),
         // The actor died over this message, or is being restarted.
-        Ok(CallResult::SenderError) | Err(_) => Err(CommandError::Restarting),
-    }
+        CallResult::SenderError => Err(CommandError::Restarting),
+    })
 }

@@ -206,6 +206,7 @@ mod tests {
             operation: None,
             restarts: Restarts::default(),
             reason: None,
+            retuned: false,
         }
     }
 

@@ -115,6 +115,7 @@ fn vm(number: u8) -> Vm {
         operation: None,
         restarts: Restarts::default(),
         reason: None,
+        retuned: false,
     }
 }
 

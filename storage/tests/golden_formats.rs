@@ -137,6 +137,7 @@ fn vm(state: State) -> Vm {
         operation: None,
         restarts: Restarts { in_window: 1, window_start: NOW, total: 70_000 },
         reason: None,
+        retuned: false,
     }
 }
 
@@ -191,6 +192,11 @@ fn equipped_vms() -> Vec<Vm> {
         metadata: Some("{\"a\":1}".into()),
     };
     all.push(full);
+    all.push(Vm {
+        reason: Some(Reason { code: ReasonCode::NotApplied, detail: "seen".into() }),
+        retuned: true,
+        ..vm(State::Running(machine(Driver::Qemu)))
+    });
     all
 }
 

@@ -126,7 +126,7 @@ impl Actor for ImageActor {
             reload(state).await;
             if state.record.is_none() {
                 let _ = state.args.parent.cast(ImagesMsg::Gone { id: state.args.id });
-                myself.stop();
+                myself.drain();
             }
         }
         drive(state, &myself, Input::Recovered).await
@@ -171,8 +171,9 @@ impl Actor for ImageActor {
                 state.args.progress.performed();
                 while state.tasks.try_join_next().is_some() {}
                 drive(state, &myself, Input::Finished { attempt, result }).await?;
+                // Who is on the way to it hears that it is no more.
                 if state.record.is_none() {
-                    myself.stop();
+                    myself.drain();
                 }
             }
         }
@@ -200,7 +201,8 @@ async fn command(
     command: Command,
     who: &Who,
 ) -> Result<Accepted<Arc<Image>>, CommandError> {
-    let record = state.record.clone().ok_or(CommandError::Restarting)?;
+    let gone = || CommandError::NotFound { kind: Kind::Image, reference: state.args.id.to_string() };
+    let record = state.record.clone().ok_or_else(gone)?;
     if let Command::Cancel { operation } = command {
         if let Some(shown) = state.args.shared.view.operation(operation) {
             who.check(shown.generation)?;

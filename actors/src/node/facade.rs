@@ -5,7 +5,7 @@ use super::{
     root::{Args, Root, RootMsg, Slots},
 };
 use crate::{
-    ask::{COMMAND_DEADLINE, ask},
+    ask::{COMMAND_DEADLINE, ask, ask_if_there},
     error::{CommandError, StartError, chain},
     host::HostsMsg,
     image::ImagesMsg,
@@ -166,7 +166,7 @@ impl Node {
 
     pub async fn create_vm(&self, new: NewVm, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
         let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
-        self.change(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await
+        self.change_by(&vms, |reply_to| VmsMsg::Create { new: Box::new(new), who, reply_to }).await
     }
 
     pub async fn command_vm(&self, id: VmId, command: Command, who: Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
@@ -176,41 +176,43 @@ impl Node {
             if let Some(name) = change.name.clone() {
                 let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
                 let (command, who) = (Box::new(command), Box::new(who));
-                return self.change(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
+                return self.change_by(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
             }
         }
         let actor = self.vm_actor(id)?;
         let (command, who) = (Box::new(command), Box::new(who));
-        match self.change(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await {
-            // Its actor ended in order, with the VM, while the command was on its way.
-            Err(CommandError::Restarting) if self.shared.view.vm(id).is_none() => Err(not_found(Kind::Vm, id.to_string())),
-            answer => answer,
-        }
+        let answer = self.change(&actor, |reply_to| VmMsg::Command { command, who, reply_to }).await;
+        // Its actor took no more: the VM went while the command was on its way to it, and nothing of it was carried out.
+        let is_gone = answer.is_none() && self.shared.view.vm(id).is_none();
+        answer.unwrap_or_else(|| Err(if is_gone { not_found(Kind::Vm, id.to_string()) } else { CommandError::Restarting }))
     }
 
     /// Asks for a change. A command that nobody answered may be on its way to the disk. That it failed is said once the journal has settled:
-    /// who asks again with the same key would not find it before, and have it carried out twice.
+    /// who asks again with the same key would not find it before, and have it carried out twice. Absent: it was not even sent.
     async fn change<M: Message, T: Send + 'static>(
         &self,
         actor: &Address<M>,
         command: impl FnOnce(RpcReplyPort<Result<T, CommandError>>) -> M,
-    ) -> Result<T, CommandError> {
-        let answer = ask(actor, command).await;
+    ) -> Option<Result<T, CommandError>> {
+        let answer = ask_if_there(actor, command).await?;
         if matches!(answer, Err(CommandError::Restarting | CommandError::Timeout)) {
             let _ = tokio::time::timeout(COMMAND_DEADLINE, self.shared.settled()).await;
         }
-        answer
+        Some(answer)
     }
 
-    /// A changed specification is held to the same rules as a new one.
+    /// As [`Self::change`], of a supervisor.
+    async fn change_by<M: Message, T: Send + 'static>(
+        &self,
+        supervisor: &Address<M>,
+        command: impl FnOnce(RpcReplyPort<Result<T, CommandError>>) -> M,
+    ) -> Result<T, CommandError> {
+        self.change(supervisor, command).await.unwrap_or(Err(CommandError::Restarting))
+    }
+
+    /// The image's part of what must hold of a changed specification; the rest is judged by the VM's actor, on the record that it changes.
     fn check_update(&self, id: VmId, change: &vm::Change) -> Result<(), CommandError> {
         let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
-        let mut spec = row.record.spec.clone();
-        change.apply(&mut spec);
-        let problems = vm::spec::check(&spec);
-        if !problems.is_empty() {
-            return Err(CommandError::Invalid(problems));
-        }
         match (change.disk_mib, self.shared.view.image(row.record.boot.rootfs)) {
             (Some(disk_mib), Some(rootfs)) => super::resolve::holds(disk_mib, &rootfs),
             _ => Ok(()),
@@ -219,7 +221,7 @@ impl Node {
 
     pub async fn create_image(&self, new: NewImage, who: Who) -> Result<Accepted<Arc<Image>>, CommandError> {
         let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
-        self.change(&images, |reply_to| ImagesMsg::Create { new: Box::new(new), who, reply_to }).await
+        self.change_by(&images, |reply_to| ImagesMsg::Create { new: Box::new(new), who, reply_to }).await
     }
 
     pub async fn command_image(
@@ -229,17 +231,17 @@ impl Node {
         who: Who,
     ) -> Result<Accepted<Arc<Image>>, CommandError> {
         let images = self.slots.images.get().ok_or(CommandError::Restarting)?;
-        self.change(&images, |reply_to| ImagesMsg::Command { id, command, who, reply_to }).await
+        self.change_by(&images, |reply_to| ImagesMsg::Command { id, command, who, reply_to }).await
     }
 
     pub async fn command_host(&self, id: HostId, command: domain::host::Command, who: Who) -> Result<Arc<Host>, CommandError> {
         let hosts = self.slots.hosts.get().ok_or(CommandError::Restarting)?;
-        self.change(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
+        self.change_by(&hosts, |reply_to| HostsMsg::Command { id, command, who, reply_to }).await
     }
 
     pub async fn create_webhook(&self, new: NewWebhook, who: Who) -> Result<Accepted<Arc<Webhook>>, CommandError> {
         let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
-        self.change(&webhooks, |reply_to| WebhooksMsg::Create { new: Box::new(new), who, reply_to }).await
+        self.change_by(&webhooks, |reply_to| WebhooksMsg::Create { new: Box::new(new), who, reply_to }).await
     }
 
     /// `secret`: a new one, with an update.
@@ -252,7 +254,7 @@ impl Node {
     ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
         let webhooks = self.slots.webhooks.get().ok_or(CommandError::Restarting)?;
         let command = Box::new(command);
-        self.change(&webhooks, |reply_to| WebhooksMsg::Command { id, command, secret, who, reply_to }).await
+        self.change_by(&webhooks, |reply_to| WebhooksMsg::Command { id, command, secret, who, reply_to }).await
     }
 
     /// What the webhook's deliveries are signed with. For whoever just made it.

@@ -56,6 +56,11 @@ impl<M: Message> Address<M> {
         self.actor.stop(None);
     }
 
+    /// Ends it once it has answered to all that was sent until now. One that is ending already does so.
+    pub fn drain(&self) {
+        let _ending = self.actor.drain();
+    }
+
     pub fn actor(&self) -> &ActorRef<M> {
         &self.actor
     }

@@ -115,7 +115,7 @@ async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorPr
         let told = if state.record.is_some() { VmsMsg::Loaded { id: state.id } } else { VmsMsg::Gone { id: state.id } };
         let _ = state.parent.cast(told);
         if state.record.is_none() {
-            myself.stop();
+            myself.drain();
         }
     }
     if let Some(record) = state.record.clone() {
@@ -128,6 +128,10 @@ async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorPr
 async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> Result<(), ActorProcessingErr> {
     let _busy = state.progress.enter(message.name());
     let myself = Address::new(myself, Arc::clone(&state.progress));
+    if state.record.is_none() && !matches!(message, VmMsg::Create { .. }) {
+        after_the_end(state.id, message);
+        return Ok(());
+    }
     match message {
         VmMsg::Create { draft, who, operation, reply_to } => {
             let ticket = ticket(state, operation, &who);
@@ -159,16 +163,16 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
                     let is_full = found == Inspection::DiskFull;
                     drive(state, &myself, Input::Observed(Observed::Inspected { launch, found })).await?;
                     if is_full {
-                        hold::hear(state, &myself, Heard::Full { launch }).await;
+                        hold::hear(state, &myself, Heard::Full { launch }).await?;
                     }
                 }
-                Outcome::WentOn { launch, found } => hold::hear(state, &myself, Heard::Tried { launch, found }).await,
+                Outcome::WentOn { launch, found } => hold::hear(state, &myself, Heard::Tried { launch, found }).await?,
             }
             state.performer.next(&myself, &state.shared);
         }
-        VmMsg::Elapsed { attempt: launch, timer: Timer::Hold } => hold::hear(state, &myself, Heard::Due { launch }).await,
+        VmMsg::Elapsed { attempt: launch, timer: Timer::Hold } => hold::hear(state, &myself, Heard::Due { launch }).await?,
         VmMsg::Elapsed { attempt, timer } if hold::puts_off(state, attempt, timer) => {}
-        VmMsg::Full { launch } => hold::hear(state, &myself, Heard::Full { launch }).await,
+        VmMsg::Full { launch } => hold::hear(state, &myself, Heard::Full { launch }).await?,
         VmMsg::Elapsed { attempt, timer } => drive(state, &myself, Input::Elapsed { attempt, timer }).await?,
         VmMsg::Observed(observed) => drive(state, &myself, Input::Observed(*observed)).await?,
         VmMsg::GuestUp { launch, session } => {
@@ -189,7 +193,7 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
         }
     }
     if state.record.is_none() {
-        myself.stop();
+        myself.drain();
     }
     Ok(())
 }
@@ -240,11 +244,17 @@ async fn create(
 }
 
 async fn command(state: &mut State, myself: &VmRef, command: Command, who: &Who) -> Result<Accepted<Arc<Vm>>, CommandError> {
-    let record = state.record.clone().ok_or(CommandError::Restarting)?;
+    let record = state.record.clone().ok_or_else(|| gone(state.id))?;
     if let Command::Cancel { operation } = command {
         return cancel(state, myself, record, operation, who).await;
     }
     who.check(record.generation)?;
+    if let Command::Update(change) = &command {
+        let problems = vm::spec::check(&change.applied(&record.spec));
+        if !problems.is_empty() {
+            return Err(CommandError::Invalid(problems));
+        }
+    }
     // An update is done with its commit; everything else goes on after it.
     let operation = (!matches!(command, Command::Update(_))).then(|| OperationId::from_bits(new_id()));
     let ticket = ticket(state, operation.unwrap_or(OperationId::from_bits(0)), who);
@@ -299,7 +309,7 @@ fn ticket(state: &State, operation: OperationId, who: &Who) -> Ticket {
 }
 
 /// An input that nobody waits for. An error ends the actor: it is loaded again and finds out what is true.
-async fn drive(state: &mut State, myself: &VmRef, input: Input) -> Result<(), ActorProcessingErr> {
+pub(super) async fn drive(state: &mut State, myself: &VmRef, input: Input) -> Result<(), ActorProcessingErr> {
     let Some(record) = state.record.clone() else { return Ok(()) };
     let Ok(step) = vm::step(&record, input, now()) else { return Ok(()) };
     let shared = Arc::clone(&state.shared);
@@ -412,6 +422,20 @@ fn start_timer(state: &State, record: &Vm, timer: Timer, after_ms: u64) {
     state.timers.set(record.id, record.attempt, timer, Duration::from_millis(after_ms + spread));
 }
 
+/// The VM is no more, and its actor ends once it has answered to all that is on its way: who asks hears that, and not that nobody knows.
+fn after_the_end(id: VmId, message: VmMsg) {
+    match message {
+        VmMsg::Command { reply_to, .. } => drop(reply_to.send(Err(gone(id)))),
+        VmMsg::Guest { reply_to } => drop(reply_to.send(Err(gone(id)))),
+        // Of its machine, which is no more either.
+        _ => {}
+    }
+}
+
+fn gone(id: VmId) -> CommandError {
+    CommandError::NotFound { kind: Kind::Vm, reference: id.to_string() }
+}
+
 fn share(vm: &Vm) -> Share {
     Share { vcpus: vm.spec.vcpus, mem_mib: vm.spec.mem_mib }
 }
@@ -434,7 +458,7 @@ fn hold_capacity(state: &State, record: &Vm) {
 }
 
 fn guest(state: &State) -> Result<(vm::Machine, Arc<dyn host::guest::GuestSession>), CommandError> {
-    let record = state.record.as_ref().ok_or(CommandError::Restarting)?;
+    let record = state.record.as_ref().ok_or_else(|| gone(state.id))?;
     let offer = state.shared.view.offer(record.host);
     let mut table = vm::table(record, offer).into_iter();
     let refused = table.find(|(action, _)| *action == vm::Action::Exec).and_then(|(_, refused)| refused);

@@ -4,7 +4,7 @@
 //! Nothing is written while the disk is full: a write that fails would end the journal until hearth is started again.
 
 use super::{
-    actor::{State, commit},
+    actor::{State, commit, drive},
     messages::VmRef,
 };
 use crate::{ambient, error::chain, shared::now};
@@ -12,22 +12,24 @@ use domain::{
     Attempt,
     event::Draft,
     vm::{
-        Effect, Step, Timer,
+        Effect, Input, Inspection, Observed, Step, Timer,
         hold::{self, Heard, Hold, Todo},
         step::BOOT_DEADLINE_MS,
     },
 };
+use ractor::ActorProcessingErr;
 use std::{sync::Arc, time::Duration};
 
 /// What is heard of a hold, and what follows.
-pub(super) async fn hear(state: &mut State, myself: &VmRef, heard: Heard) {
-    let Some(record) = state.record.clone() else { return };
+pub(super) async fn hear(state: &mut State, myself: &VmRef, heard: Heard) -> Result<(), ActorProcessingErr> {
+    let Some(record) = state.record.clone() else { return Ok(()) };
+    let launch = record.state.machine().map(|machine| machine.launch);
     let (next, todo) = hold::step(state.hold, &record, heard, now());
     show(state, next);
     match todo {
         Todo::Nothing => {}
         Todo::Wait { after_ms } => {
-            let Some(hold) = next else { return };
+            let Some(hold) = next else { return Ok(()) };
             // Guests that were held together do not all come back in the same moment.
             let spread = ambient::random() as u64 % (after_ms / 10 + 1);
             state.timers.set(state.id, hold.launch, Timer::Hold, Duration::from_millis(after_ms + spread));
@@ -36,8 +38,15 @@ pub(super) async fn hear(state: &mut State, myself: &VmRef, heard: Heard) {
             state.performer.queue(record, Effect::GoOn(machine), state.guest.session());
             state.performer.next(myself, &state.shared);
         }
-        Todo::Tell(event) => tell(state, event).await,
+        Todo::Tell { event, boots } => {
+            tell(state, event).await;
+            if let (true, Some(launch)) = (boots, launch) {
+                let found = Inspection::Running;
+                drive(state, myself, Input::Observed(Observed::Inspected { launch, found })).await?;
+            }
+        }
     }
+    Ok(())
 }
 
 /// Gives the guest of a machine that is held its time anew, if that is what the timer was for. Answers whether it was.

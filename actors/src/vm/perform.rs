@@ -58,6 +58,35 @@ pub enum Outcome {
     },
 }
 
+/// What tells apart effects that may have the same attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Inspect,
+    GoOn,
+    Tune,
+    Other,
+}
+
+impl Kind {
+    fn of(effect: &Effect) -> Kind {
+        match effect {
+            Effect::Inspect(_) => Kind::Inspect,
+            Effect::GoOn(_) => Kind::GoOn,
+            Effect::Tune(_) => Kind::Tune,
+            _ => Kind::Other,
+        }
+    }
+
+    fn of_answer(outcome: &Outcome) -> Kind {
+        match outcome {
+            Outcome::Inspected { .. } => Kind::Inspect,
+            Outcome::WentOn { .. } => Kind::GoOn,
+            Outcome::Finished(Finished::Tuned | Finished::TuneFailed { .. }) => Kind::Tune,
+            Outcome::Finished(_) => Kind::Other,
+        }
+    }
+}
+
 struct Job {
     record: Arc<Vm>,
     effect: Effect,
@@ -69,8 +98,7 @@ struct Job {
 struct Running {
     attempt: Attempt,
     can_be_given_up: bool,
-    /// It is of [`Effect::GoOn`], which has no attempt of its own.
-    goes_on: bool,
+    kind: Kind,
     _task: JoinSet<()>,
 }
 
@@ -95,10 +123,10 @@ impl Performer {
         self.queue.push_back(Job { record, effect, guest });
     }
 
-    /// The effect of that attempt ended. A doubled answer of another kind must not end one that goes on.
+    /// The effect of that attempt ended. Not each has an attempt of its own, and a doubled answer of another must not end it.
     pub fn ended(&mut self, attempt: Attempt, outcome: &Outcome, progress: &Progress) {
-        let goes_on = matches!(outcome, Outcome::WentOn { .. });
-        if self.running.as_ref().is_some_and(|running| running.attempt == attempt && running.goes_on == goes_on) {
+        let kind = Kind::of_answer(outcome);
+        if self.running.as_ref().is_some_and(|running| running.attempt == attempt && running.kind == kind) {
             self.running = None;
             progress.performed();
         }
@@ -116,7 +144,7 @@ impl Performer {
         }
         let attempt = job.record.attempt;
         let can_be_given_up = can_be_given_up(&job.effect);
-        let goes_on = matches!(job.effect, Effect::GoOn(_));
+        let kind = Kind::of(&job.effect);
         let (what, deadline) = effort(&job.effect);
         myself.progress().performs(what, deadline);
         let (myself, shared) = (myself.clone(), Arc::clone(shared));
@@ -132,7 +160,7 @@ impl Performer {
                 let _ = myself.cast(VmMsg::Done { attempt, outcome: Box::new(outcome) });
             }
         });
-        self.running = Some(Running { attempt, can_be_given_up, goes_on, _task: task });
+        self.running = Some(Running { attempt, can_be_given_up, kind, _task: task });
     }
 
     /// By the driver itself if it can, else by a task that waits for the end.
@@ -380,7 +408,7 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
             Ok(()) => Finished::Released,
             Err(error) => Finished::ReleaseFailed { detail: chain(&error) },
         },
-        Effect::Inspect(machine) => return Some(inspect(shared, &job.record, machine).await),
+        Effect::Inspect(machine) => return Some(inspect(shared, id, machine).await),
         Effect::Pause(machine) => match vmm.pause(id, &machine).await {
             Ok(()) => Finished::Paused,
             Err(error) => Finished::PauseFailed { detail: chain(&error) },
@@ -392,7 +420,7 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
             }
             Err(error) => Finished::ResumeFailed { detail: chain(&error) },
         },
-        Effect::Tune(machine) => match tune(shared, &job.record, &machine).await {
+        Effect::Tune(machine) => match vmm.tune(id, &machine, &tuning(&job.record)).await {
             Ok(()) => Finished::Tuned,
             Err(error) => Finished::TuneFailed { detail: chain(&error) },
         },
@@ -497,27 +525,12 @@ fn tuning(record: &Vm) -> Tuning {
     Tuning { limits: record.spec.devices.limits, balloon_mib: record.spec.devices.balloon_mib }
 }
 
-/// A failure goes to the log as well: who asks something else of the VM meanwhile makes its answer a late one.
-async fn tune(shared: &Shared, record: &Vm, machine: &Machine) -> Result<(), VmmError> {
-    let tuned = shared.vmm.tune(record.id, machine, &tuning(record)).await;
-    if let Err(error) = &tuned {
-        tracing::warn!(vm = %record.id, error = %chain(error), "limits and balloon are not as recorded; they hold from the next start");
-    }
-    tuned
-}
-
-async fn inspect(shared: &Shared, record: &Vm, machine: Machine) -> Outcome {
-    let (id, launch) = (record.id, machine.launch);
+async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
+    let launch = machine.launch;
     let (mut detail, mut tries, mut again) = (String::new(), 0, INSPECT_AGAIN);
     while tries < INSPECT_TRIES {
         match shared.vmm.inspect(id, &machine).await {
-            Ok(found) => {
-                if matches!(found, Inspection::Running | Inspection::Paused) {
-                    // How it ends was logged; the machine is what was found all the same.
-                    let _tuned = tune(shared, record, &machine).await;
-                }
-                return Outcome::Inspected { launch, found };
-            }
+            Ok(found) => return Outcome::Inspected { launch, found },
             // Says nothing about the machine, which may well run: until the effect's own deadline it is not taken for lost.
             Err(VmmError::Short { detail }) => {
                 tracing::warn!(vm = %id, detail, "the VM's process can't be looked at");

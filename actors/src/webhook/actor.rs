@@ -117,8 +117,9 @@ impl Actor for WebhookActor {
                 let answer = self::command(state, &myself, *command, secret, &who).await;
                 let _ = state.args.parent.cast(WebhooksMsg::NameSettled { id: state.args.id });
                 let _ = reply_to.send(answer);
+                // Who is on the way to it hears that it is no more.
                 if state.args.record.is_none() {
-                    myself.stop();
+                    myself.drain();
                 }
             }
             WebhookMsg::Done { attempt, done } => {
@@ -173,7 +174,8 @@ async fn command(
     secret: Option<Secret>,
     who: &Who,
 ) -> Result<Accepted<Arc<Webhook>>, CommandError> {
-    let record = state.args.record.clone().ok_or(CommandError::Restarting)?;
+    let gone = || CommandError::NotFound { kind: Kind::Webhook, reference: state.args.id.to_string() };
+    let record = state.args.record.clone().ok_or_else(gone)?;
     who.check(record.generation)?;
     if let Command::Update(change) = &mut command {
         // Never one that was tried before: whether a commit that failed took place is not known until the next start.

@@ -10,7 +10,7 @@ use domain::{
 };
 use host::{
     guest::GuestSession,
-    vmm::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError, simulated::Simulated},
+    vmm::{Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError, simulated::Simulated},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -83,6 +83,9 @@ impl Vmm for Gate {
     }
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.inner.resume(vm, machine).await
+    }
+    async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        self.inner.tune(vm, machine, tuning).await
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.inner.kill(vm, machine).await

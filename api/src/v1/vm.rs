@@ -66,7 +66,7 @@ pub struct VmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_template: Option<CpuTemplate>,
     /// What a guest with cloud-init configures itself by: it finds a NoCloud seed with this, its name and its address as its second drive,
-    /// read-only. Absent: no seed, no drive.
+    /// read-only. Absent: no seed, no drive. At most 36 KiB together with `metadata`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
     /// An object that the guest reads at http://169.254.169.254/ (MMDS, by sessions as IMDSv2), with `hearth` beside it, where id, name and
@@ -235,7 +235,8 @@ impl Confinement {
     /// In one line, for people.
     pub fn words(&self) -> String {
         let user = self.uid.map_or_else(|| "several users".to_owned(), |uid| format!("user {uid}"));
-        format!("{user}, {}", self.has.words(true))
+        let has = self.has.words(true);
+        if has.is_empty() { user } else { format!("{user}, {has}") }
     }
 }
 
@@ -300,9 +301,10 @@ pub struct PatchVmSpec {
     /// Only while the VM is not running, and never less than it is: the guest makes its file system larger at the next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_mib: Option<u64>,
-    /// A running or paused VM takes them over at once; `status.reason` says when it could not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<PatchLimits>,
+    /// A running or paused VM takes them over at once; `status.reason` says when it could not. `null`: none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<PatchLimits>))]
+    pub limits: Option<Option<PatchLimits>>,
     /// As for `limits`. 0: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balloon_mib: Option<u32>,

@@ -62,6 +62,7 @@ fn vm(bits: u128, state: State) -> Vm {
         operation: None,
         restarts: Restarts::default(),
         reason: None,
+        retuned: false,
     }
 }
 

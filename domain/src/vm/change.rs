@@ -8,6 +8,14 @@ use super::{
 };
 
 impl Change {
+    /// What `spec` becomes.
+    #[must_use]
+    pub fn applied(&self, spec: &VmSpec) -> VmSpec {
+        let mut spec = spec.clone();
+        self.apply(&mut spec);
+        spec
+    }
+
     /// What becomes of `spec`; name and labels are no part of it.
     pub fn apply(&self, spec: &mut VmSpec) {
         fn set<T: Clone>(place: &mut T, wanted: Option<&T>) {

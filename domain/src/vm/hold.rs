@@ -71,8 +71,12 @@ pub enum Todo {
     },
     /// Let it go on and look: `Tried`.
     Try(Machine),
-    /// It goes on. The event is told when the journal takes it.
-    Tell(EventDraft),
+    /// It goes on. The event is told when the journal takes it. `boots`: as a machine that was just found, for its guest has had no chance
+    /// yet, and is given its time anew from now on.
+    Tell {
+        event: EventDraft,
+        boots: bool,
+    },
 }
 
 /// The hold after it, and what follows.
@@ -99,7 +103,10 @@ pub fn step(hold: Option<Hold>, vm: &Vm, heard: Heard, now: Timestamp) -> (Optio
             }
         }
         (Some(hold), Heard::Tried { found, .. }) if hold.stage == Stage::Trying => match found {
-            Found::Runs => (None, Todo::Tell(went_on(vm, &hold, now))),
+            Found::Runs => {
+                let boots = matches!(vm.state, State::Starting(Starting::Booting(_)));
+                (None, Todo::Tell { event: went_on(vm, &hold, now), boots })
+            }
             Found::StillFull | Found::Unknown => {
                 let tries = hold.tries.saturating_add(1);
                 (Some(Hold { tries, stage: Stage::Waiting, ..hold }), Todo::Wait { after_ms: again_ms(tries) })

@@ -75,6 +75,7 @@ pub fn create(draft: Draft, ticket: Ticket, now: Timestamp) -> Step {
         operation: Some(InFlight { id: ticket.operation, kind: OperationKind::VmCreate }),
         restarts: Restarts::default(),
         reason: None,
+        retuned: false,
     };
     let mut next = Next::of(&vm, now);
     next.operations.push(OperationChange::Begin {

@@ -182,8 +182,12 @@ impl Simulation {
         };
         if let Some(next) = &step.next {
             if *next == before {
-                // To look at a machine and to follow one that is as recorded changes no record.
-                let looks = |effect: &Effect| matches!(effect, Effect::Inspect(_) | Effect::Watch(_) | Effect::AwaitGuest(_));
+                // To look at a machine and to follow one that is as recorded changes no record, nor does it to make one so.
+                let looks = |effect: &Effect| match effect {
+                    Effect::Inspect(_) | Effect::Watch(_) | Effect::AwaitGuest(_) => true,
+                    Effect::Tune(_) => before.retuned,
+                    _ => false,
+                };
                 assert!(
                     step.events.iter().all(|event| event.name == "vm-adopted")
                         && step.operations.is_empty()
@@ -369,11 +373,12 @@ impl Simulation {
         self.check_world();
         let Some(vm) = &self.vm else { return };
         let phase = self.world.process.as_ref().map(|process| (process.phase, &process.machine));
-        // Whatever happened meanwhile: it has what is recorded, or a try failed, which is said unless something else was asked at once.
+        // Whatever happened meanwhile: it has what is recorded, or a try failed, which is said.
+        let told = vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied);
         if let (State::Running(_) | State::Paused(_), Some(process)) = (&vm.state, &self.world.process) {
-            assert!(process.tuned == tuning(vm) || self.world.not_tuned, "{process:?} has not what is recorded: {vm:?}");
+            assert!(process.tuned == tuning(vm) || told, "{process:?} has not what is recorded: {vm:?}");
         }
-        if vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied) {
+        if told {
             assert!(
                 vm.state.machine().is_none() || self.world.not_tuned,
                 "it has what is recorded, and the record says no: {vm:?}"

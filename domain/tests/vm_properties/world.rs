@@ -148,10 +148,6 @@ impl World {
                 if well { Finished::Removed } else { Finished::RemoveFailed { detail: detail() } }
             }
             Effect::Inspect(machine) => {
-                if let Some(process) = self.runs(machine).filter(|process| process.phase != Phase::Held) {
-                    process.tuned = asked;
-                    self.not_tuned = false;
-                }
                 let found = self.runs(machine).map_or(Inspection::Gone { exit: Exit::Unknown }, |process| match process.phase {
                     Phase::Held => Inspection::Held,
                     Phase::Running => Inspection::Running,

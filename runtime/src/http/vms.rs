@@ -124,8 +124,10 @@ async fn create(serving: Serving, caller: Caller, submission: Submission) -> Ans
 #[utoipa::path(get, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam), responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> Answer {
     let vm = find(&serving, &id)?;
-    // Before the driver is asked: who looks again and again has it mostly.
-    if let Some(unchanged) = unchanged(&headers, vm.record.generation.0) {
+    // Before the driver is asked: who looks again and again has it mostly. That its VMM holds it is in no generation.
+    if vm.hold.is_none()
+        && let Some(unchanged) = unchanged(&headers, vm.record.generation.0)
+    {
         return Ok(unchanged);
     }
     let mut told = convert::vm(&vm, serving.node.view());

@@ -37,6 +37,25 @@ async fn limits_and_balloon_are_shown_as_asked_and_change_while_it_runs() {
     assert_eq!(vm["spec"]["limits"], json!({ "rx_mbit_per_s": 50, "tx_mbit_per_s": 7 }));
     assert_eq!((vm["spec"].get("balloon_mib"), &vm["status"]["state"]), (None, &json!("running")));
     assert_eq!(vm["status"].get("reason"), None);
+    assert_eq!(vm["generation"], changed.body["generation"], "that it holds is no change of its own: the ETag is good");
+    let answer = patched(&bench, &json!({ "limits": null })).await;
+    assert_eq!((answer.status.as_u16(), answer.body["spec"].get("limits")), (200, None), "{}", answer.body);
+}
+
+/// Each is possible with what the VM was, and both together are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_changes_at_once_make_nothing_impossible() {
+    let bench = Bench::with_images().await;
+    let mut vm = bench.vm("a");
+    vm["spec"]["mem_mib"] = json!(1024);
+    assert_eq!(bench.post("/v1/vms?wait=30", &vm).await.status.as_u16(), 200);
+    for _ in 0..20 {
+        let (smaller, more) = (json!({ "mem_mib": 128 }), json!({ "balloon_mib": 900 }));
+        let (smaller, more) = tokio::join!(patched(&bench, &smaller), patched(&bench, &more));
+        let statuses = [smaller.status.as_u16(), more.status.as_u16()];
+        assert!(statuses.contains(&200) && statuses.contains(&422), "{statuses:?}");
+        assert_eq!(patched(&bench, &json!({ "mem_mib": 1024, "balloon_mib": 0 })).await.status.as_u16(), 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

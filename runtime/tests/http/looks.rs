@@ -11,7 +11,7 @@ use domain::{
 use host::{
     guest::GuestSession,
     vmm::{
-        Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError,
+        Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError,
         confinement::Confinement,
         simulated::{Simulated, SimulatedOptions},
     },
@@ -63,6 +63,9 @@ impl Vmm for Counting {
     }
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.inner.resume(vm, machine).await
+    }
+    async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        self.inner.tune(vm, machine, tuning).await
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.inner.kill(vm, machine).await

@@ -232,6 +232,7 @@ impl From<Vm1> for Vm {
             operation: old.operation,
             restarts: old.restarts,
             reason: old.reason,
+            retuned: false,
         }
     }
 }

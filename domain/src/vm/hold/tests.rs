@@ -50,12 +50,28 @@ fn that_it_goes_on_is_told_once_and_ends_the_hold() {
     hold = step(hold, &vm, full(), Timestamp(1_000)).0;
     assert_eq!(reason(hold, &vm).map(|reason| reason.code), Some(ReasonCode::DiskFull));
     hear(&mut hold, &vm, due());
-    let Todo::Tell(event) = hear(&mut hold, &vm, tried(Found::Runs)) else { panic!("nothing is told") };
+    let Todo::Tell { event, boots: false } = hear(&mut hold, &vm, tried(Found::Runs)) else { panic!("nothing is told") };
     assert_eq!(event.name, "vm-went-on");
     assert!(event.data.contains(&("held_ms", Datum::Number(4_000))), "{event:?}");
     assert_eq!((hold, reason(hold, &vm)), (None, None));
     assert_eq!(hear(&mut hold, &vm, tried(Found::Runs)), Todo::Nothing);
     assert_eq!(hear(&mut hold, &vm, due()), Todo::Nothing);
+}
+
+/// Nothing else would see to it that such a guest boots at all, or ends.
+#[test]
+fn a_guest_that_was_held_while_it_booted_has_its_time_anew() {
+    for (state, anew) in [
+        (State::Starting(Starting::Booting(machine(LAUNCH))), true),
+        (State::Running(machine(LAUNCH)), false),
+        (State::Stopping(Stopping { stage: StopStage::Waiting(machine(LAUNCH)), then: Then::Stopped, tries: 0 }), false),
+    ] {
+        let (vm, mut hold) = (vm(state), None);
+        hear(&mut hold, &vm, full());
+        hear(&mut hold, &vm, due());
+        let told = hear(&mut hold, &vm, tried(Found::Runs));
+        assert!(matches!(told, Todo::Tell { boots, .. } if boots == anew), "{:?}: {told:?}", vm.state);
+    }
 }
 
 #[test]

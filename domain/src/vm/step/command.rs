@@ -170,7 +170,10 @@ fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
         // The change is made with this step; no operation belongs to it.
         event.operation = None;
     }
-    // Asked for once more, it is tried once more.
+    if tunes && next.vm.state.machine().is_some() {
+        next.vm.retuned = true;
+    }
+    // Asked for once more, it is tried once more. One that is stopping has it when its stop is taken back.
     if let State::Running(machine) | State::Paused(machine) = next.vm.state.clone()
         && tunes
     {

@@ -37,6 +37,8 @@ pub(super) fn launch(mut next: Next) -> Step {
 
 /// The machine's identity becomes durable with this step; only then may it run.
 pub(super) fn launched(mut next: Next, machine: Machine) -> Step {
+    // It is made with them.
+    next.vm.retuned = false;
     next.vm.state = State::Starting(Starting::Releasing(machine.clone()));
     next.advance("boot", 40);
     next.issue(Effect::Release(machine));
@@ -92,13 +94,12 @@ pub(super) fn resume_failed(mut next: Next, machine: Machine, detail: String) ->
     next.done()
 }
 
-/// Of a machine that is at rest again: what was not applied is tried once more, so that the record says what is so. Whether it was.
-pub(super) fn tune_again(next: &mut Next, machine: Machine) -> bool {
-    let again = next.vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied);
-    if again {
+/// Of a machine that is at rest again: what was changed since it was made is made so once more. A crash may have come before it was, or a try
+/// have failed, or its answer have come too late to count.
+pub(super) fn tune_again(next: &mut Next, machine: Machine) {
+    if next.vm.retuned {
         next.issue(Effect::Tune(machine));
     }
-    again
 }
 
 /// What an earlier try did not bring about is no news any more.

@@ -85,10 +85,12 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
         (State::Running(_), true) | (State::Paused(_), false) => {
             next.follow(&machine);
             next.event("vm-adopted");
-            if !finished::tune_again(&mut next, machine) {
-                // As recorded: the record stays, and with it every ETag that a client holds.
-                return next.unmoved();
+            // As `tune_again`, without a number of its own.
+            if next.vm.retuned {
+                next.effects.push(Effect::Tune(machine));
             }
+            // As recorded: the record stays, and with it every ETag that a client holds.
+            return next.unmoved();
         }
         // Somebody paused it behind our back; the VM is to run.
         (State::Running(_), false) => {

@@ -17,7 +17,7 @@ The VM is started as soon as it is made; --no-start leaves it at that.
 Examples:
   hearth vm create demo --image busybox
   hearth vm create --name web --image busybox --vcpus 2 --mem 1G --disk 4G --label app=web
-  hearth vm create slow --image busybox --disk-mib-per-s 20 --rx-mbit-per-s 100
+  hearth vm create slow --image busybox --disk-mib-per-s 20 --disk-ops-per-s 500
   hearth vm create spare --image busybox --no-start --no-network
   hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml";
 

@@ -16,7 +16,7 @@ use clap::Args;
 pub const EXAMPLES: &str = "\
 Examples:
   hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
-  hearth vm update demo --disk-mib-per-s 20 --rx-mbit-per-s none
+  hearth vm update demo --disk-mib-per-s 20 --disk-ops-per-s none
   hearth vm update demo --label app=web --label old-
   hearth vm update demo --rename web
   hearth vm update demo --user-data ./cloud-config.yaml      (from its next start on)";
@@ -68,7 +68,7 @@ impl UpdateArgs {
             cmdline: self.cmdline.clone(),
             restart: self.restart.map(Into::into),
             disk_mib: self.disk,
-            limits: self.devices.limits(),
+            limits: self.devices.limits().map(Some),
             balloon_mib: self.devices.balloon_mib,
             cpu_template: self.devices.cpu_template(),
             cloud_init: if self.no_cloud_init { Some(None) } else { cloud_init.map(|given| Some(over(given, before))) },

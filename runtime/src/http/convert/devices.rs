@@ -21,7 +21,15 @@ pub fn asked_limits(limits: v1::Limits) -> Limits {
     }
 }
 
-pub fn changed_limits(limits: v1::PatchLimits) -> LimitsChange {
+/// Absent: none of them.
+pub fn changed_limits(limits: Option<v1::PatchLimits>) -> LimitsChange {
+    let none = v1::PatchLimits {
+        disk_mib_per_s: Some(None),
+        disk_ops_per_s: Some(None),
+        rx_mbit_per_s: Some(None),
+        tx_mbit_per_s: Some(None),
+    };
+    let limits = limits.unwrap_or(none);
     LimitsChange {
         disk_mib_per_s: limits.disk_mib_per_s,
         disk_ops_per_s: limits.disk_ops_per_s,
