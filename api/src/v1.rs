@@ -16,7 +16,7 @@ pub mod vm;
 pub mod webhook;
 
 pub use common::{Labels, List, Reason};
-pub use devices::{CpuTemplate, Limits, PatchLimits};
+pub use devices::{CpuTemplate, PatchRateLimits, RateLimits};
 pub use event::{Event, EventKind};
 pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalControl};
 pub use facts::Facts;

@@ -26,7 +26,7 @@ pub fn small() -> VmSpec {
         cmdline: None,
         networks: vec!["default".to_owned()],
         restart: RestartPolicy::Never,
-        limits: api::v1::Limits::default(),
+        rate_limits: api::v1::RateLimits::default(),
         balloon_mib: 0,
         cpu_template: None,
         cloud_init: None,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Limits {
+pub struct RateLimits {
     /// Both directions of the disk together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1_000_000))]
@@ -24,7 +24,7 @@ pub struct Limits {
     pub tx_mbit_per_s: Option<u32>,
 }
 
-impl Limits {
+impl RateLimits {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -46,7 +46,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct PatchLimits {
+pub struct PatchRateLimits {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000))]
     pub disk_mib_per_s: Option<Option<u32>>,
@@ -101,18 +101,18 @@ mod tests {
 
     #[test]
     fn null_is_told_from_absent_and_goes_out_as_null() {
-        let patch: PatchLimits = serde_json::from_str(r#"{"disk_mib_per_s":null,"tx_mbit_per_s":5}"#).unwrap();
-        let expected = PatchLimits { disk_mib_per_s: Some(None), tx_mbit_per_s: Some(Some(5)), ..PatchLimits::default() };
+        let patch: PatchRateLimits = serde_json::from_str(r#"{"disk_mib_per_s":null,"tx_mbit_per_s":5}"#).unwrap();
+        let expected = PatchRateLimits { disk_mib_per_s: Some(None), tx_mbit_per_s: Some(Some(5)), ..PatchRateLimits::default() };
         assert_eq!(patch, expected);
         assert_eq!(serde_json::to_string(&patch).unwrap(), r#"{"disk_mib_per_s":null,"tx_mbit_per_s":5}"#);
-        assert!(serde_json::from_str::<PatchLimits>(r#"{"disk":1}"#).is_err());
+        assert!(serde_json::from_str::<PatchRateLimits>(r#"{"disk":1}"#).is_err());
     }
 
     #[test]
     fn limits_read_as_a_line() {
-        let limits = Limits { disk_mib_per_s: Some(100), rx_mbit_per_s: Some(5), ..Limits::default() };
+        let limits = RateLimits { disk_mib_per_s: Some(100), rx_mbit_per_s: Some(5), ..RateLimits::default() };
         assert_eq!(limits.words(), "disk 100 MiB/s, in 5 Mbit/s");
-        assert_eq!((Limits::default().words().as_str(), Limits::default().is_none()), ("", true));
+        assert_eq!((RateLimits::default().words().as_str(), RateLimits::default().is_none()), ("", true));
     }
 
     #[test]

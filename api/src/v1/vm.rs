@@ -2,7 +2,7 @@
 
 use super::{
     common::{Labels, Reason},
-    devices::{CpuTemplate, Limits, PatchLimits, told},
+    devices::{CpuTemplate, PatchRateLimits, RateLimits, told},
     facts::Facts,
 };
 use serde::{Deserialize, Serialize};
@@ -57,8 +57,8 @@ pub struct VmSpec {
     pub networks: Vec<String>,
     #[serde(default)]
     pub restart: RestartPolicy,
-    #[serde(default, skip_serializing_if = "Limits::is_none")]
-    pub limits: Limits,
+    #[serde(default, skip_serializing_if = "RateLimits::is_none")]
+    pub rate_limits: RateLimits,
     /// How much of its memory the guest is asked to give back to the host, in its own time; 64 MiB stay with it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub balloon_mib: u32,
@@ -303,9 +303,9 @@ pub struct PatchVmSpec {
     pub disk_mib: Option<u64>,
     /// A running or paused VM takes them over at once; `status.reason` says when it could not. `null`: none of them.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
-    #[cfg_attr(feature = "schema", schema(value_type = Option<PatchLimits>))]
-    pub limits: Option<Option<PatchLimits>>,
-    /// As for `limits`. 0: none.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<PatchRateLimits>))]
+    pub rate_limits: Option<Option<PatchRateLimits>>,
+    /// As for `rate_limits`. 0: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balloon_mib: Option<u32>,
     /// Only while the VM is not running. `null`: the host's processor.

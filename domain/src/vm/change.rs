@@ -133,6 +133,6 @@ mod tests {
         assert_eq!(away.asks().needs(), vec![]);
         let one = LimitsChange { disk_ops_per_s: Some(Some(1)), ..LimitsChange::default() };
         let fields: Vec<_> = Change { limits: one, ..Change::default() }.asks().needs();
-        assert_eq!(fields.into_iter().map(|(_, field)| field).collect::<Vec<_>>(), ["spec.limits.disk_ops_per_s"]);
+        assert_eq!(fields.into_iter().map(|(_, field)| field).collect::<Vec<_>>(), ["spec.rate_limits.disk_ops_per_s"]);
     }
 }

@@ -67,10 +67,10 @@ impl Devices {
     pub fn needs(&self) -> Vec<(Capability, &'static str)> {
         let limits = &self.limits;
         [
-            (limits.disk_mib_per_s.is_some(), Capability::DiskRateLimit, "spec.limits.disk_mib_per_s"),
-            (limits.disk_ops_per_s.is_some(), Capability::DiskRateLimit, "spec.limits.disk_ops_per_s"),
-            (limits.rx_mbit_per_s.is_some(), Capability::NetworkRateLimit, "spec.limits.rx_mbit_per_s"),
-            (limits.tx_mbit_per_s.is_some(), Capability::NetworkRateLimit, "spec.limits.tx_mbit_per_s"),
+            (limits.disk_mib_per_s.is_some(), Capability::DiskRateLimit, "spec.rate_limits.disk_mib_per_s"),
+            (limits.disk_ops_per_s.is_some(), Capability::DiskRateLimit, "spec.rate_limits.disk_ops_per_s"),
+            (limits.rx_mbit_per_s.is_some(), Capability::NetworkRateLimit, "spec.rate_limits.rx_mbit_per_s"),
+            (limits.tx_mbit_per_s.is_some(), Capability::NetworkRateLimit, "spec.rate_limits.tx_mbit_per_s"),
             (self.balloon_mib > 0, Capability::Balloon, "spec.balloon_mib"),
             (self.cpu_template.is_some(), Capability::CpuTemplates, "spec.cpu_template"),
             (self.metadata.is_some(), Capability::Metadata, "spec.metadata"),
@@ -86,10 +86,10 @@ impl Devices {
         let mut add = |field, detail: String| problems.push(SpecProblem { field, detail });
         let limits = &self.limits;
         for (field, rate, most) in [
-            ("spec.limits.disk_mib_per_s", limits.disk_mib_per_s, RATE_MAX),
-            ("spec.limits.disk_ops_per_s", limits.disk_ops_per_s, OPS_MAX),
-            ("spec.limits.rx_mbit_per_s", limits.rx_mbit_per_s, RATE_MAX),
-            ("spec.limits.tx_mbit_per_s", limits.tx_mbit_per_s, RATE_MAX),
+            ("spec.rate_limits.disk_mib_per_s", limits.disk_mib_per_s, RATE_MAX),
+            ("spec.rate_limits.disk_ops_per_s", limits.disk_ops_per_s, OPS_MAX),
+            ("spec.rate_limits.rx_mbit_per_s", limits.rx_mbit_per_s, RATE_MAX),
+            ("spec.rate_limits.tx_mbit_per_s", limits.tx_mbit_per_s, RATE_MAX),
         ] {
             if rate.is_some_and(|rate| rate == 0 || rate > most) {
                 add(field, format!("must be 1 to {most}; leave it out for no limit"));
@@ -216,8 +216,8 @@ mod tests {
         };
         let told = fields(&devices);
         for field in [
-            "spec.limits.disk_mib_per_s",
-            "spec.limits.disk_ops_per_s",
+            "spec.rate_limits.disk_mib_per_s",
+            "spec.rate_limits.disk_ops_per_s",
             "spec.balloon_mib",
             "spec.metadata",
             "spec.cloud_init.user_data",

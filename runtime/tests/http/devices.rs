@@ -25,21 +25,22 @@ async fn stopped(bench: &Bench) {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_and_balloon_are_shown_as_asked_and_change_while_it_runs() {
     let bench = Bench::with_images().await;
-    let answer = made(&bench, true, &json!({ "limits": { "disk_mib_per_s": 100, "rx_mbit_per_s": 50 }, "balloon_mib": 8 })).await;
+    let answer =
+        made(&bench, true, &json!({ "rate_limits": { "disk_mib_per_s": 100, "rx_mbit_per_s": 50 }, "balloon_mib": 8 })).await;
     assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
     let spec = bench.get("/v1/vms/a").await.body["spec"].clone();
-    assert_eq!(spec["limits"], json!({ "disk_mib_per_s": 100, "rx_mbit_per_s": 50 }));
+    assert_eq!(spec["rate_limits"], json!({ "disk_mib_per_s": 100, "rx_mbit_per_s": 50 }));
     assert_eq!((&spec["balloon_mib"], spec.get("cpu_template")), (&json!(8), None));
-    let change = json!({ "limits": { "disk_mib_per_s": null, "tx_mbit_per_s": 7 }, "balloon_mib": 0 });
+    let change = json!({ "rate_limits": { "disk_mib_per_s": null, "tx_mbit_per_s": 7 }, "balloon_mib": 0 });
     let changed = patched(&bench, &change).await;
     assert_eq!(changed.status.as_u16(), 200, "{}", changed.body);
     let vm = bench.get("/v1/vms/a").await.body;
-    assert_eq!(vm["spec"]["limits"], json!({ "rx_mbit_per_s": 50, "tx_mbit_per_s": 7 }));
+    assert_eq!(vm["spec"]["rate_limits"], json!({ "rx_mbit_per_s": 50, "tx_mbit_per_s": 7 }));
     assert_eq!((vm["spec"].get("balloon_mib"), &vm["status"]["state"]), (None, &json!("running")));
     assert_eq!(vm["status"].get("reason"), None);
     assert_eq!(vm["generation"], changed.body["generation"], "that it holds is no change of its own: the ETag is good");
-    let answer = patched(&bench, &json!({ "limits": null })).await;
-    assert_eq!((answer.status.as_u16(), answer.body["spec"].get("limits")), (200, None), "{}", answer.body);
+    let answer = patched(&bench, &json!({ "rate_limits": null })).await;
+    assert_eq!((answer.status.as_u16(), answer.body["spec"].get("rate_limits")), (200, None), "{}", answer.body);
 }
 
 /// Each is possible with what the VM was, and both together are not.
@@ -62,8 +63,8 @@ async fn two_changes_at_once_make_nothing_impossible() {
 async fn what_can_not_be_is_refused_by_its_field() {
     let bench = Bench::with_images().await;
     for (devices, field) in [
-        (json!({ "limits": { "disk_mib_per_s": 0 } }), "spec.limits.disk_mib_per_s"),
-        (json!({ "limits": { "tx_mbit_per_s": 1_000_001 } }), "spec.limits.tx_mbit_per_s"),
+        (json!({ "rate_limits": { "disk_mib_per_s": 0 } }), "spec.rate_limits.disk_mib_per_s"),
+        (json!({ "rate_limits": { "tx_mbit_per_s": 1_000_001 } }), "spec.rate_limits.tx_mbit_per_s"),
         (json!({ "balloon_mib": 100_000 }), "spec.balloon_mib"),
     ] {
         made(&bench, false, &devices).await.refuses(422, "invalid-spec", field);
@@ -71,11 +72,15 @@ async fn what_can_not_be_is_refused_by_its_field() {
     // The simulated driver has none.
     made(&bench, false, &json!({ "cpu_template": "t2" })).await.refuses(422, "unsupported-by-driver", "spec.cpu_template");
     assert_eq!(made(&bench, false, &json!({ "cpu_template": "t9" })).await.status.as_u16(), 400);
-    assert_eq!(made(&bench, false, &json!({ "limits": { "disk": 1 } })).await.status.as_u16(), 400);
+    assert_eq!(made(&bench, false, &json!({ "rate_limits": { "disk": 1 } })).await.status.as_u16(), 400);
     assert_eq!(bench.get("/v1/vms").await.body["items"], json!([]), "a refusal leaves nothing");
     assert_eq!(made(&bench, false, &json!({})).await.status.as_u16(), 200);
     patched(&bench, &json!({ "cpu_template": "t2" })).await.refuses(422, "unsupported-by-driver", "spec.cpu_template");
-    patched(&bench, &json!({ "limits": { "rx_mbit_per_s": 0 } })).await.refuses(422, "invalid-spec", "spec.limits.rx_mbit_per_s");
+    patched(&bench, &json!({ "rate_limits": { "rx_mbit_per_s": 0 } })).await.refuses(
+        422,
+        "invalid-spec",
+        "spec.rate_limits.rx_mbit_per_s",
+    );
     assert_eq!(patched(&bench, &json!({ "cpu_template": null })).await.status.as_u16(), 200);
 }
 
@@ -83,8 +88,8 @@ async fn what_can_not_be_is_refused_by_its_field() {
 async fn a_driver_without_limits_says_so_by_the_field() {
     let bench = Bench::able(Capabilities { cpu_templates: true, ..Capabilities::NONE }).await;
     for (devices, field) in [
-        (json!({ "limits": { "disk_ops_per_s": 1 } }), "spec.limits.disk_ops_per_s"),
-        (json!({ "limits": { "rx_mbit_per_s": 1 } }), "spec.limits.rx_mbit_per_s"),
+        (json!({ "rate_limits": { "disk_ops_per_s": 1 } }), "spec.rate_limits.disk_ops_per_s"),
+        (json!({ "rate_limits": { "rx_mbit_per_s": 1 } }), "spec.rate_limits.rx_mbit_per_s"),
         (json!({ "balloon_mib": 1 }), "spec.balloon_mib"),
     ] {
         let refused = made(&bench, false, &devices).await;

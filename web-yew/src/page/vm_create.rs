@@ -5,7 +5,7 @@ use crate::link::http::Accepted;
 use crate::route::Route;
 use crate::ui::{Button, Check, Dialog, Field, Notice, ProblemNotice, Tone};
 use api::problem::Problem;
-use api::v1::{CreateVm, ImageKind, ImageState, Limits, RestartPolicy, VmSpec};
+use api::v1::{CreateVm, ImageKind, ImageState, RateLimits, RestartPolicy, VmSpec};
 use model::form::{labels, vm_name_hint};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -63,7 +63,7 @@ impl Form {
                 cmdline: some(&self.cmdline),
                 networks: if self.network { vec!["default".into()] } else { vec![] },
                 restart: self.restart,
-                limits: Limits::default(),
+                rate_limits: RateLimits::default(),
                 balloon_mib: 0,
                 cpu_template: None,
                 cloud_init: None,

@@ -133,7 +133,7 @@ fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
             cmdline: args.cmdline,
             networks,
             restart: args.restart.into(),
-            limits: args.devices.limits(),
+            rate_limits: args.devices.rate_limits(),
             balloon_mib: args.devices.balloon_mib,
             cpu_template: args.devices.cpu_template,
             cloud_init: args.given.cloud_init()?,

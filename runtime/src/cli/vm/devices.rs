@@ -1,6 +1,6 @@
 //! The flags of `vm create` and `vm update` for what is asked of a VM's devices.
 
-use api::v1::{CpuTemplate, Limits, PatchLimits};
+use api::v1::{CpuTemplate, PatchRateLimits, RateLimits};
 use clap::Args;
 
 /// For a VM that is made.
@@ -28,8 +28,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    pub fn limits(&self) -> Limits {
-        Limits {
+    pub fn rate_limits(&self) -> RateLimits {
+        RateLimits {
             disk_mib_per_s: self.disk_mib_per_s,
             disk_ops_per_s: self.disk_ops_per_s,
             rx_mbit_per_s: self.rx_mbit_per_s,
@@ -63,15 +63,15 @@ pub struct Changed {
 }
 
 impl Changed {
-    pub fn limits(&self) -> Option<PatchLimits> {
+    pub fn rate_limits(&self) -> Option<PatchRateLimits> {
         let limit = |set: Option<Set<u32>>| set.map(|set| set.0);
-        let limits = PatchLimits {
+        let limits = PatchRateLimits {
             disk_mib_per_s: limit(self.disk_mib_per_s),
             disk_ops_per_s: limit(self.disk_ops_per_s),
             rx_mbit_per_s: limit(self.rx_mbit_per_s),
             tx_mbit_per_s: limit(self.tx_mbit_per_s),
         };
-        (limits != PatchLimits::default()).then_some(limits)
+        (limits != PatchRateLimits::default()).then_some(limits)
     }
 
     pub fn cpu_template(&self) -> Option<Option<CpuTemplate>> {

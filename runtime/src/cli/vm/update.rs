@@ -68,7 +68,7 @@ impl UpdateArgs {
             cmdline: self.cmdline.clone(),
             restart: self.restart.map(Into::into),
             disk_mib: self.disk,
-            limits: self.devices.limits().map(Some),
+            rate_limits: self.devices.rate_limits().map(Some),
             balloon_mib: self.devices.balloon_mib,
             cpu_template: self.devices.cpu_template(),
             cloud_init: if self.no_cloud_init { Some(None) } else { cloud_init.map(|given| Some(over(given, before))) },

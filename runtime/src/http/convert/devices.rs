@@ -3,8 +3,8 @@
 use api::v1;
 use domain::vm::{CpuTemplate, Limits, LimitsChange};
 
-pub fn limits(limits: Limits) -> v1::Limits {
-    v1::Limits {
+pub fn rate_limits(limits: Limits) -> v1::RateLimits {
+    v1::RateLimits {
         disk_mib_per_s: limits.disk_mib_per_s,
         disk_ops_per_s: limits.disk_ops_per_s,
         rx_mbit_per_s: limits.rx_mbit_per_s,
@@ -12,7 +12,7 @@ pub fn limits(limits: Limits) -> v1::Limits {
     }
 }
 
-pub fn asked_limits(limits: v1::Limits) -> Limits {
+pub fn asked_rate_limits(limits: v1::RateLimits) -> Limits {
     Limits {
         disk_mib_per_s: limits.disk_mib_per_s,
         disk_ops_per_s: limits.disk_ops_per_s,
@@ -22,8 +22,8 @@ pub fn asked_limits(limits: v1::Limits) -> Limits {
 }
 
 /// Absent: none of them.
-pub fn changed_limits(limits: Option<v1::PatchLimits>) -> LimitsChange {
-    let none = v1::PatchLimits {
+pub fn changed_rate_limits(limits: Option<v1::PatchRateLimits>) -> LimitsChange {
+    let none = v1::PatchRateLimits {
         disk_mib_per_s: Some(None),
         disk_ops_per_s: Some(None),
         rx_mbit_per_s: Some(None),
@@ -70,7 +70,7 @@ mod tests {
             assert_eq!(template(asked_template(told)), told);
         }
         let told =
-            v1::Limits { disk_mib_per_s: Some(1), disk_ops_per_s: Some(2), rx_mbit_per_s: Some(3), tx_mbit_per_s: Some(4) };
-        assert_eq!(limits(asked_limits(told)), told);
+            v1::RateLimits { disk_mib_per_s: Some(1), disk_ops_per_s: Some(2), rx_mbit_per_s: Some(3), tx_mbit_per_s: Some(4) };
+        assert_eq!(rate_limits(asked_rate_limits(told)), told);
     }
 }

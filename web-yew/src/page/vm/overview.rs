@@ -73,8 +73,8 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Network", text(if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(", ") })),
         ("Restart", text(restart)),
     ];
-    if !spec.limits.is_none() {
-        facts.push(("Limits", text(spec.limits.words())));
+    if !spec.rate_limits.is_none() {
+        facts.push(("Rate limits", text(spec.rate_limits.words())));
     }
     if spec.balloon_mib > 0 {
         facts.push(("Balloon", text(mib(spec.balloon_mib.into()))));
