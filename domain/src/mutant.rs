@@ -46,10 +46,12 @@ pub enum Mutant {
     ForgetsTheLetter,
     /// A machine that is held is let go on, though its user paused it.
     GoesOnThoughPaused,
+    /// What changed of a machine as hearth ended is left as it was.
+    LeavesItUntuned,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 21] = [
         Mutant::AnswersBeforeTheDisk,
         Mutant::PerformsBeforeTheCommit,
         Mutant::TakesOldAnswers,
@@ -70,6 +72,7 @@ impl Mutant {
         Mutant::TakesSentForDelivered,
         Mutant::ForgetsTheLetter,
         Mutant::GoesOnThoughPaused,
+        Mutant::LeavesItUntuned,
     ];
 }
 

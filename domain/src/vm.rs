@@ -25,10 +25,10 @@ pub mod state;
 pub mod step;
 
 pub use actions::{Action, admit, table};
-pub use devices::{CloudInit, CpuTemplate, Devices, Limits};
+pub use devices::{CloudInit, CpuTemplate, Devices, RateLimits};
 pub use effect::{Effect, Step};
 pub use hold::Hold;
-pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, LimitsChange, Observed, StopMode, Ticket, Timer};
+pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, RateLimitsChange, StopMode, Ticket, Timer};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,

@@ -22,7 +22,7 @@ use confinement::Confinement;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
-    vm::{CloudInit, CpuTemplate, Exit, Inspection, Limits, Machine},
+    vm::{CloudInit, CpuTemplate, Exit, Inspection, Machine, RateLimits},
 };
 use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -62,7 +62,7 @@ pub struct MachinePlan {
 /// What of a machine can be changed while it runs, too. By default everything that there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tuning {
-    pub limits: Limits,
+    pub rate_limits: RateLimits,
     /// What the guest is asked to give back; it does so in its own time, as far as it can.
     pub balloon_mib: u32,
 }

@@ -13,8 +13,8 @@ use domain::{
     image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
     operation::{Amount, Operation, OperationError, OperationKind, Status, StepRecord, StepStatus, Target},
     vm::{
-        BootImages, CloudInit, CpuTemplate, Devices, Driver, InFlight, Limits, Machine, Nic, Reason, ReasonCode, RestartPolicy,
-        Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
+        BootImages, CloudInit, CpuTemplate, Devices, Driver, InFlight, Machine, Nic, RateLimits, Reason, ReasonCode,
+        RestartPolicy, Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
     },
     webhook::{
         BecauseOf, DeadLetter, DeadRef, Delivery, Failure, Filter, State as WebhookState, Success, Webhook, WebhookSpec, What,
@@ -177,7 +177,7 @@ fn equipped_vms() -> Vec<Vm> {
     }));
     let mut full = vm(State::Created);
     full.spec.devices = Devices {
-        limits: Limits {
+        rate_limits: RateLimits {
             disk_mib_per_s: Some(1),
             disk_ops_per_s: Some(70_000),
             rx_mbit_per_s: Some(300),

@@ -522,7 +522,7 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
 }
 
 fn tuning(record: &Vm) -> Tuning {
-    Tuning { limits: record.spec.devices.limits, balloon_mib: record.spec.devices.balloon_mib }
+    Tuning { rate_limits: record.spec.devices.rate_limits, balloon_mib: record.spec.devices.balloon_mib }
 }
 
 async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {

@@ -105,7 +105,7 @@ async fn resources(bench: &Bench, vm: Option<&Vm>) -> Result<(), String> {
         }
     }
     if let Some(vm) = vm.filter(|vm| matches!(vm.state, State::Running(_) | State::Paused(_))) {
-        let wanted = Tuning { limits: vm.spec.devices.limits, balloon_mib: vm.spec.devices.balloon_mib };
+        let wanted = Tuning { rate_limits: vm.spec.devices.rate_limits, balloon_mib: vm.spec.devices.balloon_mib };
         let tuned = bench.world.things().tuned.get(&vm.id).copied();
         // Where it is not as recorded, the VM says so.
         let told = vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied);

@@ -3,7 +3,7 @@
 //! not compile when a variant is added, until it has its place in them.
 
 use domain::OperationId;
-use domain::vm::{Change, Command, Exit, LimitsChange, RestartPolicy, StopMode};
+use domain::vm::{Change, Command, Exit, RateLimitsChange, RestartPolicy, StopMode};
 use std::fmt;
 
 /// What is done, from where.
@@ -68,8 +68,8 @@ fn next_command(command: Option<&Command>) -> Option<Command> {
         Some(Command::Cancel { .. }) => Command::Update(Change { name: Some("renamed".parse().unwrap()), ..Change::default() }),
         // Both that a running machine takes over.
         Some(Command::Update(change)) if change.name.is_some() => {
-            let limits = LimitsChange { disk_mib_per_s: Some(Some(9)), ..LimitsChange::default() };
-            Command::Update(Change { limits, balloon_mib: Some(9), ..Change::default() })
+            let rate_limits = RateLimitsChange { disk_mib_per_s: Some(Some(9)), ..RateLimitsChange::default() };
+            Command::Update(Change { rate_limits, balloon_mib: Some(9), ..Change::default() })
         }
         Some(Command::Update(_)) => return None,
     })

@@ -3,7 +3,7 @@
 use super::{Broken, Durable};
 use crate::{
     Attempt, ImageId, VmId,
-    vm::{ReasonCode, State, Vm},
+    vm::{RateLimits, ReasonCode, State, Vm},
 };
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ pub struct Process {
     pub phase: Phase,
     pub mem_mib: u32,
     pub tap: Option<String>,
+    pub rate_limits: RateLimits,
+    pub balloon_mib: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +112,13 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
                 process.map_or("not there".to_owned(), |process| format!("{:?} as launch {}", process.phase, process.launch.0));
             broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded: format!("{:?}", vm.state), found });
         }
+        let wanted = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib);
+        let has = process.map(|process| (process.rate_limits, process.balloon_mib));
+        // One that could not be told is said not to have it.
+        if vm.state.machine().is_some() && has.is_some_and(|has| has != wanted) && !is(vm, ReasonCode::NotApplied) {
+            let (recorded, found) = (format!("{wanted:?}"), format!("{has:?}"));
+            broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded, found });
+        }
     }
     let mut unowned = |what: String| broken.push(Broken::Unowned { what });
     for process in found.processes.iter().filter(|process| !durable.vms.contains_key(&process.vm)) {
@@ -132,7 +141,10 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
 
 /// A VM that failed because it could not be cleaned up says so, and the next start or deletion tries again.
 fn may_be_left(vm: &Vm) -> bool {
-    let code = vm.reason.as_ref().map(|reason| reason.code);
-    vm.state == State::Failed
-        && matches!(code, Some(ReasonCode::CleanFailed | ReasonCode::DeleteFailed | ReasonCode::ActorFailed))
+    let codes = [ReasonCode::CleanFailed, ReasonCode::DeleteFailed, ReasonCode::ActorFailed];
+    vm.state == State::Failed && codes.into_iter().any(|code| is(vm, code))
+}
+
+fn is(vm: &Vm, code: ReasonCode) -> bool {
+    vm.reason.as_ref().is_some_and(|reason| reason.code == code)
 }

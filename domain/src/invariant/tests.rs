@@ -5,7 +5,7 @@ use crate::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     event::{Datum, Event, Kind},
     operation::{self, Operation, OperationKind, Status, Target},
-    vm::{BootImages, Driver, Machine, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
+    vm::{BootImages, Driver, Machine, Nic, Reason, ReasonCode, RestartPolicy, Restarts, State, Vm, VmSpec},
 };
 use std::net::Ipv4Addr;
 
@@ -72,7 +72,8 @@ fn durable(vms: Vec<Vm>) -> Durable {
 
 fn process(vm: &Vm, launch: u64, phase: Phase) -> Process {
     let tap = vm.nic.as_ref().map(|nic| nic.tap.clone());
-    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, tap }
+    let (rate_limits, balloon_mib) = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib);
+    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, tap, rate_limits, balloon_mib }
 }
 
 fn found(processes: Vec<Process>, durable: &Durable) -> Found {
@@ -135,6 +136,19 @@ fn what_is_not_met_or_left_over() {
     let told = spoken(|broken| settled(&durable, &found, broken));
     assert_eq!(told.iter().filter(|text| text.contains("is recorded as")).count(), 2, "{told:?}");
     assert_eq!(told.iter().filter(|text| text.contains("belongs to no record")).count(), 3, "{told:?}");
+}
+
+#[test]
+fn what_a_machine_was_not_told_of() {
+    let mut one = vm(1, State::Running(machine(4)));
+    let machine = process(&one, 4, Phase::Running);
+    one.spec.devices.balloon_mib = 9;
+    for (reason, said) in [(None, 1), (Some(ReasonCode::DiskFull), 1), (Some(ReasonCode::NotApplied), 0)] {
+        one.reason = reason.map(|code| Reason { code, detail: "seen".into() });
+        let durable = durable(vec![one.clone()]);
+        let found = found(vec![machine.clone()], &durable);
+        assert_eq!(spoken(|broken| settled(&durable, &found, broken)).len(), said, "{reason:?}");
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! over at once.
 
 use super::{
-    devices::{CpuTemplate, Devices, Limits},
-    input::{Change, LimitsChange},
+    devices::{CpuTemplate, Devices, RateLimits},
+    input::{Change, RateLimitsChange},
     spec::VmSpec,
 };
 
@@ -28,7 +28,7 @@ impl Change {
         set(&mut spec.mem_mib, self.mem_mib.as_ref());
         set(&mut spec.cmdline, self.cmdline.as_ref());
         set(&mut spec.disk_mib, self.disk_mib.map(Some).as_ref());
-        self.limits.apply(&mut spec.devices.limits);
+        self.rate_limits.apply(&mut spec.devices.rate_limits);
         set(&mut spec.devices.balloon_mib, self.balloon_mib.as_ref());
         set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
         set(&mut spec.devices.cloud_init, self.cloud_init.as_ref());
@@ -46,21 +46,21 @@ impl Change {
 
     /// Whether it is about what a running machine takes over at once.
     pub(super) fn tunes(&self) -> bool {
-        self.limits != LimitsChange::default() || self.balloon_mib.is_some()
+        self.rate_limits != RateLimitsChange::default() || self.balloon_mib.is_some()
     }
 
     /// What it asks of devices that was perhaps not asked before. What it takes away needs nothing.
     pub(super) fn asks(&self) -> Devices {
-        let mut limits = Limits::default();
-        self.limits.apply(&mut limits);
+        let mut rate_limits = RateLimits::default();
+        self.rate_limits.apply(&mut rate_limits);
         let cpu_template: Option<CpuTemplate> = self.cpu_template.flatten();
         let metadata = self.metadata.clone().flatten();
-        Devices { limits, balloon_mib: self.balloon_mib.unwrap_or(0), cpu_template, metadata, ..Devices::default() }
+        Devices { rate_limits, balloon_mib: self.balloon_mib.unwrap_or(0), cpu_template, metadata, ..Devices::default() }
     }
 }
 
-impl LimitsChange {
-    fn apply(&self, limits: &mut Limits) {
+impl RateLimitsChange {
+    fn apply(&self, limits: &mut RateLimits) {
         let each = [
             (&mut limits.disk_mib_per_s, self.disk_mib_per_s),
             (&mut limits.disk_ops_per_s, self.disk_ops_per_s),
@@ -82,7 +82,7 @@ mod tests {
 
     fn spec() -> VmSpec {
         let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
-        spec.devices.limits = Limits { disk_mib_per_s: Some(5), rx_mbit_per_s: Some(7), ..Limits::default() };
+        spec.devices.rate_limits = RateLimits { disk_mib_per_s: Some(5), rx_mbit_per_s: Some(7), ..RateLimits::default() };
         spec
     }
 
@@ -91,10 +91,11 @@ mod tests {
         let mut changed = spec();
         Change::default().apply(&mut changed);
         assert_eq!(changed, spec());
-        let limits = LimitsChange { disk_mib_per_s: Some(None), tx_mbit_per_s: Some(Some(9)), ..LimitsChange::default() };
-        Change { limits, ..Change::default() }.apply(&mut changed);
-        let expected = Limits { rx_mbit_per_s: Some(7), tx_mbit_per_s: Some(9), ..Limits::default() };
-        assert_eq!(changed.devices.limits, expected);
+        let rate_limits =
+            RateLimitsChange { disk_mib_per_s: Some(None), tx_mbit_per_s: Some(Some(9)), ..RateLimitsChange::default() };
+        Change { rate_limits, ..Change::default() }.apply(&mut changed);
+        let expected = RateLimits { rx_mbit_per_s: Some(7), tx_mbit_per_s: Some(9), ..RateLimits::default() };
+        assert_eq!(changed.devices.rate_limits, expected);
         let all = Change {
             disk_mib: Some(900),
             balloon_mib: Some(3),
@@ -105,7 +106,8 @@ mod tests {
             ..Change::default()
         };
         all.apply(&mut changed);
-        let devices = Devices { limits: expected, balloon_mib: 3, cpu_template: Some(CpuTemplate::T2), ..Devices::default() };
+        let devices =
+            Devices { rate_limits: expected, balloon_mib: 3, cpu_template: Some(CpuTemplate::T2), ..Devices::default() };
         let expected = VmSpec { vcpus: 2, mem_mib: 99, disk_mib: Some(900), cmdline: Some("debug".into()), devices, ..spec() };
         assert_eq!(changed, expected);
     }
@@ -128,11 +130,11 @@ mod tests {
 
     #[test]
     fn what_is_taken_away_needs_nothing() {
-        let none = LimitsChange { disk_mib_per_s: Some(None), ..LimitsChange::default() };
-        let away = Change { limits: none, balloon_mib: Some(0), cpu_template: Some(None), ..Change::default() };
+        let none = RateLimitsChange { disk_mib_per_s: Some(None), ..RateLimitsChange::default() };
+        let away = Change { rate_limits: none, balloon_mib: Some(0), cpu_template: Some(None), ..Change::default() };
         assert_eq!(away.asks().needs(), vec![]);
-        let one = LimitsChange { disk_ops_per_s: Some(Some(1)), ..LimitsChange::default() };
-        let fields: Vec<_> = Change { limits: one, ..Change::default() }.asks().needs();
+        let one = RateLimitsChange { disk_ops_per_s: Some(Some(1)), ..RateLimitsChange::default() };
+        let fields: Vec<_> = Change { rate_limits: one, ..Change::default() }.asks().needs();
         assert_eq!(fields.into_iter().map(|(_, field)| field).collect::<Vec<_>>(), ["spec.rate_limits.disk_ops_per_s"]);
     }
 }

@@ -22,7 +22,7 @@ pub const GIVEN_MAX: usize = 36 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Devices {
-    pub limits: Limits,
+    pub rate_limits: RateLimits,
     /// How much of its memory the guest is asked to give back to the host.
     pub balloon_mib: u32,
     pub cpu_template: Option<CpuTemplate>,
@@ -33,7 +33,7 @@ pub struct Devices {
 
 /// The most that a VM may transfer; absent: as much as there is. Both directions of the disk together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Limits {
+pub struct RateLimits {
     pub disk_mib_per_s: Option<u32>,
     pub disk_ops_per_s: Option<u32>,
     /// Megabits, as networks are told of. Towards the guest.
@@ -65,7 +65,7 @@ pub struct CloudInit {
 impl Devices {
     /// What a driver must be able to do for it, and the field that asks.
     pub fn needs(&self) -> Vec<(Capability, &'static str)> {
-        let limits = &self.limits;
+        let limits = &self.rate_limits;
         [
             (limits.disk_mib_per_s.is_some(), Capability::DiskRateLimit, "spec.rate_limits.disk_mib_per_s"),
             (limits.disk_ops_per_s.is_some(), Capability::DiskRateLimit, "spec.rate_limits.disk_ops_per_s"),
@@ -84,7 +84,7 @@ impl Devices {
     pub fn check(&self, mem_mib: u32) -> Vec<SpecProblem> {
         let mut problems = Vec::new();
         let mut add = |field, detail: String| problems.push(SpecProblem { field, detail });
-        let limits = &self.limits;
+        let limits = &self.rate_limits;
         for (field, rate, most) in [
             ("spec.rate_limits.disk_mib_per_s", limits.disk_mib_per_s, RATE_MAX),
             ("spec.rate_limits.disk_ops_per_s", limits.disk_ops_per_s, OPS_MAX),
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn each_asks_for_what_it_needs() {
         let devices = Devices {
-            limits: Limits {
+            rate_limits: RateLimits {
                 disk_mib_per_s: Some(1),
                 disk_ops_per_s: Some(OPS_MAX),
                 rx_mbit_per_s: Some(1),
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn what_is_impossible_is_told_by_its_field() {
         let devices = Devices {
-            limits: Limits { disk_mib_per_s: Some(0), disk_ops_per_s: Some(OPS_MAX + 1), ..Limits::default() },
+            rate_limits: RateLimits { disk_mib_per_s: Some(0), disk_ops_per_s: Some(OPS_MAX + 1), ..RateLimits::default() },
             balloon_mib: 449,
             metadata: Some("x".repeat(METADATA_MAX + 1).into()),
             cloud_init: Some(Box::new(CloudInit {

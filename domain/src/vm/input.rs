@@ -65,13 +65,13 @@ pub struct Change {
     /// Never less than it is.
     pub disk_mib: Option<u64>,
     /// These a running or paused machine takes over at once.
-    pub limits: LimitsChange,
+    pub rate_limits: RateLimitsChange,
     pub balloon_mib: Option<u32>,
 }
 
 /// Each limit by itself. Absent: as it is; `Some(None)`: none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LimitsChange {
+pub struct RateLimitsChange {
     pub disk_mib_per_s: Option<Option<u32>>,
     pub disk_ops_per_s: Option<Option<u32>>,
     pub rx_mbit_per_s: Option<Option<u32>>,

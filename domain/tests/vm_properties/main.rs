@@ -4,7 +4,7 @@
 mod simulation;
 mod world;
 
-use domain::vm::{Agent, Change, Command, Exit, LimitsChange, RestartPolicy, StopMode};
+use domain::vm::{Agent, Change, Command, Exit, RateLimitsChange, RestartPolicy, StopMode};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use simulation::{Again, Manners, Simulation};
 use world::Fault;
@@ -37,8 +37,8 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 fn tune(most: Option<u32>) -> Change {
-    let limits = LimitsChange { disk_mib_per_s: Some(most), ..LimitsChange::default() };
-    Change { limits, balloon_mib: Some(most.unwrap_or(0)), ..Change::default() }
+    let rate_limits = RateLimitsChange { disk_mib_per_s: Some(most), ..RateLimitsChange::default() };
+    Change { rate_limits, balloon_mib: Some(most.unwrap_or(0)), ..Change::default() }
 }
 
 fn agent() -> impl Strategy<Value = Agent> {

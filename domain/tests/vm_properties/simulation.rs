@@ -36,7 +36,7 @@ pub struct Manners {
 }
 
 fn tuning(vm: &Vm) -> Tuning {
-    (vm.spec.devices.limits, vm.spec.devices.balloon_mib)
+    (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib)
 }
 
 fn name() -> Name {

@@ -4,7 +4,7 @@
 
 use domain::{
     Attempt,
-    vm::{Driver, Effect, Exit, Finished, Input, Inspection, Limits, Machine, Observed},
+    vm::{Driver, Effect, Exit, Finished, Input, Inspection, Machine, Observed, RateLimits},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Process {
     pub tuned: Tuning,
 }
 
-pub type Tuning = (Limits, u32);
+pub type Tuning = (RateLimits, u32);
 
 #[derive(Debug, Default)]
 pub struct World {

@@ -8,7 +8,7 @@
 use crate::contract::{HELLO, Images, SOON, end, plan, start};
 use crate::guests::{kill_9, lives, output, within};
 use api::guest::{ExecRequest, ShutdownKind};
-use domain::vm::Limits;
+use domain::vm::RateLimits;
 use domain::{
     Attempt, VmId,
     vm::{Exit, Inspection, Machine},
@@ -283,7 +283,7 @@ async fn reads_8_mib(guest: &dyn GuestSession) -> Duration {
 
 pub async fn limits_hold_from_the_start_and_change_while_it_runs(lab: &impl RealLab) {
     let vmm = lab.vmm().await;
-    let slow = Tuning { limits: Limits { disk_mib_per_s: Some(2), ..Limits::default() }, balloon_mib: 0 };
+    let slow = Tuning { rate_limits: RateLimits { disk_mib_per_s: Some(2), ..RateLimits::default() }, balloon_mib: 0 };
     let plan = MachinePlan { tuning: slow, ..plan(lab.vm(), lab.images()) };
     let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
     let from_the_start = reads_8_mib(&*guest).await;

@@ -153,7 +153,7 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         mem_mib: spec.mem_mib,
         cmdline: spec.cmdline.map(|cmdline| Some(cmdline).filter(|cmdline| !cmdline.is_empty())),
         disk_mib: spec.disk_mib,
-        limits: spec.rate_limits.map(devices::changed_rate_limits).unwrap_or_default(),
+        rate_limits: spec.rate_limits.map(devices::changed_rate_limits).unwrap_or_default(),
         balloon_mib: spec.balloon_mib,
         cpu_template: spec.cpu_template.map(|template| template.map(devices::asked_template)),
         cloud_init: spec.cloud_init.map(|given| given.map(cloud_init)),
@@ -259,7 +259,7 @@ fn spec(spec: v1::VmSpec) -> Answer<VmSpec> {
         networks: spec.networks,
         restart: restart(spec.restart),
         devices: Devices {
-            limits: devices::asked_rate_limits(spec.rate_limits),
+            rate_limits: devices::asked_rate_limits(spec.rate_limits),
             balloon_mib: spec.balloon_mib,
             cpu_template: spec.cpu_template.map(devices::asked_template),
             cloud_init: spec.cloud_init.map(cloud_init),

@@ -13,7 +13,7 @@ use domain::{
     invariant::{Deed, Found, Phase, Process},
     vm::{Exit, Vm},
 };
-use host::secret::Secret;
+use host::{secret::Secret, vmm::Tuning};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -34,6 +34,7 @@ pub struct Vmm {
     pub starved: bool,
     pub mem_mib: u32,
     pub tap: Option<String>,
+    pub tuning: Tuning,
     /// When it ends by itself, and how.
     pub ends: Option<(u64, Exit)>,
     /// When its guest's agent answers; absent: never.
@@ -260,7 +261,15 @@ impl Machine {
     pub fn found(&self) -> Found {
         let state = self.state();
         let process = |vmm: &Vmm| {
-            vmm.phase.map(|phase| Process { vm: vmm.vm, launch: vmm.launch, phase, mem_mib: vmm.mem_mib, tap: vmm.tap.clone() })
+            vmm.phase.map(|phase| Process {
+                vm: vmm.vm,
+                launch: vmm.launch,
+                phase,
+                mem_mib: vmm.mem_mib,
+                tap: vmm.tap.clone(),
+                rate_limits: vmm.tuning.rate_limits,
+                balloon_mib: vmm.tuning.balloon_mib,
+            })
         };
         Found {
             processes: state.vmms.iter().filter_map(process).collect(),

@@ -21,7 +21,7 @@ use domain::{
     event::Kind,
     image::{ImageKind, ImageSpec},
     operation::Operation,
-    vm::{Change, Command, RestartPolicy, StopMode, Vm, VmSpec},
+    vm::{Change, Command, RateLimitsChange, RestartPolicy, StopMode, Vm, VmSpec},
     webhook::{self, Webhook},
 };
 use host::secret::Secret;
@@ -267,6 +267,12 @@ impl Users {
         {
             return Some(wish);
         }
+        if chance.hits(130) {
+            let with_machine: Vec<_> = vms.iter().filter(|vm| vm.state.machine().is_some()).collect();
+            if let Some(vm) = chance.one_of(&with_machine) {
+                return Some(Wish::Command { vm: vm.id, command: Command::Update(tuned(chance)), if_match: None });
+            }
+        }
         let kind = chance.draw() % 100;
         if kind < 22 || (vms.is_empty() && !(22..32).contains(&kind)) {
             return Some(Wish::Vm(Box::new(new_vm(chance, self.asked))));
@@ -299,16 +305,27 @@ impl Users {
                 let name = chance.one_of(&NAMES).and_then(|name| name.parse().ok());
                 Command::Update(Change { name, ..Change::default() })
             }
-            92..96 => {
+            92..95 => {
                 let mut labels = vm.labels.clone();
                 labels.insert("n".to_owned(), self.asked.to_string());
                 Command::Update(Change { labels: Some(labels), ..Change::default() })
             }
+            95..97 => Command::Update(tuned(chance)),
             _ => Command::Update(Change { mem_mib: Some(64 * chance.between(1, 6) as u32), ..Change::default() }),
         };
         let if_match = chance.hits(150).then_some(vm.generation);
         Some(Wish::Command { vm: vm.id, command, if_match })
     }
+}
+
+/// What a machine takes over while it runs.
+fn tuned(chance: &mut Chance) -> Change {
+    if chance.hits(300) {
+        // At times more than its memory has.
+        return Change { balloon_mib: Some(24 * chance.between(0, 3) as u32), ..Change::default() };
+    }
+    let disk_mib_per_s = Some(chance.hits(700).then(|| chance.between(1, 100) as u32));
+    Change { rate_limits: RateLimitsChange { disk_mib_per_s, ..RateLimitsChange::default() }, ..Change::default() }
 }
 
 /// Mostly one that is under way; now and then one that has ended. The kernel and the root file system are left to come: without them a run

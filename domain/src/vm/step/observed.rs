@@ -2,6 +2,7 @@
 
 use super::build::Next;
 use super::{ended, finished};
+use crate::mutant::{self, Mutant};
 use crate::vm::{
     effect::{Effect, Step},
     input::{Exit, Inspection, Timer},
@@ -86,7 +87,7 @@ fn alive(mut next: Next, machine: Machine, running: bool) -> Step {
             next.follow(&machine);
             next.event("vm-adopted");
             // As `tune_again`, without a number of its own.
-            if next.vm.retuned {
+            if next.vm.retuned && !mutant::on(Mutant::LeavesItUntuned) {
                 next.effects.push(Effect::Tune(machine));
             }
             // As recorded: the record stays, and with it every ETag that a client holds.

@@ -218,8 +218,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_of_its_devices_is_said_before_the_start() {
-        let limits = domain::vm::Limits { disk_mib_per_s: Some(3), ..domain::vm::Limits::default() };
-        let tuning = crate::vmm::Tuning { limits, balloon_mib: 9 };
+        let rate_limits = domain::vm::RateLimits { disk_mib_per_s: Some(3), ..domain::vm::RateLimits::default() };
+        let tuning = crate::vmm::Tuning { rate_limits, balloon_mib: 9 };
         let plan = MachinePlan { tuning, cpu_template: Some(domain::vm::CpuTemplate::T2CL), ..plan(1, None) };
         let config = config(&plan, paths(), &version()).unwrap();
         assert_eq!((config.balloon.amount_mib, config.machine.cpu_template), (9, Some(CpuTemplate::T2CL)));

@@ -12,7 +12,7 @@ const MBIT: u64 = 1_000_000 / 8;
 
 /// Of the root drive; absent: no limit.
 pub fn disk(tuning: &Tuning) -> Option<RateLimiter> {
-    let limits = &tuning.limits;
+    let limits = &tuning.rate_limits;
     some(RateLimiter {
         bandwidth: limits.disk_mib_per_s.map(|most| TokenBucket::per_second(u64::from(most) * MIB)),
         ops: limits.disk_ops_per_s.map(|most| TokenBucket::per_second(most.into())),
@@ -21,12 +21,12 @@ pub fn disk(tuning: &Tuning) -> Option<RateLimiter> {
 
 /// Towards the guest.
 pub fn receive(tuning: &Tuning) -> Option<RateLimiter> {
-    network(tuning.limits.rx_mbit_per_s)
+    network(tuning.rate_limits.rx_mbit_per_s)
 }
 
 /// From the guest.
 pub fn send(tuning: &Tuning) -> Option<RateLimiter> {
-    network(tuning.limits.tx_mbit_per_s)
+    network(tuning.rate_limits.tx_mbit_per_s)
 }
 
 fn network(mbit_per_s: Option<u32>) -> Option<RateLimiter> {
@@ -69,11 +69,11 @@ pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, has_nic: b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::vm::Limits;
+    use domain::vm::RateLimits;
 
     fn tuning() -> Tuning {
-        let limits = Limits { disk_mib_per_s: Some(3), rx_mbit_per_s: Some(8), ..Limits::default() };
-        Tuning { limits, balloon_mib: 0 }
+        let rate_limits = RateLimits { disk_mib_per_s: Some(3), rx_mbit_per_s: Some(8), ..RateLimits::default() };
+        Tuning { rate_limits, balloon_mib: 0 }
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub fn arguments(
     let events = format!("{},logfile={EVENTS_LOG},logappend=on", socket("events", 1));
     let console = format!("{},logfile={CONSOLE_LOG},logappend=on", socket("console", 3));
     // discard: what the guest trims is given back. werror's default holds the guest when the host's disk is full, and `cont` goes on.
-    let drive = format!("id=root,if=none,file={DISK},format=qcow2,discard=unmap{}", tuning::drive_words(&plan.tuning.limits));
+    let drive =
+        format!("id=root,if=none,file={DISK},format=qcow2,discard=unmap{}", tuning::drive_words(&plan.tuning.rate_limits));
     let mut words: Vec<&str> = vec!["qemu-system-x86_64", "-name", &mark];
     words.extend(["-M", "microvm,x-option-roms=off,isa-serial=on,rtc=on", "-accel", acceleration.name(), "-cpu", cpu]);
     words.extend(["-smp", &vcpus, "-m", &memory, "-nodefaults", "-no-user-config", "-nographic", "-S"]);

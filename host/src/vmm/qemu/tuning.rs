@@ -5,7 +5,7 @@ use super::super::shared::layout::{self, storage_error};
 use super::super::{Tuning, VmmError};
 use super::files::BALLOON;
 use super::qmp::Qmp;
-use domain::vm::Limits;
+use domain::vm::RateLimits;
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tokio::time::Instant;
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 const MIB: u64 = 1024 * 1024;
 
 /// What follows the drive's other words.
-pub fn drive_words(limits: &Limits) -> String {
+pub fn drive_words(limits: &RateLimits) -> String {
     let bytes = limits.disk_mib_per_s.map(|most| format!(",throttling.bps-total={}", u64::from(most) * MIB));
     let ops = limits.disk_ops_per_s.map(|most| format!(",throttling.iops-total={most}"));
     [bytes, ops].into_iter().flatten().collect()
 }
 
 /// 0: no limit.
-fn throttle(limits: &Limits) -> Value {
+fn throttle(limits: &RateLimits) -> Value {
     let bytes = limits.disk_mib_per_s.map_or(0, |most| u64::from(most) * MIB);
     let ops = limits.disk_ops_per_s.unwrap_or(0);
     json!({ "device": "root", "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": ops, "iops_rd": 0, "iops_wr": 0 })
@@ -46,7 +46,7 @@ pub async fn begin(control: &mut Qmp, folder: &Path, deadline: Instant) -> Resul
 
 /// What is so already is said again, which changes nothing.
 pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Result<(), VmmError> {
-    control.call("block_set_io_throttle", throttle(&tuning.limits), deadline).await?;
+    control.call("block_set_io_throttle", throttle(&tuning.rate_limits), deadline).await?;
     balloon(control, tuning.balloon_mib, deadline).await
 }
 
@@ -68,12 +68,13 @@ mod tests {
 
     #[test]
     fn limits_are_bytes_and_operations_of_both_directions() {
-        let limits = Limits { disk_mib_per_s: Some(2), disk_ops_per_s: Some(30), rx_mbit_per_s: Some(9), tx_mbit_per_s: None };
+        let limits =
+            RateLimits { disk_mib_per_s: Some(2), disk_ops_per_s: Some(30), rx_mbit_per_s: Some(9), tx_mbit_per_s: None };
         assert_eq!(drive_words(&limits), ",throttling.bps-total=2097152,throttling.iops-total=30");
-        assert_eq!(drive_words(&Limits::default()), "");
+        assert_eq!(drive_words(&RateLimits::default()), "");
         let told = throttle(&limits);
         assert_eq!((&told["bps"], &told["iops"], &told["bps_rd"]), (&json!(2_097_152), &json!(30), &json!(0)));
-        assert_eq!(throttle(&Limits::default())["bps"], 0);
+        assert_eq!(throttle(&RateLimits::default())["bps"], 0);
     }
 
     #[test]

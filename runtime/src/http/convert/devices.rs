@@ -1,9 +1,9 @@
 //! What is asked of a VM's devices, between the API's words and the domain's.
 
 use api::v1;
-use domain::vm::{CpuTemplate, Limits, LimitsChange};
+use domain::vm::{CpuTemplate, RateLimits, RateLimitsChange};
 
-pub fn rate_limits(limits: Limits) -> v1::RateLimits {
+pub fn rate_limits(limits: RateLimits) -> v1::RateLimits {
     v1::RateLimits {
         disk_mib_per_s: limits.disk_mib_per_s,
         disk_ops_per_s: limits.disk_ops_per_s,
@@ -12,8 +12,8 @@ pub fn rate_limits(limits: Limits) -> v1::RateLimits {
     }
 }
 
-pub fn asked_rate_limits(limits: v1::RateLimits) -> Limits {
-    Limits {
+pub fn asked_rate_limits(limits: v1::RateLimits) -> RateLimits {
+    RateLimits {
         disk_mib_per_s: limits.disk_mib_per_s,
         disk_ops_per_s: limits.disk_ops_per_s,
         rx_mbit_per_s: limits.rx_mbit_per_s,
@@ -22,7 +22,7 @@ pub fn asked_rate_limits(limits: v1::RateLimits) -> Limits {
 }
 
 /// Absent: none of them.
-pub fn changed_rate_limits(limits: Option<v1::PatchRateLimits>) -> LimitsChange {
+pub fn changed_rate_limits(limits: Option<v1::PatchRateLimits>) -> RateLimitsChange {
     let none = v1::PatchRateLimits {
         disk_mib_per_s: Some(None),
         disk_ops_per_s: Some(None),
@@ -30,7 +30,7 @@ pub fn changed_rate_limits(limits: Option<v1::PatchRateLimits>) -> LimitsChange 
         tx_mbit_per_s: Some(None),
     };
     let limits = limits.unwrap_or(none);
-    LimitsChange {
+    RateLimitsChange {
         disk_mib_per_s: limits.disk_mib_per_s,
         disk_ops_per_s: limits.disk_ops_per_s,
         rx_mbit_per_s: limits.rx_mbit_per_s,

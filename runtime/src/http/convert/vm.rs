@@ -102,7 +102,7 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
             RestartPolicy::OnFailure => v1::RestartPolicy::OnFailure,
             RestartPolicy::Always => v1::RestartPolicy::Always,
         },
-        rate_limits: devices::rate_limits(spec.devices.limits),
+        rate_limits: devices::rate_limits(spec.devices.rate_limits),
         balloon_mib: spec.devices.balloon_mib,
         cpu_template: spec.devices.cpu_template.map(devices::template),
         cloud_init: spec.devices.cloud_init.as_ref().map(|given| v1::CloudInit {

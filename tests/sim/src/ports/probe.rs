@@ -1,10 +1,13 @@
 //! What the host is like: always the same, and now and then slow to say so.
 
-use crate::{machine::Machine, ports::pass};
+use crate::{
+    machine::Machine,
+    ports::{pass, vmm::CAPABILITIES},
+};
 use actors::HostProbe;
 use async_trait::async_trait;
 use domain::{
-    host::{Capabilities, Facts, VmmFacts},
+    host::{Facts, VmmFacts},
     vm::Driver,
 };
 
@@ -47,6 +50,6 @@ fn facts(name: &str) -> Facts {
         },
         network_problem: None,
         problems: Vec::new(),
-        capabilities: Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE },
+        capabilities: CAPABILITIES,
     }
 }

@@ -13,9 +13,19 @@ use domain::{
 };
 use host::{
     guest::GuestSession,
-    vmm::{Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError},
+    vmm::{Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError},
 };
 use std::{sync::Arc, time::Duration};
+
+/// Of the driver, and of the host that tells of it.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    pause: true,
+    guest_agent: true,
+    power_off_told: true,
+    balloon: true,
+    disk_rate_limit: true,
+    ..Capabilities::NONE
+};
 
 pub struct Driver(pub Machine);
 
@@ -76,6 +86,7 @@ impl Driver {
             starved: false,
             mem_mib: plan.mem_mib,
             tap: plan.nic.as_ref().map(|nic| nic.tap.clone()),
+            tuning: plan.tuning,
             ends: None,
             hello_at: None,
             session: 0,
@@ -115,7 +126,7 @@ impl Vmm for Driver {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { pause: true, guest_agent: true, power_off_told: true, ..Capabilities::NONE }
+        CAPABILITIES
     }
 
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
@@ -206,6 +217,23 @@ impl Vmm for Driver {
             self.switch(vm, machine, "resume", Phase::Running)
         };
         as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("resume")))
+    }
+
+    async fn tune(&self, vm: VmId, machine: &Recorded, tuning: &Tuning) -> Result<(), VmmError> {
+        let deed = || {
+            self.0.judge(vm, Deed::Touch(machine.launch));
+            self.0.tell(format_args!("tune {vm} launch {}: {tuning:?}", machine.launch.0));
+            let mut state = self.0.state();
+            match state.vmm(vm, machine.launch).filter(|process| process.start_ticks == machine.start_ticks) {
+                Some(process) if matches!(process.phase, Some(Phase::Running | Phase::Paused)) => {
+                    process.tuning = *tuning;
+                    Ok(())
+                }
+                Some(process) if process.phase.is_some() => Err(failed("tune")),
+                _ => Err(VmmError::Gone),
+            }
+        };
+        as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("tune")))
     }
 
     async fn kill(&self, vm: VmId, machine: &Recorded) -> Result<(), VmmError> {

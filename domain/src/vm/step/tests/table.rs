@@ -9,7 +9,7 @@ use crate::{
     Attempt, OperationId, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Action, Change, Command, Driver, Effect, Exit, Finished, Input, Inspection, LimitsChange, Observed, Starting, State,
+        Action, Change, Command, Driver, Effect, Exit, Finished, Input, Inspection, Observed, RateLimitsChange, Starting, State,
         StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm, admit, invariant, step::step, table,
     },
 };
@@ -87,8 +87,8 @@ fn number_of_state(state: &State) -> usize {
 
 const STATES: usize = 36;
 
-fn a_limit() -> LimitsChange {
-    LimitsChange { disk_mib_per_s: Some(Some(9)), ..LimitsChange::default() }
+fn a_limit() -> RateLimitsChange {
+    RateLimitsChange { disk_mib_per_s: Some(Some(9)), ..RateLimitsChange::default() }
 }
 
 fn commands() -> Vec<(&'static str, Command)> {
@@ -107,7 +107,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("update vcpus", Command::Update(Change { vcpus: Some(2), ..Change::default() })),
         ("update disk", Command::Update(Change { disk_mib: Some(900), ..Change::default() })),
         ("update cpu template", Command::Update(Change { cpu_template: Some(None), ..Change::default() })),
-        ("update limits", Command::Update(Change { limits: a_limit(), ..Change::default() })),
+        ("update limits", Command::Update(Change { rate_limits: a_limit(), ..Change::default() })),
         ("update balloon", Command::Update(Change { balloon_mib: Some(9), ..Change::default() })),
         ("cancel", Command::Cancel { operation: OperationId::from_bits(1) }),
         ("cancel another", Command::Cancel { operation: OperationId::from_bits(99) }),

@@ -5,14 +5,14 @@ use crate::{
     Attempt, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Change, Command, CpuTemplate, Driver, Finished, Input, Inspection, LimitsChange, ReasonCode, RestartPolicy, State,
+        Change, Command, CpuTemplate, Driver, Finished, Input, Inspection, RateLimitsChange, ReasonCode, RestartPolicy, State,
         Ticket, admit, step::step,
     },
 };
 
 fn limit(mib_per_s: Option<u32>) -> Command {
-    let limits = LimitsChange { disk_mib_per_s: Some(mib_per_s), ..LimitsChange::default() };
-    Command::Update(Change { limits, ..Change::default() })
+    let rate_limits = RateLimitsChange { disk_mib_per_s: Some(mib_per_s), ..RateLimitsChange::default() };
+    Command::Update(Change { rate_limits, ..Change::default() })
 }
 
 fn running() -> Story {
@@ -24,7 +24,7 @@ fn a_running_and_a_paused_machine_take_them_over_at_once() {
     let mut story = running();
     let (before, operations) = (story.record().attempt, story.operations.len());
     story.user(limit(Some(9))).is("running").wants(&["tune"]);
-    assert_eq!(story.record().spec.devices.limits.disk_mib_per_s, Some(9));
+    assert_eq!(story.record().spec.devices.rate_limits.disk_mib_per_s, Some(9));
     assert!(story.record().attempt > before, "an effect has a number of its own");
     assert_eq!(story.operations.len(), operations, "an update is done with its answer");
     let record = story.record().clone();
@@ -39,7 +39,7 @@ fn without_a_machine_they_are_only_recorded_and_hold_from_the_start() {
     let mut story = Story::create(false, RestartPolicy::Never);
     story.answers(Finished::DiskReady).user(limit(Some(9))).is("created").wants(&[]);
     story.user(limit(None)).wants(&[]);
-    assert_eq!(story.record().spec.devices.limits.disk_mib_per_s, None);
+    assert_eq!(story.record().spec.devices.rate_limits.disk_mib_per_s, None);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn what_failed_is_said_with_the_vm_until_it_holds() {
     let reason = story.record().reason.clone().expect("a reason");
     assert!(reason.detail.contains("seen") && reason.detail.contains("from the next start"), "{}", reason.detail);
     assert_eq!(story.events.last(), Some(&"vm-tune-failed"));
-    assert_eq!(story.record().spec.devices.limits.disk_mib_per_s, Some(9), "the record holds what was asked");
+    assert_eq!(story.record().spec.devices.rate_limits.disk_mib_per_s, Some(9), "the record holds what was asked");
     // Said twice it is said once.
     let (record, attempt) = (story.record().clone(), story.record().attempt);
     story.input(Input::Finished { attempt, result: failed() });
