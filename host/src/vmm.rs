@@ -8,6 +8,8 @@ pub mod disks;
 pub mod firecracker;
 pub mod limits;
 pub mod qemu;
+#[cfg(test)]
+pub(crate) mod sample;
 pub(crate) mod shared;
 pub mod simulated;
 pub mod snapshot;
@@ -57,6 +59,8 @@ pub struct MachinePlan {
     pub metadata: Option<Box<str>>,
     pub tuning: Tuning,
     pub cpu_template: Option<CpuTemplate>,
+    /// Which pages the guest writes is kept, without which there are no differential snapshots; each page costs a fault then, once a snapshot.
+    pub dirty_tracking: bool,
 }
 
 /// What of a machine can be changed while it runs, too. By default everything that there is.
@@ -153,8 +157,9 @@ pub trait Vmm: Send + Sync + 'static {
     /// Makes the VM's folder and its root disk (overlay). A disk that is there already is left as it is; `launch` enlarges it.
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError>;
 
-    /// Enlarges the disk if the plan's is larger, makes the process and holds it before its first instruction; nothing of the VMM has run when this returns. What an earlier launch
-    /// of this VM left (process, sockets, cgroup) is ended first. On an error nothing is left. If hearth dies now, the held process ends.
+    /// Enlarges the disk if the plan's is larger, makes the process and holds it before its first instruction; nothing of the VMM has run when
+    /// this returns. What an earlier launch of this VM left (process, sockets, cgroup) is ended first. On an error nothing is left. If hearth
+    /// dies now, the held process ends.
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError>;
 
     /// Lets the held process run, and returns when the VMM answers and its vCPUs run.

@@ -70,6 +70,7 @@ impl Scene {
             metadata: None,
             tuning: Tuning::default(),
             cpu_template: None,
+            dirty_tracking: false,
         };
         driver.prepare_disk(&plan.disk).await.unwrap();
         Some(Self { folder, driver, plan })

@@ -39,29 +39,17 @@ fn put(image: &[u8], partial: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::DiskPlan;
+    use super::super::super::sample;
     use super::*;
-    use domain::{VmId, vm::CloudInit};
+    use domain::vm::CloudInit;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
     fn each_launch_has_a_file_of_its_own_or_none() {
         let folder = tempfile::tempdir().unwrap();
-        let vm = VmId::from_bits(7);
         let with = |data: &str| MachinePlan {
-            vm,
-            hostname: "web-1".into(),
-            vcpus: 1,
-            mem_mib: 256,
-            kernel: "/images/k".into(),
-            initrd: None,
-            disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
-            nic: None,
-            cmdline: None,
             cloud_init: Some(Box::new(CloudInit { user_data: Some(data.into()), ssh_keys: Vec::new() })),
-            metadata: None,
-            tuning: crate::vmm::Tuning::default(),
-            cpu_template: None,
+            ..sample::plan()
         };
         let path = folder.path().join(SEED);
         // Of a hearth that ended while it wrote.
