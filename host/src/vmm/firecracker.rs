@@ -36,7 +36,7 @@ pub use options::{FirecrackerOptions, JailChoice};
 
 use super::confinement::Confinement;
 use super::shared::{
-    Ground, blocking,
+    CAPABILITIES, Ground, blocking,
     boot::BootFiles,
     console::{Keyboard, Manner},
     layout, leftovers, meet, process,
@@ -172,19 +172,8 @@ impl Vmm for Firecracker {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let jailed = self.inner.jails.is_some();
-        Capabilities {
-            pause: true,
-            console_input: true,
-            guest_agent: true,
-            power_off_told: true,
-            balloon: true,
-            disk_rate_limit: true,
-            metadata: true,
-            // Limits of networks and CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
-            jailed,
-            ..Capabilities::NONE
-        }
+        // Limits of networks and CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
+        Capabilities { metadata: true, jailed: self.inner.jails.is_some(), ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {
