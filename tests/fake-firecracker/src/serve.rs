@@ -121,6 +121,11 @@ async fn instead(kind: Kind, raw: &std::os::unix::net::UnixStream) -> Response<F
             *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
             return response;
         }
+        Kind::Refuse => {
+            let mut response = Response::new(Full::new("{\"fault_message\":\"Internal Vmm error: No such device\"}".into()));
+            *response.status_mut() = hyper::StatusCode::BAD_REQUEST;
+            return response;
+        }
         Kind::Close | Kind::Swallow | Kind::Flood => {}
     }
     close(raw);

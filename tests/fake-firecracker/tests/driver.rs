@@ -162,6 +162,19 @@ async fn a_process_that_hangs_is_given_up_and_can_be_ended() {
     scene.ends(&machine).await;
 }
 
+/// As of a machine without the device. A balloon that is wanted is another matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balloon_that_is_not_wanted_may_be_refused() {
+    let Some(scene) = Scene::open("a_balloon_that_is_not_wanted_may_be_refused", "refuse@PATCH /balloon").await else { return };
+    let machine = scene.launch().await;
+    scene.release(&machine).await.unwrap();
+    scene.driver.tune(scene.plan.vm, &machine, &Tuning::default()).await.unwrap();
+    let wanted = Tuning { balloon_mib: 8, ..Tuning::default() };
+    let error = scene.driver.tune(scene.plan.vm, &machine, &wanted).await.unwrap_err();
+    assert!(matches!(error, VmmError::Refused { call: "PATCH /balloon", .. }), "{error:?}");
+    scene.ends(&machine).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_floods_its_console_fills_no_disk() {
     let Some(scene) = Scene::open("a_guest_that_floods_its_console_fills_no_disk", "flood@PUT /actions").await else { return };
