@@ -193,17 +193,20 @@ pub trait Vmm: Send + Sync + 'static {
     }
 
     /// Writes what a paused machine is at this moment into `into`, a folder that must not exist yet: it is there whole and on the disk, or not at
-    /// all. The machine stays paused; once it goes on, its sessions with the agent are over, which each finds
-    /// when it is used. A differential snapshot is of no use but laid upon the one before it: [`snapshot::lay_upon`].
+    /// all. The machine stays paused; once it goes on, its sessions with the agent are over, which each finds when it is used. A differential
+    /// snapshot is of no use but laid upon the one before it ([`snapshot::lay_upon`]), and only a machine whose plan had `dirty_tracking` has one.
     ///
-    /// Cancel: what was written so far is removed by the next snapshot, or with the run.
+    /// Cancel: a folder that is not there by then never will be; what was written so far is removed by the next snapshot, or with the run.
     async fn snapshot(&self, _vm: VmId, _machine: &Machine, _into: &Path, _kind: SnapshotKind) -> Result<(), VmmError> {
         Err(VmmError::Unsupported { what: "snapshots" })
     }
 
-    /// As [`Vmm::launch`]; when it is released, the machine goes on from the full snapshot in `from`, with the root disk of that moment in
-    /// place of the VM's. What the plan says of its devices does not count: they come with the snapshot. Its folder must stay for as long as
-    /// the machine lives.
+    /// As [`Vmm::launch`], of a machine that goes on from the full snapshot in `from` when it is released. The root disk of that moment takes the
+    /// place of the VM's own once the machine was loaded and before it goes on; whatever fails until then, the VM has the disk that it had. What
+    /// the plan says of its devices does not count: they come with the snapshot, and only its metadata are the plan's. `from` must stay for as
+    /// long as the machine lives.
+    ///
+    /// Errors besides those of a launch, before anything of the VM is touched: the snapshot is not whole, another VM's, or of another size.
     async fn restore(&self, _plan: &MachinePlan, _from: &Path, _launch: Attempt) -> Result<Machine, VmmError> {
         Err(VmmError::Unsupported { what: "snapshots" })
     }

@@ -31,6 +31,8 @@ pub enum Kind {
     Internal,
     /// Refuses it in Firecracker's manner.
     Refuse,
+    /// Refuses it as one whose disk is full.
+    Full,
     /// Does it, and then prints 64 MiB, as a guest may on its serial port.
     Flood,
 }
@@ -52,6 +54,7 @@ impl FromStr for Fault {
             "exit" => Kind::Exit,
             "internal" => Kind::Internal,
             "refuse" => Kind::Refuse,
+            "full" => Kind::Full,
             "flood" => Kind::Flood,
             other => return Err(format!("no fault is called {other:?}")),
         };

@@ -8,7 +8,7 @@ use super::api::{
     Invalid,
     model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
-use super::{metadata::Metadata, snapshot::Origin, tuning, version::Version};
+use super::{metadata::Metadata, restore::Origin, tuning, version::Version};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
