@@ -333,3 +333,25 @@ async fn nothing_is_restored_without_a_jail_and_nothing_of_the_vm_is_touched() {
     assert_eq!(scene.driver.inspect(scene.plan.vm, &machine).await.unwrap(), Inspection::Paused);
     scene.ends(&machine).await;
 }
+
+/// It stands, loaded, and hearth has died before it gave it the VM's disk: whichever call lets it go on does so before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loaded_machine_has_its_disk_before_it_goes_on() {
+    let Some(scene) = Scene::open("a_loaded_machine_has_its_disk_before_it_goes_on", NO_FAULT).await else { return };
+    let machine = scene.paused().await;
+    let vm = below(&scene.folder.path().join("data/vms")).pop().unwrap();
+    let [disk, staged] = ["disk.raw", "disk.restored"].map(|name| vm.join(name));
+    fs::write(&staged, b"one").unwrap();
+    scene.driver.resume(scene.plan.vm, &machine).await.unwrap();
+    assert!(fs::read(&disk).unwrap() == b"one" && !staged.exists());
+    scene.driver.pause(scene.plan.vm, &machine).await.unwrap();
+    fs::write(&staged, b"two").unwrap();
+    scene.release(&machine).await.unwrap();
+    assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
+    assert_eq!(scene.driver.inspect(scene.plan.vm, &machine).await.unwrap(), Inspection::Running);
+    // And one that is not let go on leaves the VM its own.
+    fs::write(&staged, b"three").unwrap();
+    scene.driver.clean(scene.plan.vm).await.unwrap();
+    assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
+    scene.ends(&machine).await;
+}

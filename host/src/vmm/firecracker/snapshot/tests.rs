@@ -76,10 +76,20 @@ fn whatever_fails_leaves_nothing_and_is_told_first() {
     for (name, told) in [("room/taken-1.memory", MEMORY), ("vm/disk.raw", DISK), ("vm/seed.iso", SEED)] {
         let scene = Scene::new();
         fs::remove_file(scene.path(name)).unwrap();
+        // What can't be removed of the room's is not told in its place.
+        fs::create_dir(scene.path("room/taken-folder")).unwrap();
         let error = scene.taken(noted(Some("seed.iso")), &Awaited::default()).unwrap_err();
         assert!(matches!(&error, VmmError::Folder { path, .. } if path.ends_with(told)), "{error:?}");
         assert_eq!(scene.kept(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn what_is_not_taken_out_does_not_stay_in_the_room() {
+    let scene = Scene::new();
+    fs::remove_file(scene.path("room/taken-1.state")).unwrap();
+    scene.taken(noted(None), &Awaited::default()).unwrap_err();
+    assert_eq!(fs::read_dir(scene.path("room")).unwrap().count(), 0, "its memory is of no use");
 }
 
 #[test]
