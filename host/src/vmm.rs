@@ -214,7 +214,8 @@ pub trait Vmm: Send + Sync + 'static {
     /// Ends the process, by force after a short wait, and returns when it is gone. A process that is gone already is no error.
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
 
-    /// Gives back what a run used: sockets, cgroup, remains of processes. The disk stays. No record of the machine is needed.
+    /// Gives back what a run used: sockets, cgroup, remains of processes, files that were being made. The disk stays. No record of the machine is
+    /// needed.
     async fn clean(&self, vm: VmId) -> Result<(), VmmError>;
 
     /// Removes the VM's folder with its disk.
