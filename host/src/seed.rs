@@ -55,34 +55,10 @@ fn network(nic: &NicPlan) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vmm::DiskPlan;
-    use domain::VmId;
+    use crate::vmm::sample;
 
     fn plan(cloud_init: Option<CloudInit>) -> MachinePlan {
-        let vm = VmId::from_bits(7);
-        let nic = NicPlan {
-            tap: "hth0".into(),
-            mac: [0x52, 0x54, 0, 1, 2, 0xff],
-            address: [10, 77, 0, 5].into(),
-            prefix: 16,
-            gateway: [10, 77, 0, 1].into(),
-            dns: vec![[10, 77, 0, 1].into(), [9, 9, 9, 9].into()],
-        };
-        MachinePlan {
-            vm,
-            hostname: "web-1".into(),
-            vcpus: 1,
-            mem_mib: 256,
-            kernel: "/images/k".into(),
-            initrd: None,
-            disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
-            nic: Some(nic),
-            cmdline: None,
-            cloud_init: cloud_init.map(Box::new),
-            metadata: None,
-            tuning: crate::vmm::Tuning::default(),
-            cpu_template: None,
-        }
+        MachinePlan { nic: Some(sample::nic()), cloud_init: cloud_init.map(Box::new), ..sample::plan() }
     }
 
     fn written(plan: &MachinePlan) -> Vec<(&'static str, String)> {

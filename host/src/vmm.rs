@@ -8,6 +8,8 @@ pub mod disks;
 pub mod firecracker;
 pub mod limits;
 pub mod qemu;
+#[cfg(test)]
+pub(crate) mod sample;
 pub(crate) mod shared;
 pub mod simulated;
 pub mod snapshot;
@@ -57,6 +59,8 @@ pub struct MachinePlan {
     pub metadata: Option<Box<str>>,
     pub tuning: Tuning,
     pub cpu_template: Option<CpuTemplate>,
+    /// Which pages the guest writes is kept, without which there are no differential snapshots; each page costs a fault then, once a snapshot.
+    pub dirty_tracking: bool,
 }
 
 /// What of a machine can be changed while it runs, too. By default everything that there is.
@@ -153,8 +157,9 @@ pub trait Vmm: Send + Sync + 'static {
     /// Makes the VM's folder and its root disk (overlay). A disk that is there already is left as it is; `launch` enlarges it.
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError>;
 
-    /// Enlarges the disk if the plan's is larger, makes the process and holds it before its first instruction; nothing of the VMM has run when this returns. What an earlier launch
-    /// of this VM left (process, sockets, cgroup) is ended first. On an error nothing is left. If hearth dies now, the held process ends.
+    /// Enlarges the disk if the plan's is larger, makes the process and holds it before its first instruction; nothing of the VMM has run when
+    /// this returns. What an earlier launch of this VM left (process, sockets, cgroup) is ended first. On an error nothing is left. If hearth
+    /// dies now, the held process ends.
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError>;
 
     /// Lets the held process run, and returns when the VMM answers and its vCPUs run.
@@ -188,17 +193,20 @@ pub trait Vmm: Send + Sync + 'static {
     }
 
     /// Writes what a paused machine is at this moment into `into`, a folder that must not exist yet: it is there whole and on the disk, or not at
-    /// all. The machine stays paused; once it goes on, its sessions with the agent are over, which each finds
-    /// when it is used. A differential snapshot is of no use but laid upon the one before it: [`snapshot::lay_upon`].
+    /// all. The machine stays paused; once it goes on, its sessions with the agent are over, which each finds when it is used. A differential
+    /// snapshot is of no use but laid upon the one before it ([`snapshot::lay_upon`]), and only a machine whose plan had `dirty_tracking` has one.
     ///
-    /// Cancel: what was written so far is removed by the next snapshot, or with the run.
+    /// Cancel: a folder that is not there by then never will be; what was written so far is removed by the next snapshot, or with the run.
     async fn snapshot(&self, _vm: VmId, _machine: &Machine, _into: &Path, _kind: SnapshotKind) -> Result<(), VmmError> {
         Err(VmmError::Unsupported { what: "snapshots" })
     }
 
-    /// As [`Vmm::launch`]; when it is released, the machine goes on from the full snapshot in `from`, with the root disk of that moment in
-    /// place of the VM's. What the plan says of its devices does not count: they come with the snapshot. Its folder must stay for as long as
-    /// the machine lives.
+    /// As [`Vmm::launch`], of a machine that goes on from the full snapshot in `from` when it is released. The root disk of that moment takes the
+    /// place of the VM's own once the machine was loaded and before it goes on; whatever fails until then, the VM has the disk that it had. What
+    /// the plan says of its devices does not count: they come with the snapshot, and only its metadata are the plan's. `from` must stay for as
+    /// long as the machine lives.
+    ///
+    /// Errors besides those of a launch, before anything of the VM is touched: the snapshot is not whole, another VM's, or of another size.
     async fn restore(&self, _plan: &MachinePlan, _from: &Path, _launch: Attempt) -> Result<Machine, VmmError> {
         Err(VmmError::Unsupported { what: "snapshots" })
     }
@@ -206,7 +214,8 @@ pub trait Vmm: Send + Sync + 'static {
     /// Ends the process, by force after a short wait, and returns when it is gone. A process that is gone already is no error.
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
 
-    /// Gives back what a run used: sockets, cgroup, remains of processes. The disk stays. No record of the machine is needed.
+    /// Gives back what a run used: sockets, cgroup, remains of processes, files that were being made. The disk stays. No record of the machine is
+    /// needed.
     async fn clean(&self, vm: VmId) -> Result<(), VmmError>;
 
     /// Removes the VM's folder with its disk.

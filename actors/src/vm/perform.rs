@@ -518,6 +518,7 @@ fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         metadata: record.spec.devices.metadata.clone(),
         tuning: tuning(record),
         cpu_template: record.spec.devices.cpu_template,
+        dirty_tracking: false,
     }
 }
 

@@ -23,10 +23,12 @@ mod jailed;
 mod metadata;
 mod options;
 pub mod programs;
+mod restore;
 mod room;
 pub mod selftest;
 mod snapshot;
 mod start;
+mod tap;
 mod tuning;
 mod version;
 pub mod vsock;
@@ -36,7 +38,7 @@ pub use options::{FirecrackerOptions, JailChoice};
 
 use super::confinement::Confinement;
 use super::shared::{
-    Ground, blocking,
+    CAPABILITIES, Ground, blocking,
     boot::BootFiles,
     console::{Keyboard, Manner},
     layout, leftovers, meet, process,
@@ -95,8 +97,9 @@ impl Inner {
         Place::of(&self.ground.layout.vms(), &self.binary, &self.ground.owner, vm)
     }
 
-    /// Removes that place. Blocks.
+    /// Removes that place, and the disk of a machine that was to go on and did not. Blocks.
     fn unmake_room(&self, vm: VmId) -> Result<(), VmmError> {
+        restore::unstage(&self.ground.folder(vm))?;
         room::remove_open(&self.ground.folder(vm))?;
         self.place(vm).clean()
     }
@@ -133,14 +136,12 @@ impl Firecracker {
         let inner = Inner { ground, binary: found.firecracker, version, boot, jails };
         Ok(Self { inner: Arc::new(inner), runs })
     }
-}
 
-impl Firecracker {
-    async fn begin(&self, plan: &MachinePlan, from: Option<PathBuf>, launch: Attempt) -> Result<Machine, VmmError> {
+    async fn begin(&self, plan: MachinePlan, from: Option<restore::Source>, launch: Attempt) -> Result<Machine, VmmError> {
         self.clean(plan.vm).await?;
-        let (inner, owned) = (Arc::clone(&self.inner), plan.clone());
-        let port = start::port(plan).await?;
-        self.runs.hold(plan.vm, move || start::hold(&inner, &owned, port, from.as_deref(), launch)).await
+        let (inner, vm) = (Arc::clone(&self.inner), plan.vm);
+        let port = tap::port(&plan).await?;
+        self.runs.hold(vm, move || start::hold(&inner, &plan, port, from.as_ref(), launch)).await
     }
 }
 
@@ -172,19 +173,8 @@ impl Vmm for Firecracker {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let jailed = self.inner.jails.is_some();
-        Capabilities {
-            pause: true,
-            console_input: true,
-            guest_agent: true,
-            power_off_told: true,
-            balloon: true,
-            disk_rate_limit: true,
-            metadata: true,
-            // Limits of networks and CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
-            jailed,
-            ..Capabilities::NONE
-        }
+        // Limits of networks and CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
+        Capabilities { metadata: true, jailed: self.inner.jails.is_some(), ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -203,7 +193,7 @@ impl Vmm for Firecracker {
     }
 
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
-        self.begin(plan, None, launch).await
+        self.begin(plan.clone(), None, launch).await
     }
 
     async fn snapshot(&self, vm: VmId, machine: &Machine, into: &Path, kind: SnapshotKind) -> Result<(), VmmError> {
@@ -211,7 +201,15 @@ impl Vmm for Firecracker {
     }
 
     async fn restore(&self, plan: &MachinePlan, from: &Path, launch: Attempt) -> Result<Machine, VmmError> {
-        self.begin(plan, Some(from.to_owned()), launch).await
+        if self.inner.jails.is_none() {
+            // A snapshot's state names its files by their place in a jail, and the process would have the VM's own disk before it was loaded.
+            let detail = "restoring needs the jail: start hearth without --no-jailer".into();
+            return Err(VmmError::Refused { call: "restore", detail });
+        }
+        // Before anything of the VM is touched.
+        let (from, plan) = (from.to_owned(), plan.clone());
+        let (source, plan) = blocking(move || restore::open(&from, &plan)).await?;
+        self.begin(plan, Some(source), launch).await
     }
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
@@ -250,7 +248,10 @@ impl Vmm for Firecracker {
 
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         match self.found(vm, machine, "resume").await? {
-            (_door, Found::Paused(paused)) => paused.resume().await.map(drop).map_err(call_error),
+            (_door, Found::Paused(paused)) => {
+                let run = self.runs.live(vm, machine)?;
+                start::resume(paused, &self.inner.ground.folder(vm), &run).await
+            }
             (_door, Found::Running(_)) => Ok(()),
             (_door, Found::NotStarted(machine)) => Err(not_started("resume", &machine)),
         }

@@ -28,7 +28,7 @@ pub use own::UserChoice;
 
 use super::confinement::Confinement;
 use super::shared::{
-    Ground, blocking,
+    CAPABILITIES, Ground, blocking,
     boot::BootFiles,
     confined,
     console::{Keyboard, Manner},
@@ -181,15 +181,7 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            pause: true,
-            console_input: true,
-            guest_agent: true,
-            power_off_told: true,
-            balloon: true,
-            disk_rate_limit: true,
-            ..Capabilities::NONE
-        }
+        CAPABILITIES
     }
 
     fn problems(&self) -> Vec<String> {

@@ -23,9 +23,20 @@ pub mod uid;
 
 use super::VmmError;
 use cgroup::Cgroups;
-use domain::VmId;
+use domain::{VmId, host::Capabilities};
 use layout::Layout;
 use std::path::PathBuf;
+
+/// What every driver of a real VMM can.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    pause: true,
+    console_input: true,
+    guest_agent: true,
+    power_off_told: true,
+    balloon: true,
+    disk_rate_limit: true,
+    ..Capabilities::NONE
+};
 
 /// What a driver stands on: one data directory of one hearth.
 #[derive(Debug)]

@@ -1,13 +1,18 @@
 //! A machine that is written down and goes on: its memory, its disk, its network and its agent are those of that moment.
 
-use crate::contract::HELLO;
+use crate::contract::{HELLO, start};
 use crate::guests::output;
 use crate::lab::Lab;
+use crate::metadata;
 use crate::network::{in_namespace, network, pings, plan};
 use domain::{Attempt, vm::Inspection, vm::Machine};
 use host::{
     guest::GuestSession,
-    vmm::{MachinePlan, SnapshotKind, Vmm, VmmError, firecracker::Firecracker, snapshot},
+    vmm::{
+        MachinePlan, SnapshotKind, Vmm, VmmError,
+        firecracker::Firecracker,
+        snapshot::{self, Note},
+    },
 };
 use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
@@ -37,11 +42,19 @@ async fn reads(guest: &dyn GuestSession) -> String {
     output(guest, &["cat", "/on-disk", "/mem/word"]).await
 }
 
+/// How the file system of its second drive begins, from the drive itself.
+async fn seed(guest: &dyn GuestSession) -> String {
+    let script = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vdb bs=2048 skip=16 count=1 2>/dev/null | head -c 6 | tail -c 5";
+    output(guest, &["sh", "-c", script]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_goes_on_from_full_and_from_differential_snapshots() {
     let Some(lab) = Lab::open("a_machine_goes_on_from_full_and_from_differential_snapshots").await else { return };
     let driver = lab.driver().await;
-    let (first, guest) = lab.booted(&driver).await;
+    let plan = MachinePlan { dirty_tracking: true, cloud_init: Some(Box::default()), ..lab.plan() };
+    let first = start(&driver, &plan, 1).await;
+    let guest = driver.guest(lab.vm, &first, HELLO).await.expect("hello");
     writes(&*guest, "one").await;
     let boot_id = output(&*guest, &["cat", "/proc/sys/kernel/random/boot_id"]).await;
     let [full, diff, laid] = ["full", "diff", "laid"].map(|name| lab.data.path().join(name));
@@ -49,7 +62,7 @@ async fn a_machine_goes_on_from_full_and_from_differential_snapshots() {
     assert!(running.to_string().contains("paused") && !full.exists(), "{running}");
     driver.pause(lab.vm, &first).await.unwrap();
     driver.snapshot(lab.vm, &first, &full, SnapshotKind::Full).await.unwrap();
-    for name in [snapshot::STATE, snapshot::MEMORY, snapshot::DISK] {
+    for name in [snapshot::STATE, snapshot::MEMORY, snapshot::DISK, snapshot::SEED] {
         let file = std::fs::metadata(full.join(name)).unwrap();
         assert!(file.uid() == 0 && file.mode() & 0o777 == 0o600 && file.len() > 0, "{name}: {file:?}");
     }
@@ -65,14 +78,15 @@ async fn a_machine_goes_on_from_full_and_from_differential_snapshots() {
     driver.clean(lab.vm).await.unwrap();
 
     // The first moment, although the disk has gone on.
-    let (second, guest) = restored(&lab, &driver, &lab.plan(), &full, 2).await;
+    let (second, guest) = restored(&lab, &driver, &plan, &full, 2).await;
     assert_eq!(reads(&*guest).await, "one\none");
+    assert_eq!(seed(&*guest).await, "CD001", "its second drive came with it");
     assert_eq!(output(&*guest, &["cat", "/proc/sys/kernel/random/boot_id"]).await, boot_id, "it did not boot");
     driver.kill(lab.vm, &second).await.unwrap();
     driver.clean(lab.vm).await.unwrap();
 
     snapshot::lay_upon(&diff, &full, &laid).unwrap();
-    let (third, guest) = restored(&lab, &driver, &lab.plan(), &laid, 3).await;
+    let (third, guest) = restored(&lab, &driver, &plan, &laid, 3).await;
     assert_eq!(reads(&*guest).await, "two\ntwo");
     assert_eq!(output(&*guest, &["cat", "/proc/sys/kernel/random/boot_id"]).await, boot_id);
     driver.kill(lab.vm, &third).await.unwrap();
@@ -82,11 +96,11 @@ async fn a_machine_goes_on_from_full_and_from_differential_snapshots() {
 }
 
 #[test]
-fn a_restored_guest_has_its_network() {
+fn a_restored_guest_has_its_network_and_its_metadata() {
     in_namespace(|| async {
-        let Some(lab) = Lab::open("a_restored_guest_has_its_network").await else { return };
+        let Some(lab) = Lab::open("a_restored_guest_has_its_network_and_its_metadata").await else { return };
         let (driver, network) = (lab.driver().await, network(&lab).await);
-        let plan = plan(&lab, &*network).await;
+        let plan = MachinePlan { metadata: Some("{\"role\":\"web\"}".into()), ..plan(&lab, &*network).await };
         driver.prepare_disk(&plan.disk).await.unwrap();
         let first = driver.launch(&plan, Attempt(1)).await.unwrap();
         driver.release(lab.vm, &first).await.unwrap();
@@ -96,7 +110,10 @@ fn a_restored_guest_has_its_network() {
         driver.snapshot(lab.vm, &first, &full, SnapshotKind::Full).await.unwrap();
         driver.kill(lab.vm, &first).await.unwrap();
         driver.clean(lab.vm).await.unwrap();
-        let (second, _guest) = restored(&lab, &driver, &plan, &full, 2).await;
+        // What it is told is what is known now, not what was when the snapshot was taken.
+        let plan = MachinePlan { metadata: Some("{\"role\":\"db\"}".into()), ..plan };
+        let (second, guest) = restored(&lab, &driver, &plan, &full, 2).await;
+        assert_eq!(metadata::role(&*guest).await, "db");
         pings(&driver, &lab, &second).await;
         driver.kill(lab.vm, &second).await.unwrap();
         driver.remove(lab.vm).await.unwrap();
@@ -104,21 +121,47 @@ fn a_restored_guest_has_its_network() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_that_is_not_whole_is_refused_and_leaves_nothing() {
-    let Some(lab) = Lab::open("a_snapshot_that_is_not_whole_is_refused_and_leaves_nothing").await else { return };
+async fn a_snapshot_that_cannot_be_loaded_leaves_the_vm_its_own_disk() {
+    let Some(lab) = Lab::open("a_snapshot_that_cannot_be_loaded_leaves_the_vm_its_own_disk").await else { return };
     let driver = lab.driver().await;
-    driver.prepare_disk(&lab.plan().disk).await.unwrap();
+    let (first, _guest) = lab.booted(&driver).await;
     let from = lab.data.path().join("broken");
     std::fs::create_dir(&from).unwrap();
     std::fs::write(from.join(snapshot::STATE), b"x").unwrap();
-    let told = driver.restore(&lab.plan(), &from, Attempt(1)).await.unwrap_err().to_string();
+    let told = driver.restore(&lab.plan(), &from, Attempt(2)).await.unwrap_err().to_string();
     assert!(told.contains("memory"), "{told}");
+    assert_eq!(driver.inspect(lab.vm, &first).await.unwrap(), Inspection::Running, "nothing of the VM was touched");
+    driver.kill(lab.vm, &first).await.unwrap();
+    let plan = lab.plan();
+    let (vm, vcpus, mem_mib, version) = (lab.vm, plan.vcpus, plan.mem_mib, first.version.clone());
+    let note = Note { vm, version, vcpus, mem_mib, has_nic: false, has_seed: false, has_metadata: false, is_jailed: true };
+    note.write(&from).unwrap();
     std::fs::write(from.join(snapshot::MEMORY), vec![0; 4096]).unwrap();
     std::fs::write(from.join(snapshot::DISK), vec![0; 4096]).unwrap();
-    let machine = driver.restore(&lab.plan(), &from, Attempt(2)).await.unwrap();
+    let disk = lab.folder().join(snapshot::DISK);
+    let before = digest(&disk);
+    let machine = driver.restore(&plan, &from, Attempt(3)).await.unwrap();
+    assert_eq!(digest(&disk), before, "it is held");
     let error = driver.release(lab.vm, &machine).await.expect_err("its state is one byte");
     assert!(matches!(error, VmmError::Refused { .. } | VmmError::EndedAtStart { .. }), "{error:?}");
+    assert_eq!(digest(&disk), before, "it was not loaded");
     driver.kill(lab.vm, &machine).await.unwrap();
+    driver.clean(lab.vm).await.unwrap();
+    assert_eq!(digest(&disk), before, "it was cleaned");
+    assert!(!lab.folder().join("disk.restored").exists(), "the other one is gone");
     driver.remove(lab.vm).await.unwrap();
     lab.left_nothing(&driver).await;
+}
+
+/// Of a whole file, and its length.
+fn digest(path: &Path) -> (u64, u64) {
+    use std::{hash::Hasher, io::Read};
+    let (mut file, mut hasher, mut part) =
+        (std::fs::File::open(path).unwrap(), std::hash::DefaultHasher::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut part).unwrap() {
+            0 => return (hasher.finish(), file.metadata().unwrap().len()),
+            read => hasher.write(&part[..read]),
+        }
+    }
 }

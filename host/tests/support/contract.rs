@@ -35,6 +35,7 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         metadata: None,
         tuning: Tuning::default(),
         cpu_template: None,
+        dirty_tracking: false,
     }
 }
 

@@ -29,6 +29,10 @@ pub enum Kind {
     Exit,
     /// 500 and a page of HTML.
     Internal,
+    /// Refuses it in Firecracker's manner.
+    Refuse,
+    /// Refuses it as one whose disk is full.
+    Full,
     /// Does it, and then prints 64 MiB, as a guest may on its serial port.
     Flood,
 }
@@ -49,6 +53,8 @@ impl FromStr for Fault {
             "swallow" => Kind::Swallow,
             "exit" => Kind::Exit,
             "internal" => Kind::Internal,
+            "refuse" => Kind::Refuse,
+            "full" => Kind::Full,
             "flood" => Kind::Flood,
             other => return Err(format!("no fault is called {other:?}")),
         };

@@ -13,12 +13,12 @@ struct Arguments {
     api_sock: PathBuf,
     #[arg(long, default_value = "anonymous-instance")]
     id: String,
-    /// KIND@METHOD PATH: what to do instead of answering that request.
     /// Taken, and written nothing to.
     #[arg(long)]
     log_path: Option<PathBuf>,
     #[arg(long)]
     level: Option<String>,
+    /// KIND@METHOD PATH: what to do instead of answering that request.
     #[arg(long, value_parser = |text: &str| text.parse::<Fault>())]
     fault: Option<Fault>,
 }
@@ -36,6 +36,7 @@ fn beside() -> Result<Option<Fault>> {
     path.push(".fault");
     match std::fs::read_to_string(path) {
         Ok(text) => text.trim().parse().map(Some).map_err(|why: String| anyhow!(why)),
-        Err(_) => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(anyhow!("the file with the fault can't be read: {error}")),
     }
 }

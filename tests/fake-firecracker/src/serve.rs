@@ -121,10 +121,16 @@ async fn instead(kind: Kind, raw: &std::os::unix::net::UnixStream) -> Response<F
             *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
             return response;
         }
+        Kind::Refuse => return refused("Internal Vmm error: No such device"),
+        Kind::Full => return refused("Create snapshot error: Cannot dump memory: No space left on device (os error 28)"),
         Kind::Close | Kind::Swallow | Kind::Flood => {}
     }
     close(raw);
     Response::new(Full::default())
+}
+
+fn refused(fault: &str) -> Response<Full<Bytes>> {
+    response(Answer { status: 400, body: Some(serde_json::json!({ "fault_message": fault })), fatal: false, vsock: None })
 }
 
 /// Lines of 64 bytes, and at the end one that says so.

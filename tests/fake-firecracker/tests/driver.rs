@@ -6,8 +6,9 @@
 use domain::{Attempt, VmId, vm::Inspection, vm::Machine};
 use fake_firecracker::document::Document;
 use host::vmm::{
-    DiskPlan, MachinePlan, Tuning, Vmm, VmmError,
+    DiskPlan, MachinePlan, SnapshotKind, Tuning, Vmm, VmmError,
     firecracker::{Firecracker, FirecrackerOptions, JailChoice},
+    snapshot::{self, Note},
 };
 use std::{
     fs,
@@ -21,6 +22,9 @@ use tempfile::TempDir;
 
 /// Longer than any deadline of the driver's at a start, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(60);
+
+/// Of a request that nobody makes.
+const NO_FAULT: &str = "refuse@GET /nothing";
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -70,6 +74,7 @@ impl Scene {
             metadata: None,
             tuning: Tuning::default(),
             cpu_template: None,
+            dirty_tracking: false,
         };
         driver.prepare_disk(&plan.disk).await.unwrap();
         Some(Self { folder, driver, plan })
@@ -81,6 +86,29 @@ impl Scene {
 
     async fn release(&self, machine: &Machine) -> Result<(), VmmError> {
         tokio::time::timeout(SOON, self.driver.release(self.plan.vm, machine)).await.expect("a start has an end")
+    }
+
+    async fn paused(&self) -> Machine {
+        let machine = self.launch().await;
+        self.release(&machine).await.unwrap();
+        self.driver.pause(self.plan.vm, &machine).await.unwrap();
+        machine
+    }
+
+    /// Where its snapshots are.
+    fn snapshots(&self) -> PathBuf {
+        self.folder.path().join("data/snapshots")
+    }
+
+    async fn snapshot(&self, machine: &Machine, name: &str, kind: SnapshotKind) -> Result<(), VmmError> {
+        self.driver.snapshot(self.plan.vm, machine, &self.snapshots().join(name), kind).await
+    }
+
+    /// What a snapshot left behind, in its folder and in the room.
+    fn left(&self) -> Vec<PathBuf> {
+        let room = below(&below(&self.folder.path().join("data/vms"))[0].join("run"));
+        let taken = room.into_iter().filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("taken"));
+        below(&self.snapshots()).into_iter().chain(taken).collect()
     }
 
     /// As the VM's actor does after any failure.
@@ -161,6 +189,19 @@ async fn a_process_that_hangs_is_given_up_and_can_be_ended() {
     scene.ends(&machine).await;
 }
 
+/// As of a machine without the device. A balloon that is wanted is another matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balloon_that_is_not_wanted_may_be_refused() {
+    let Some(scene) = Scene::open("a_balloon_that_is_not_wanted_may_be_refused", "refuse@PATCH /balloon").await else { return };
+    let machine = scene.launch().await;
+    scene.release(&machine).await.unwrap();
+    scene.driver.tune(scene.plan.vm, &machine, &Tuning::default()).await.unwrap();
+    let wanted = Tuning { balloon_mib: 8, ..Tuning::default() };
+    let error = scene.driver.tune(scene.plan.vm, &machine, &wanted).await.unwrap_err();
+    assert!(matches!(error, VmmError::Refused { call: "PATCH /balloon", .. }), "{error:?}");
+    scene.ends(&machine).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_floods_its_console_fills_no_disk() {
     let Some(scene) = Scene::open("a_guest_that_floods_its_console_fills_no_disk", "flood@PUT /actions").await else { return };
@@ -183,5 +224,134 @@ async fn a_guest_that_floods_its_console_fills_no_disk() {
         assert!(from.elapsed() < SOON, "the log is larger than {most} bytes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    scene.ends(&machine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_whole_and_says_whose_it_is() {
+    let Some(mut scene) = Scene::open("a_snapshot_is_whole_and_says_whose_it_is", NO_FAULT).await else { return };
+    scene.plan.cloud_init = Some(Box::default());
+    scene.plan.dirty_tracking = true;
+    let machine = scene.paused().await;
+    scene.snapshot(&machine, "full", SnapshotKind::Full).await.unwrap();
+    scene.snapshot(&machine, "diff", SnapshotKind::Diff).await.unwrap();
+    let [full, diff] = ["full", "diff"].map(|name| scene.snapshots().join(name));
+    let mut names: Vec<_> = below(&full).into_iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+    names.sort();
+    assert_eq!(names, [snapshot::DISK, snapshot::NOTE, snapshot::MEMORY, snapshot::SEED, snapshot::STATE]);
+    assert_eq!(fs::read(full.join(snapshot::DISK)).unwrap(), vec![7; 4096]);
+    let note = Note::read(&diff).unwrap();
+    assert_eq!((note.vm, note.vcpus, note.mem_mib, note.version), (scene.plan.vm, 1, 128, machine.version.clone()));
+    assert!(note.has_seed && !note.has_nic && !note.has_metadata && !note.is_jailed);
+    let mut left = scene.left();
+    left.sort();
+    assert_eq!(left, [diff, full]);
+    scene.ends(&machine).await;
+}
+
+/// What was refused has written nothing, and a fault is told as it was, whatever had to be removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_fails_leaves_nothing_and_is_told_by_its_cause() {
+    let test = "a_snapshot_that_fails_leaves_nothing_and_is_told_by_its_cause";
+    for fault in ["refuse", "full", "exit", "garbage"] {
+        let Some(scene) = Scene::open(test, &format!("{fault}@PUT /snapshot/create")).await else { return };
+        let machine = scene.paused().await;
+        let refused = scene.snapshot(&machine, "a", SnapshotKind::Diff).await.unwrap_err();
+        assert!(
+            matches!(&refused, VmmError::Refused { call: "snapshot", detail } if detail.contains("no differential")),
+            "{refused:?}"
+        );
+        let error = scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap_err();
+        match fault {
+            "refuse" => assert!(matches!(error, VmmError::Refused { call: "PUT /snapshot/create", .. }), "{error:?}"),
+            "full" => assert!(matches!(&error, VmmError::DiskFull { path } if path.ends_with("a")), "{error:?}"),
+            "exit" => assert!(matches!(error, VmmError::Gone), "{error:?}"),
+            _ => assert!(matches!(error, VmmError::Refused { .. } | VmmError::Gone), "{error:?}"),
+        }
+        assert_eq!(scene.left(), Vec::<PathBuf>::new(), "{fault}");
+        scene.ends(&machine).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_cannot_be_is_refused_before_its_process_is_asked() {
+    let test = "a_snapshot_that_cannot_be_is_refused_before_its_process_is_asked";
+    // It would be told.
+    let Some(scene) = Scene::open(test, "refuse@PUT /snapshot/create").await else { return };
+    let machine = scene.launch().await;
+    scene.release(&machine).await.unwrap();
+    let running = scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap_err();
+    assert!(running.to_string().contains("only one that is paused"), "{running}");
+    scene.driver.pause(scene.plan.vm, &machine).await.unwrap();
+    fs::create_dir_all(scene.snapshots().join("there")).unwrap();
+    let there = scene.snapshot(&machine, "there", SnapshotKind::Full).await.unwrap_err();
+    assert!(matches!(there, VmmError::Folder { .. }), "{there:?}");
+    let elsewhere = Path::new("/dev/shm").join(scene.folder.path().file_name().unwrap());
+    let other = scene.driver.snapshot(scene.plan.vm, &machine, &elsewhere, SnapshotKind::Full).await.unwrap_err();
+    assert!(other.to_string().contains("another file system"), "{other}");
+    assert!(!elsewhere.exists());
+    assert_eq!(scene.left(), [scene.snapshots().join("there")]);
+    scene.ends(&machine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_nobody_waits_for_is_not_made() {
+    let test = "a_snapshot_that_nobody_waits_for_is_not_made";
+    let Some(scene) = Scene::open(test, "hang@PUT /snapshot/create").await else { return };
+    let machine = scene.paused().await;
+    let making = scene.snapshot(&machine, "a", SnapshotKind::Full);
+    let seen = async {
+        let requests = below(&scene.folder.path().join("data/vms"))[0].join("run/api.requests");
+        while !fs::read_to_string(&requests).unwrap().contains("PUT /snapshot/create") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        made = making => panic!("its process hangs: {made:?}"),
+        seen = tokio::time::timeout(SOON, seen) => seen.expect("its process is asked"),
+    }
+    let from = Instant::now();
+    while !scene.left().is_empty() {
+        assert!(from.elapsed() < SOON, "{:?}", scene.left());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    scene.ends(&machine).await;
+}
+
+/// In a jail the process has the disk of the snapshot by the name of the VM's own; without one it would write to the VM's.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_restored_without_a_jail_and_nothing_of_the_vm_is_touched() {
+    let test = "nothing_is_restored_without_a_jail_and_nothing_of_the_vm_is_touched";
+    let Some(scene) = Scene::open(test, NO_FAULT).await else { return };
+    let machine = scene.paused().await;
+    scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap();
+    let disk = below(&scene.folder.path().join("data/vms"))[0].join("disk.raw");
+    fs::write(&disk, b"newer").unwrap();
+    let error = scene.driver.restore(&scene.plan, &scene.snapshots().join("a"), Attempt(2)).await.unwrap_err();
+    assert!(matches!(&error, VmmError::Refused { call: "restore", detail } if detail.contains("--no-jailer")), "{error:?}");
+    assert_eq!(fs::read(&disk).unwrap(), b"newer");
+    assert_eq!(scene.driver.inspect(scene.plan.vm, &machine).await.unwrap(), Inspection::Paused);
+    scene.ends(&machine).await;
+}
+
+/// It stands, loaded, and hearth has died before it gave it the VM's disk: whichever call lets it go on does so before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loaded_machine_has_its_disk_before_it_goes_on() {
+    let Some(scene) = Scene::open("a_loaded_machine_has_its_disk_before_it_goes_on", NO_FAULT).await else { return };
+    let machine = scene.paused().await;
+    let vm = below(&scene.folder.path().join("data/vms")).pop().unwrap();
+    let [disk, staged] = ["disk.raw", "disk.restored"].map(|name| vm.join(name));
+    fs::write(&staged, b"one").unwrap();
+    scene.driver.resume(scene.plan.vm, &machine).await.unwrap();
+    assert!(fs::read(&disk).unwrap() == b"one" && !staged.exists());
+    scene.driver.pause(scene.plan.vm, &machine).await.unwrap();
+    fs::write(&staged, b"two").unwrap();
+    scene.release(&machine).await.unwrap();
+    assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
+    assert_eq!(scene.driver.inspect(scene.plan.vm, &machine).await.unwrap(), Inspection::Running);
+    // And one that is not let go on leaves the VM its own.
+    fs::write(&staged, b"three").unwrap();
+    scene.driver.clean(scene.plan.vm).await.unwrap();
+    assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
     scene.ends(&machine).await;
 }

@@ -8,7 +8,7 @@ use super::api::{
     Invalid,
     model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
-use super::{metadata::Metadata, snapshot::Origin, tuning, version::Version};
+use super::{metadata::Metadata, restore::Origin, tuning, version::Version};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -81,7 +81,7 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
             vcpu_count,
             mem_size_mib: plan.mem_mib.into(),
             smt: false,
-            track_dirty_pages: false,
+            track_dirty_pages: plan.dirty_tracking,
             cpu_template: plan.cpu_template.map(template),
             huge_pages: None,
         },
@@ -163,27 +163,11 @@ fn kernel_cmdline(plan: &MachinePlan) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{DiskPlan, NicPlan};
+    use super::super::super::{NicPlan, sample};
     use super::*;
-    use domain::VmId;
 
     fn plan(vcpus: u32, nic: Option<NicPlan>) -> MachinePlan {
-        let vm = VmId::from_bits(7);
-        MachinePlan {
-            vm,
-            hostname: "web-1".into(),
-            vcpus,
-            mem_mib: 256,
-            kernel: "/images/k".into(),
-            initrd: None,
-            disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
-            nic,
-            cmdline: Some("debug".into()),
-            cloud_init: None,
-            metadata: None,
-            tuning: crate::vmm::Tuning::default(),
-            cpu_template: None,
-        }
+        MachinePlan { vcpus, nic, cmdline: Some("debug".into()), ..sample::plan() }
     }
 
     fn paths() -> Paths {
@@ -196,20 +180,12 @@ mod tests {
 
     #[test]
     fn the_machine_with_network_word_for_word() {
-        let nic = NicPlan {
-            tap: "hth0".into(),
-            mac: [0x52, 0x54, 0, 1, 2, 0xff],
-            address: [10, 77, 0, 5].into(),
-            prefix: 16,
-            gateway: [10, 77, 0, 1].into(),
-            dns: vec![[10, 77, 0, 1].into()],
-        };
-        let config = config(&plan(2, Some(nic)), paths(), &version()).unwrap();
+        let config = config(&plan(2, Some(sample::nic())), paths(), &version()).unwrap();
         assert_eq!(
             config.boot.boot_args.unwrap(),
             "console=ttyS0 quiet panic=-1 reboot=k i8042.noaux i8042.nomux i8042.nopnp i8042.dumbkbd hearth.agent=vsock \
              hearth.poweroff=reboot root=/dev/vda rw hearth.hostname=web-1 dummy.numdummies=0 hearth.ip=10.77.0.5/16 \
-             hearth.gw=10.77.0.1 hearth.dns=10.77.0.1 debug"
+             hearth.gw=10.77.0.1 hearth.dns=10.77.0.1,9.9.9.9 debug"
         );
         let nic = config.nic.unwrap();
         assert_eq!((nic.host_dev_name.as_str(), nic.guest_mac.as_deref()), ("hth0", Some("52:54:00:01:02:ff")));
@@ -220,10 +196,12 @@ mod tests {
     fn what_is_asked_of_its_devices_is_said_before_the_start() {
         let rate_limits = domain::vm::RateLimits { disk_mib_per_s: Some(3), ..domain::vm::RateLimits::default() };
         let tuning = crate::vmm::Tuning { rate_limits, balloon_mib: 9 };
-        let plan = MachinePlan { tuning, cpu_template: Some(domain::vm::CpuTemplate::T2CL), ..plan(1, None) };
+        let template = Some(domain::vm::CpuTemplate::T2CL);
+        let plan = MachinePlan { tuning, cpu_template: template, dirty_tracking: true, ..plan(1, None) };
         let config = config(&plan, paths(), &version()).unwrap();
         assert_eq!((config.balloon.amount_mib, config.machine.cpu_template), (9, Some(CpuTemplate::T2CL)));
         assert!(matches!(config.root.backing, Backing::File { rate_limiter: Some(_), .. }));
+        assert!(config.machine.track_dirty_pages);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 /// The root disk, a raw file.
 pub const DISK: &str = "disk.raw";
+/// The root disk of a snapshot, until its machine was loaded: see `restore`.
+pub const RESTORED_DISK: &str = "disk.restored";
 /// What is typed on the serial console, a named pipe.
 pub const KEYBOARD: &str = "keyboard";
 /// What Firecracker itself said in the newest launch.

@@ -6,6 +6,7 @@ use super::api::{
     Invalid,
     model::{MmdsConfig, MmdsVersion},
 };
+use super::config::nic_id;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -30,7 +31,7 @@ pub fn metadata(plan: &MachinePlan) -> Result<Option<Metadata>, VmmError> {
 /// Version 2 alone: by sessions, so that a service in the guest that can be made to send a GET gives nothing away. Not as EC2's in all, whose
 /// answers are plain text whatever was asked for: plain text is the default here too, and JSON is for who asks for it.
 fn service() -> Result<MmdsConfig, Invalid> {
-    Ok(MmdsConfig { version: MmdsVersion::V2, network_interfaces: vec!["eth0".parse()?], ipv4_address: None, imds_compat: false })
+    Ok(MmdsConfig { version: MmdsVersion::V2, network_interfaces: vec![nic_id()?], ipv4_address: None, imds_compat: false })
 }
 
 fn content(plan: &MachinePlan, mut own: Map<String, Value>) -> Value {
@@ -46,35 +47,11 @@ fn content(plan: &MachinePlan, mut own: Map<String, Value>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{DiskPlan, NicPlan};
+    use super::super::super::sample;
     use super::*;
-    use domain::VmId;
 
     fn plan(metadata: Option<&str>) -> MachinePlan {
-        let vm = VmId::from_bits(7);
-        let nic = NicPlan {
-            tap: "hth0".into(),
-            mac: [0x52, 0x54, 0, 1, 2, 0xff],
-            address: [10, 77, 0, 5].into(),
-            prefix: 16,
-            gateway: [10, 77, 0, 1].into(),
-            dns: Vec::new(),
-        };
-        MachinePlan {
-            vm,
-            hostname: "web-1".into(),
-            vcpus: 1,
-            mem_mib: 256,
-            kernel: "/images/k".into(),
-            initrd: None,
-            disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
-            nic: Some(nic),
-            cmdline: None,
-            cloud_init: None,
-            metadata: metadata.map(Into::into),
-            tuning: crate::vmm::Tuning::default(),
-            cpu_template: None,
-        }
+        MachinePlan { nic: Some(sample::nic()), metadata: metadata.map(Into::into), ..sample::plan() }
     }
 
     #[test]

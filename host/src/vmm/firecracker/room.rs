@@ -9,14 +9,16 @@ use super::super::{
     snapshot::{MEMORY, STATE},
 };
 use super::config::Paths;
-use super::files::{API_SOCKET, DISK, ROOM_INITRD, ROOM_KERNEL, ROOM_MEMORY, ROOM_STATE, RUN, VMM_LOG, VSOCK_SOCKET};
+use super::files::{
+    API_SOCKET, DISK, RESTORED_DISK, ROOM_INITRD, ROOM_KERNEL, ROOM_MEMORY, ROOM_STATE, RUN, VMM_LOG, VSOCK_SOCKET,
+};
 use super::jail::{File, Jail};
 use std::path::{Path, PathBuf};
 
 /// What a launch brings.
 #[derive(Debug, Clone, Copy)]
 pub struct Files<'a> {
-    /// The VM's own; its disk and its log must be there, and its seed where it has one.
+    /// The VM's own; its disk and its log must be there, its seed where it has one, and its restored disk where it goes on from a snapshot.
     pub folder: &'a Path,
     pub kernel: &'a Path,
     pub initrd: &'a Path,
@@ -45,9 +47,10 @@ fn own_arguments(log: &str) -> [&str; 6] {
 /// A jail with the VM's files in it. Blocks.
 pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
     let shared = |source: &Path, name: &str| File::Shared { source: source.into(), name: name.into() };
-    let own = |name: &str| File::Own { source: files.folder.join(name), name: name.into() };
-    let mut inside = vec![shared(files.kernel, ROOM_KERNEL), shared(files.initrd, ROOM_INITRD), own(DISK), own(VMM_LOG)];
-    inside.extend(files.has_seed.then(|| own(SEED)));
+    let own = |source: &str, name: &str| File::Own { source: files.folder.join(source), name: name.into() };
+    let disk = own(if files.from.is_some() { RESTORED_DISK } else { DISK }, DISK);
+    let mut inside = vec![shared(files.kernel, ROOM_KERNEL), shared(files.initrd, ROOM_INITRD), disk, own(VMM_LOG, VMM_LOG)];
+    inside.extend(files.has_seed.then(|| own(SEED, SEED)));
     if let Some(from) = files.from {
         inside.extend([shared(&from.join(STATE), ROOM_STATE), shared(&from.join(MEMORY), ROOM_MEMORY)]);
     }
@@ -64,7 +67,7 @@ pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
     Ok(Room { works_in: files.folder.into(), paths, arguments, program: jail.jailer().into() })
 }
 
-/// A folder in the VM's. Blocks.
+/// A folder in the VM's, for a machine that boots: only in a jail does one go on from a snapshot. Blocks.
 pub fn open(binary: &Path, id: &str, files: &Files<'_>) -> Result<Room, VmmError> {
     let run = files.folder.join(RUN);
     remove_open(files.folder)?;

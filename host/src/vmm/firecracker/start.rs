@@ -4,7 +4,7 @@ use super::super::{
     MachinePlan, VmmError,
     limits::{FIRECRACKER_MIB, Needs},
     shared::{
-        boot, dashed_mark,
+        blocking, boot, dashed_mark,
         gate::Program,
         hold::{self, Held, Launch},
         layout::{self, CONSOLE_LOG, storage_error},
@@ -12,14 +12,15 @@ use super::super::{
         seed,
     },
 };
-use super::api::{ApiError, Configuring, Found, Microvm, Socket};
+use super::api::{ApiError, Configuring, Found, Microvm, Paused, Socket};
 use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, DISK, ERRORS, KEYBOARD, VMM_LOG};
+use super::restore::{self, Origin, Source};
 use super::room::{self, Room};
-use super::snapshot::Origin;
-use super::{Inner, asking::call_error, disk, ending, metadata, snapshot};
-use crate::net::{NetError, lend};
+use super::tap::{add_network_interface, bring_home, with_tap};
+use super::{Inner, asking::call_error, disk, ending, metadata};
+use crate::net::lend;
 use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
 use std::{
@@ -34,8 +35,6 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Between the end of a process and the news of it.
-const ENDING: Duration = Duration::from_millis(100);
 /// From a connection that a process ends to its own end, if that is why: it gives back the guest's memory first.
 const FALLING: Duration = Duration::from_secs(5);
 /// From exec to the API's socket: 33 to 100 ms were seen under emulation, and the jailer copies a program of 3 MB first.
@@ -46,7 +45,7 @@ pub fn hold(
     inner: &Inner,
     plan: &MachinePlan,
     port: Option<Port>,
-    from: Option<&Path>,
+    from: Option<&Source>,
     attempt: Attempt,
 ) -> Result<Held, VmmError> {
     let launch = Launch {
@@ -72,7 +71,7 @@ fn program(
     inner: &Inner,
     plan: &MachinePlan,
     port: Option<Port>,
-    from: Option<&Path>,
+    from: Option<&Source>,
     folder: &Path,
 ) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
@@ -82,29 +81,32 @@ fn program(
         layout::remove_file(&folder.join(log)).map_err(failed)?;
     }
     hold::log(folder, VMM_LOG).map_err(failed)?;
-    seed::write(plan, folder)?;
-    if let Some(from) = from {
-        snapshot::check(from)?;
-        snapshot::put_back_disk(from, &folder.join(DISK))?;
+    if let Some(source) = from {
+        seed::put_back(source.seed().as_deref(), folder)?;
+        restore::stage(source, folder)?;
     } else {
+        seed::write(plan, folder)?;
         disk::grow(&plan.disk, &folder.join(DISK))?;
     }
-    let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed: plan.cloud_init.is_some(), from };
-    let room = match &inner.jails {
-        Some(jails) => room::jailed(&jails.jail(plan.vm)?, &files)?,
+    let has_seed = from.map_or(plan.cloud_init.is_some(), |source| source.has_seed);
+    let from = from.map(|source| source.folder.as_path());
+    let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed, from };
+    let jail = inner.jails.as_ref().map(|jails| jails.jail(plan.vm)).transpose()?;
+    let room = match &jail {
+        Some(jail) => room::jailed(jail, &files)?,
         None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), &files)?,
     };
-    if let (Some(nic), Some(jails)) = (&plan.nic, &inner.jails) {
-        let uid = jails.jail(plan.vm)?.uid();
-        crate::net::give_tap(&nic.tap, uid).map_err(|error| VmmError::Network { detail: format!("{}: {error}", nic.tap) })?;
+    if let (Some(nic), Some(jail)) = (&plan.nic, &jail) {
+        let failed = |error| VmmError::Network { detail: format!("{}: {error}", nic.tap) };
+        crate::net::give_tap(&nic.tap, jail.uid()).map_err(failed)?;
     }
     let Room { works_in, paths, arguments, program } = room;
     let mut config = config::config(plan, paths, &inner.version)
         .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
     // One without a jail opens its TAP where it is.
-    config.port = port.filter(|_| inner.jails.is_some());
+    config.port = port.filter(|_| jail.is_some());
     config.metadata = metadata::metadata(plan)?;
-    config.origin = from.map(|from| if inner.jails.is_some() { snapshot::in_jail() } else { snapshot::in_place(from) });
+    config.origin = from.map(|_| Origin::in_jail());
     write_config(folder, &config)?;
     let mut console = hold::log(folder, CONSOLE_LOG).map_err(failed)?;
     console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
@@ -114,7 +116,7 @@ fn program(
         environment: hold::environment(),
         folder: layout::open_folder(&works_in).map_err(failed)?,
         standard: [keyboard(folder).map_err(failed)?, console.into(), hold::log(folder, ERRORS).map_err(failed)?.into()],
-        apart: inner.jails.is_some(),
+        apart: jail.is_some(),
         inherited: Vec::new(),
     })
 }
@@ -141,17 +143,6 @@ pub fn read_config(folder: &Path) -> Result<Config, VmmError> {
     serde_json::from_slice(&bytes).map_err(|error| VmmError::Spawn { detail: format!("{}: {error}", path.display()) })
 }
 
-/// Where the TAP device of a VM is now: what was attached.
-pub async fn port(plan: &MachinePlan) -> Result<Option<Port>, VmmError> {
-    let Some(nic) = &plan.nic else { return Ok(None) };
-    let bridge = lend::bridge_of(&nic.tap).await.map_err(|error| network_error(&error))?;
-    Ok(Some(Port { bridge, mac: nic.mac }))
-}
-
-fn network_error(error: &NetError) -> VmmError {
-    VmmError::Network { detail: error.to_string() }
-}
-
 /// Lets the process run until its vCPUs do. May be repeated.
 pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), VmmError> {
     let (folder, room) = (inner.ground.folder(vm), inner.room(vm));
@@ -176,15 +167,14 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
         let door = door?;
         match Found::at(Socket::new(door.path())).await.map_err(call_error)? {
             Found::Running(_) => Ok(()),
-            Found::Paused(paused) => {
-                // One that was loaded, and then hearth died: its TAP may still be away.
-                bring_home(&read_config(&folder)?, run).await?;
-                paused.resume().await.map(drop).map_err(call_error)
-            }
+            Found::Paused(paused) => resume(paused, &folder, run).await,
             Found::NotStarted(machine) => {
                 let config = early.map_or_else(|| read_config(&folder), Ok)?;
                 match &config.origin {
-                    Some(origin) => load_and_resume(origin, Socket::new(door.path()), &config, run).await,
+                    Some(origin) => {
+                        let loaded = origin.load(Socket::new(door.path()), config.machine.track_dirty_pages);
+                        go_on(with_tap(&config, run, loaded).await?, &config, &folder).await
+                    }
                     None => configure_and_start(machine, &config, run).await,
                 }
             }
@@ -234,48 +224,28 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
     machine.start().await.map(drop).map_err(start_error)
 }
 
-/// The machine of a snapshot goes on. Its devices come with it, and so does the opening of its TAP.
-async fn load_and_resume(origin: &Origin, socket: Socket, config: &Config, run: &Run) -> Result<(), VmmError> {
-    let loaded = with_tap(config, run, origin.load(socket, config.machine.track_dirty_pages)).await?;
-    loaded.resume().await.map(drop).map_err(call_error)
+/// A machine that stands goes on. One that was loaded, and then hearth died, is made what it was to be first: its TAP may still be away.
+pub async fn resume(paused: Microvm<Paused>, folder: &Path, run: &Run) -> Result<(), VmmError> {
+    let path = folder.to_owned();
+    let unsettled = blocking(move || restore::is_staged(&path).then(|| read_config(&path)).transpose()).await?;
+    let Some(config) = unsettled else { return paused.resume().await.map(drop).map_err(call_error) };
+    bring_home(&config, run).await?;
+    go_on(paused, &config, folder).await
 }
 
-/// As it is when a guest runs. A TAP that is there stays.
-async fn bring_home(config: &Config, run: &Run) -> Result<(), VmmError> {
-    let Some((tap, port)) = config.lent() else { return Ok(()) };
-    if config.origin.is_none() || lend::bridge_of(tap).await.is_ok_and(|bridge| bridge == port.bridge) {
-        return Ok(());
+/// One that was loaded goes on, with the snapshot's disk as the VM's. Its devices came with it, but not what its metadata service says.
+async fn go_on(paused: Microvm<Paused>, config: &Config, folder: &Path) -> Result<(), VmmError> {
+    if let Some(metadata) = &config.metadata {
+        paused.replace_metadata(&metadata.content).await.map_err(call_error)?;
     }
-    let back = lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await;
-    back.map_err(|error| network_error(&error))
-}
-
-/// Firecracker opens the TAP in its own network namespace. No guest runs before it is back and bound, so that one that runs has its network,
-/// whenever hearth dies.
-async fn add_network_interface(machine: &Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
-    let Some(nic) = &config.nic else { return Ok(()) };
-    with_tap(config, run, async { machine.add_network_interface(nic).await.map_err(start_error) }).await
-}
-
-/// Has the process do what opens the TAP, once the TAP is where the process sees it.
-async fn with_tap<T>(config: &Config, run: &Run, open: impl Future<Output = Result<T, VmmError>>) -> Result<T, VmmError> {
-    let Some((tap, port)) = config.lent() else { return open.await };
-    let lent = async {
-        lend::lend(tap, run.pidfd()).await.map_err(|error| network_error(&error))?;
-        let opened = open.await;
-        // Also after a refusal: the device outlives the process.
-        let back = lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await;
-        opened.and_then(|opened| back.map(|()| opened).map_err(|error| network_error(&error)))
-    };
-    match lent.await {
-        // A namespace that can't be entered is that of a process that is ending.
-        Err(VmmError::Network { .. }) if tokio::time::timeout(ENDING, run.exited()).await.is_ok() => Err(VmmError::Gone),
-        result => result,
-    }
+    let folder = folder.to_owned();
+    // The last step before: what is staged was not finished.
+    blocking(move || restore::settle(&folder)).await?;
+    paused.resume().await.map(drop).map_err(call_error)
 }
 
 /// As [`call_error`], with the remedy where there is one.
-fn start_error(error: ApiError) -> VmmError {
+pub fn start_error(error: ApiError) -> VmmError {
     let fault = match &error {
         ApiError::Refused { fault, .. } => fault.to_lowercase(),
         _ => String::new(),

@@ -7,7 +7,7 @@ use super::files::BALLOON;
 use super::qmp::Qmp;
 use domain::vm::RateLimits;
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 use tokio::time::Instant;
 
 const MIB: u64 = 1024 * 1024;
@@ -38,9 +38,19 @@ pub fn keep(tuning: &Tuning, folder: &Path) -> Result<(), VmmError> {
 
 /// As it was written down, of a machine that starts.
 pub async fn begin(control: &mut Qmp, folder: &Path, deadline: Instant) -> Result<(), VmmError> {
-    match fs::read_to_string(folder.join(BALLOON)).ok().and_then(|text| text.trim().parse().ok()) {
+    match kept(folder)? {
         Some(mib) => balloon(control, mib, deadline).await,
         None => Ok(()),
+    }
+}
+
+/// Errors: it was written down and can't be read, so that nobody knows what was asked for.
+fn kept(folder: &Path) -> Result<Option<u32>, VmmError> {
+    let path = folder.join(BALLOON);
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|error| storage_error(&path, io::Error::other(error))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(storage_error(&path, error)),
     }
 }
 
@@ -82,9 +92,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tuning = |balloon_mib| Tuning { balloon_mib, ..Tuning::default() };
         keep(&tuning(7), folder.path()).unwrap();
-        assert_eq!(fs::read_to_string(folder.path().join(BALLOON)).unwrap(), "7");
+        assert_eq!(kept(folder.path()).unwrap(), Some(7));
         keep(&tuning(0), folder.path()).unwrap();
         keep(&tuning(0), folder.path()).unwrap();
         assert!(!folder.path().join(BALLOON).exists());
+        assert_eq!(kept(folder.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_balloon_that_cannot_be_read_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(BALLOON), b"").unwrap();
+        assert!(matches!(kept(folder.path()), Err(VmmError::Folder { .. })));
+        fs::remove_file(folder.path().join(BALLOON)).unwrap();
+        fs::create_dir(folder.path().join(BALLOON)).unwrap();
+        assert!(matches!(kept(folder.path()), Err(VmmError::Folder { .. })));
     }
 }

@@ -106,7 +106,8 @@ pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-fn through(folder: &OwnedFd, name: &str) -> PathBuf {
+/// A path to what has that name in an open folder, however deep that lies. Good for as long as it is open.
+pub fn through(folder: &OwnedFd, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))
 }
 

@@ -12,6 +12,8 @@ use domain::{
 use nix::sys::signal::Signal;
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
+/// Ends the names of files in the making.
+const PARTIAL: &str = "partial";
 /// After SIGKILL, or after the gate's owner died: the kernel's own work.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -65,7 +67,7 @@ async fn end(machine: &Machine) -> Result<(), VmmError> {
     Err(VmmError::Timeout { call: "kill", after_ms: END_DEADLINE.as_millis() as u64 })
 }
 
-/// Processes, cgroup, and these files of the VM's folder. All else in it stays.
+/// Processes, cgroup, these files of the VM's folder, and those in it that were being made when something crashed. All else in it stays.
 pub async fn clean(ground: &Ground, vm: VmId, files: &[&str]) -> Result<(), VmmError> {
     let folder = ground.folder(vm);
     if let Some(machine) = note(&folder)? {
@@ -75,6 +77,24 @@ pub async fn clean(ground: &Ground, vm: VmId, files: &[&str]) -> Result<(), VmmE
     for name in files {
         let path = folder.join(name);
         layout::remove_file(&path).map_err(failed(path.display()))?;
+    }
+    blocking(move || remove_partials(&folder)).await
+}
+
+/// A file gets its own name only when all of it is there. One that is made at this moment fails by it, and does no harm: nobody who prepares a
+/// disk has it cleaned up as well.
+fn remove_partials(folder: &Path) -> Result<(), VmmError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed(folder.display()))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(failed(folder.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == PARTIAL)
+            && path.symlink_metadata().is_ok_and(|found| found.is_file())
+        {
+            layout::remove_file(&path).map_err(failed(path.display()))?;
+        }
     }
     Ok(())
 }
@@ -153,6 +173,19 @@ async fn end_marked(pid: u32) -> Result<bool, VmmError> {
 mod tests {
     use super::super::{dashed_mark, mark};
     use super::*;
+
+    #[test]
+    fn what_was_in_the_making_goes_and_all_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["disk.raw", "disk.0123456789abcdef.partial", "seed.partial", "uid", "partial"] {
+            fs::write(folder.path().join(name), b"x").unwrap();
+        }
+        remove_partials(folder.path()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["disk.raw", "partial", "uid"]);
+        remove_partials(&folder.path().join("absent")).unwrap();
+    }
 
     #[test]
     fn a_mark_is_read_in_both_spellings_and_only_its_owners() {

@@ -1,37 +1,11 @@
 //! The command lines as they must be, word for word: a change here changes every guest.
 
-use super::super::super::DiskPlan;
+use super::super::super::sample::{self, nic};
 use super::*;
 use domain::VmId;
 
 fn plan(nic: Option<NicPlan>) -> MachinePlan {
-    let vm = VmId::from_bits(7);
-    MachinePlan {
-        vm,
-        hostname: "web-1".into(),
-        vcpus: 2,
-        mem_mib: 256,
-        kernel: "/images/k".into(),
-        initrd: None,
-        disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
-        nic,
-        cmdline: Some("debug".into()),
-        cloud_init: None,
-        metadata: None,
-        tuning: crate::vmm::Tuning::default(),
-        cpu_template: None,
-    }
-}
-
-fn nic() -> NicPlan {
-    NicPlan {
-        tap: "hth0".into(),
-        mac: [0x52, 0x54, 0, 1, 2, 0xff],
-        address: [10, 77, 0, 5].into(),
-        prefix: 16,
-        gateway: [10, 77, 0, 1].into(),
-        dns: vec![[10, 77, 0, 1].into(), [9, 9, 9, 9].into()],
-    }
+    MachinePlan { vcpus: 2, nic, cmdline: Some("debug".into()), ..sample::plan() }
 }
 
 #[test]
