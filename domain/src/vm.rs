@@ -25,7 +25,7 @@ pub mod state;
 pub mod step;
 
 pub use actions::{Action, admit, table};
-pub use devices::{CloudInit, CpuTemplate, Devices, RateLimits};
+pub use devices::{CloudInit, CpuTemplate, Devices, RateLimits, SSH_KEY_TYPES, USER_DATA_MAX};
 pub use effect::{Effect, Step};
 pub use hold::Hold;
 pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, RateLimitsChange, StopMode, Ticket, Timer};

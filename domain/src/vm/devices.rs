@@ -12,6 +12,8 @@ pub const RATE_MAX: u32 = 1_000_000;
 pub const OPS_MAX: u32 = 100_000_000;
 /// Twice what EC2 takes; the record that holds it is written with every change of the VM.
 pub const USER_DATA_MAX: usize = 32 * 1024;
+/// What the type of a public key begins with.
+pub const SSH_KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
 pub const SSH_KEYS_MAX: usize = 32;
 /// RSA keys of 16,384 bits have some 2,800 characters.
 pub const SSH_KEY_MAX: usize = 4096;
@@ -160,7 +162,7 @@ fn ssh_key(key: &str) -> Result<(), &'static str> {
     if key.trim() != key || key.chars().any(char::is_control) {
         return Err("must be one line without space around it");
     }
-    let known = |word: &str| ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|begin| word.starts_with(begin));
+    let known = |word: &str| SSH_KEY_TYPES.iter().any(|begin| word.starts_with(begin));
     // Options may stand before the type.
     let mut words = key.split_ascii_whitespace().skip_while(|word| !known(word));
     match (words.next(), words.next()) {

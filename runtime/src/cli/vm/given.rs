@@ -4,6 +4,7 @@
 use crate::cli::error::CliError;
 use api::v1::{CloudInit, Metadata};
 use clap::Args;
+use domain::vm::{SSH_KEY_TYPES, USER_DATA_MAX};
 use std::{
     fs::File,
     io::Read,
@@ -11,9 +12,7 @@ use std::{
 };
 
 /// The server's own bound for each of them; a file is read no further.
-const MOST_BYTES: usize = 32 * 1024;
-/// What a public key begins with, if no options stand before it.
-const KEY_TYPES: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+const MOST_BYTES: usize = USER_DATA_MAX;
 
 #[derive(Debug, Args)]
 pub struct GivenArgs {
@@ -89,7 +88,8 @@ fn keys(given: &str) -> Result<Vec<String>, CliError> {
     if given.contains("PRIVATE KEY") {
         return Err(private("what was given"));
     }
-    if KEY_TYPES.iter().any(|kind| given.starts_with(kind)) && given.contains(' ') {
+    // No options stand before it.
+    if SSH_KEY_TYPES.iter().any(|kind| given.starts_with(kind)) && given.contains(' ') {
         return Ok(vec![given.trim().to_owned()]);
     }
     let path = Path::new(given);

@@ -5,7 +5,7 @@
 use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
-    http::header,
+    http::{StatusCode, header},
     middleware::Next,
     response::Response,
 };
@@ -33,6 +33,10 @@ pub async fn leftover(request: Request, next: Next) -> Response {
     let asked = !parts.headers.contains_key(header::EXPECT);
     let body = Body::new(Watched { body, asked, keeper: Some(keeper) });
     let response = next.run(Request::from_parts(parts, body)).await;
+    // Who was waited for already is not waited for again.
+    if response.status() == StatusCode::REQUEST_TIMEOUT {
+        return response;
+    }
     // A body that somebody still holds is theirs to read.
     if let Ok(rest) = { kept }.try_recv() {
         let _ = tokio::time::timeout(DEADLINE, discard(rest)).await;
