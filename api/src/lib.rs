@@ -9,6 +9,8 @@ pub mod guest;
 #[cfg(feature = "rest")]
 pub mod problem;
 #[cfg(feature = "rest")]
+pub mod time;
+#[cfg(feature = "rest")]
 pub mod v1;
 
 /// The newest version of the REST types.

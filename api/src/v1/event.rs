@@ -1,5 +1,6 @@
 //! Events: what changed, numbered without gaps.
 
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// One event, over WebSocket a text frame, over server-sent events a `data:` line with the cursor as its `id:`.
@@ -9,7 +10,7 @@ pub struct Event {
     /// Resume with `after=` this number.
     pub cursor: u64,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub time: jiff::Timestamp,
+    pub time: Timestamp,
     pub kind: EventKind,
     pub id: String,
     pub name: String,

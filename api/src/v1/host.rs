@@ -1,6 +1,7 @@
 //! Hosts: the machines that run VMs. They register themselves.
 
 use super::{common::Labels, facts::Facts};
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,9 +15,9 @@ pub struct Host {
     pub labels: Labels,
     pub generation: u64,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub created_at: jiff::Timestamp,
+    pub created_at: Timestamp,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub updated_at: jiff::Timestamp,
+    pub updated_at: Timestamp,
     pub spec: HostSpec,
     pub status: HostStatus,
 }

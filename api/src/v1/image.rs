@@ -1,6 +1,7 @@
 //! Images: kernels and root file systems.
 
 use super::common::{Labels, Reason};
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -14,9 +15,9 @@ pub struct Image {
     pub labels: Labels,
     pub generation: u64,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub created_at: jiff::Timestamp,
+    pub created_at: Timestamp,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub updated_at: jiff::Timestamp,
+    pub updated_at: Timestamp,
     pub spec: ImageSpec,
     pub status: ImageStatus,
 }

@@ -1,6 +1,6 @@
 //! Operations: what takes longer than a request.
 
-use crate::problem::Problem;
+use crate::{problem::Problem, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,9 +16,9 @@ pub struct Operation {
     pub actor: String,
     pub generation: u64,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub created_at: jiff::Timestamp,
+    pub created_at: Timestamp,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub updated_at: jiff::Timestamp,
+    pub updated_at: Timestamp,
     pub status: OperationStatus,
     /// Per cent; 100 only when it succeeded.
     pub progress: u8,
@@ -77,10 +77,10 @@ pub struct OperationStep {
     pub name: String,
     pub status: StepStatus,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub started_at: jiff::Timestamp,
+    pub started_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
-    pub ended_at: Option<jiff::Timestamp>,
+    pub ended_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

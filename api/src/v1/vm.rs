@@ -5,6 +5,7 @@ use super::{
     devices::{CpuTemplate, PatchRateLimits, RateLimits, told},
     facts::Facts,
 };
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,9 +21,9 @@ pub struct Vm {
     /// Rises with each change; the ETag.
     pub generation: u64,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub created_at: jiff::Timestamp,
+    pub created_at: Timestamp,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub updated_at: jiff::Timestamp,
+    pub updated_at: Timestamp,
     pub spec: VmSpec,
     pub status: VmStatus,
 }
@@ -194,7 +195,7 @@ pub struct VmStatus {
     /// Since when it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
-    pub started_at: Option<jiff::Timestamp>,
+    pub started_at: Option<Timestamp>,
     /// How often the restart policy started it again.
     pub restarts: u64,
     /// What may be done now: `start stop pause resume reboot delete update shell exec console logs`.
@@ -248,7 +249,7 @@ pub struct AgentStatus {
     /// The guest's kernel release, as the agent reports it.
     pub kernel: String,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub last_seen: jiff::Timestamp,
+    pub last_seen: Timestamp,
 }
 
 /// `POST /v1/vms`

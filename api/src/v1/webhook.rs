@@ -4,6 +4,7 @@ use super::{
     common::{Labels, Reason},
     event::{Event, EventKind},
 };
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,9 +19,9 @@ pub struct Webhook {
     /// Of what people change; progress does not move it.
     pub generation: u64,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub created_at: jiff::Timestamp,
+    pub created_at: Timestamp,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub updated_at: jiff::Timestamp,
+    pub updated_at: Timestamp,
     pub spec: WebhookSpec,
     pub status: WebhookStatus,
     /// What deliveries are signed with: `whsec_` and base64. Told once, in the answer to the request that made the webhook.
@@ -136,7 +137,7 @@ pub struct WebhookStatus {
     /// When the delivery that failed is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
-    pub next_attempt_at: Option<jiff::Timestamp>,
+    pub next_attempt_at: Option<Timestamp>,
     /// That are kept; at most 50.
     pub dead_letters: u64,
     /// That went because newer ones came.
@@ -151,7 +152,7 @@ pub struct WebhookStatus {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DeliverySuccess {
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub at: jiff::Timestamp,
+    pub at: Timestamp,
     pub delivery: u64,
 }
 
@@ -159,7 +160,7 @@ pub struct DeliverySuccess {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DeliveryFailure {
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub at: jiff::Timestamp,
+    pub at: Timestamp,
     pub delivery: u64,
     /// At this delivery so far.
     pub attempts: u32,
@@ -235,9 +236,9 @@ pub struct Redeliver {
 pub struct DeadLetter {
     pub delivery: u64,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub first_attempt_at: jiff::Timestamp,
+    pub first_attempt_at: Timestamp,
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
-    pub set_aside_at: jiff::Timestamp,
+    pub set_aside_at: Timestamp,
     pub attempts: u32,
     /// Of the last attempt.
     pub code: String,

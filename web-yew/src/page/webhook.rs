@@ -50,7 +50,7 @@ pub fn WebhookPage(props: &Props) -> Html {
         ("Retried for", text(duration(spec.retry_for_s.into()))),
         ("Id", html! { <Copyable text={webhook.id.clone()} /> }),
     ];
-    let ago = |at: Option<jiff::Timestamp>| at.map_or_else(|| html! { { "–" } }, |time| html! { <Ago {time} /> });
+    let ago = |at: Option<api::time::Timestamp>| at.map_or_else(|| html! { { "–" } }, |time| html! { <Ago {time} /> });
     let progress = vec![
         ("Cursor", text(count(status.cursor))),
         ("Behind", text(count(status.behind))),

@@ -12,7 +12,7 @@ const COPIED_FOR_MS: u32 = 1_500;
 
 #[derive(PartialEq, Properties)]
 pub struct AgoProps {
-    pub time: jiff::Timestamp,
+    pub time: api::time::Timestamp,
 }
 
 /// How long ago; the time itself as a tooltip.
