@@ -35,6 +35,8 @@ async fn a_vms_life_in_the_browser() -> Result<()> {
         browser.click("vm-create-open").await?;
         browser.type_in("vm-create-name", "seen").await?;
         browser.type_in("vm-create-image", "busybox").await?;
+        browser.click("first-boot").await?;
+        browser.type_in("vm-create-keys", "ssh-ed25519 AAAA seen").await?;
         browser.click("vm-create-submit").await?;
         browser.click("nav-vms").await?;
         attribute(&browser, "vm-state-seen", "running").await?;
@@ -52,6 +54,19 @@ async fn a_vms_life_in_the_browser() -> Result<()> {
         browser.text("log", "has the guest's words", |text| text.len() > 20).await?;
         browser.click("tab-events").await?;
         browser.until_script("its start among the events", "return /\\bstarted\\b/i.test(document.querySelector('main').innerText)").await?;
+
+        // What a running machine takes over, and what it is given for its next boot.
+        browser.click("tab-overview").await?;
+        browser.click("vm-edit").await?;
+        browser.click("devices").await?;
+        browser.type_in("disk-rate", "50").await?;
+        browser.type_in("balloon", "16").await?;
+        browser.click("vm-edit-submit").await?;
+        browser.until_script("the limit and the balloon", "return /disk 50 MiB\\/s[^]*16 MiB/.test(document.querySelector('main').innerText)").await?;
+        let seen = server.client().vms().get("seen").await?;
+        ensure!(seen.spec.rate_limits.disk_mib_per_s == Some(50) && seen.spec.balloon_mib == 16, "{:?}", seen.spec);
+        let keys = seen.spec.cloud_init.map(|given| given.ssh_keys).unwrap_or_default();
+        ensure!(keys == ["ssh-ed25519 AAAA seen"], "{keys:?}");
 
         let described = "const b = document.querySelector(\"[data-testid='action-start']\"); return b?.getAttribute('aria-disabled') === 'true' && (b.getAttribute('aria-description') ?? '').includes('already running')";
         browser.until_script("why start is refused", described).await?;

@@ -12,6 +12,7 @@ mod parts;
 pub mod sign_in;
 mod vm;
 mod vm_create;
+mod vm_devices;
 mod vms;
 mod webhook;
 mod webhook_create;

@@ -1,6 +1,8 @@
 //! What forms make of text before the server judges it.
 
-use api::v1::Labels;
+pub mod devices;
+
+use api::v1::{CloudInit, Labels};
 
 /// `tier=web owner=ops`: words by spaces or commas; one without `=` has an empty value.
 pub fn labels(text: &str) -> Labels {
@@ -11,6 +13,21 @@ pub fn labels(text: &str) -> Labels {
 pub fn labels_text(labels: &Labels) -> String {
     let word = |(key, value): (&String, &String)| if value.is_empty() { key.clone() } else { format!("{key}={value}") };
     labels.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// What a guest is given for its first boot: user data as it is, and keys, one a line. Nothing where neither is there.
+pub fn cloud_init(user_data: &str, ssh_keys: &str) -> Option<CloudInit> {
+    let lines = ssh_keys.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let given = CloudInit {
+        user_data: Some(user_data.to_owned()).filter(|text| !text.trim().is_empty()),
+        ssh_keys: lines.map(str::to_owned).collect(),
+    };
+    (given != CloudInit::default()).then_some(given)
+}
+
+/// A private key must not leave the browser.
+pub fn ssh_keys_hint(ssh_keys: &str) -> Option<&'static str> {
+    ssh_keys.contains("PRIVATE KEY").then_some("That is a private key. Give the public one, which ends in .pub.")
 }
 
 /// A hint while typing. The rule itself is the server's; this catches only what is wrong under any rule of host names.
@@ -30,6 +47,15 @@ mod tests {
         assert_eq!(parsed["spare"], "");
         assert_eq!(parsed["x"], "a=b");
         assert_eq!(labels(&labels_text(&parsed)), parsed);
+    }
+
+    #[test]
+    fn a_first_boot_that_is_asked_for() {
+        assert_eq!(cloud_init(" \n", "\n# mine\n"), None);
+        let given = cloud_init("#cloud-config\n", " ssh-rsa A b\r\n\nssh-rsa C d").unwrap();
+        assert_eq!(given.user_data.as_deref(), Some("#cloud-config\n"), "as it is");
+        assert_eq!(given.ssh_keys, ["ssh-rsa A b", "ssh-rsa C d"]);
+        assert!(ssh_keys_hint("-----BEGIN OPENSSH PRIVATE KEY-----").is_some() && ssh_keys_hint("ssh-rsa A b").is_none());
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The dialog that creates a virtual machine. The server judges the input; its words are shown at the fields that they are about.
 
+use super::vm_devices::DeviceFields;
 use crate::hearth::{Telling, use_hearth};
 use crate::link::http::Accepted;
 use crate::route::Route;
 use crate::ui::{Button, Check, Dialog, Field, Notice, ProblemNotice, Tone};
 use api::problem::Problem;
-use api::v1::{CreateVm, ImageKind, ImageState, RateLimits, RestartPolicy, VmSpec};
-use model::form::{labels, vm_name_hint};
+use api::v1::{CreateVm, ImageKind, ImageState, RestartPolicy, VmSpec};
+use model::form::{cloud_init, devices::Devices, labels, ssh_keys_hint, vm_name_hint};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -21,6 +22,9 @@ struct Form {
     disk_mib: String,
     cmdline: String,
     labels: String,
+    ssh_keys: String,
+    user_data: String,
+    devices: Devices,
     restart: RestartPolicy,
     network: bool,
     start: bool,
@@ -37,6 +41,9 @@ impl Default for Form {
             disk_mib: String::new(),
             cmdline: String::new(),
             labels: String::new(),
+            ssh_keys: String::new(),
+            user_data: String::new(),
+            devices: Devices::default(),
             restart: RestartPolicy::default(),
             network: true,
             start: true,
@@ -63,10 +70,10 @@ impl Form {
                 cmdline: some(&self.cmdline),
                 networks: if self.network { vec!["default".into()] } else { vec![] },
                 restart: self.restart,
-                rate_limits: RateLimits::default(),
-                balloon_mib: 0,
+                rate_limits: self.devices.rate_limits(),
+                balloon_mib: self.devices.balloon_mib(),
                 cpu_template: None,
-                cloud_init: None,
+                cloud_init: cloud_init(&self.user_data, &self.ssh_keys),
                 metadata: None,
             },
         }
@@ -123,6 +130,14 @@ pub fn VmCreate(props: &Props) -> Html {
         let fields = problem.as_ref().map(|problem| problem.fields.as_slice()).unwrap_or_default();
         fields.iter().find(|found| found.field == field).map(|found| AttrValue::from(model::format::sentence(&found.detail)))
     };
+    // Whichever it will run on: until there are more, the one there is.
+    let can = hearth.store().hosts.rows().next().map(|host| host.status.capabilities.clone()).unwrap_or_default();
+    let ondevices = {
+        let form = form.clone();
+        Callback::from(move |devices: Devices| form.set(Form { devices, ..(*form).clone() }))
+    };
+    let keys_wrong = wrong("spec.cloud_init.ssh_keys").or_else(|| ssh_keys_hint(&form.ssh_keys).map(AttrValue::from));
+    let data_wrong = wrong("spec.cloud_init.user_data").or_else(|| wrong("spec.cloud_init"));
     // Shown at a field, a problem need not be shown above the form too.
     let general = problem.as_ref().filter(|problem| problem.fields.is_empty()).cloned();
     let onsubmit = {
@@ -130,7 +145,7 @@ pub fn VmCreate(props: &Props) -> Html {
         let (image, onclose) = (image.clone(), props.onclose.clone());
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
-            if *busy {
+            if *busy || ssh_keys_hint(&form.ssh_keys).is_some() {
                 return;
             }
             busy.set(true);
@@ -220,6 +235,20 @@ pub fn VmCreate(props: &Props) -> Html {
                         </Field>
                     </div>
                     <Check label="Connect to the default network" checked={form.network} onchange={check(|form, on| form.network = on)} />
+                </details>
+                <DeviceFields devices={form.devices.clone()} {can} problem={(*problem).clone()} onchange={ondevices} />
+                <details open={keys_wrong.is_some() || data_wrong.is_some()}>
+                    <summary data-testid="first-boot">{ "First boot" }</summary>
+                    <div class="form-grid">
+                        <Field id="ssh-keys" label="SSH keys" error={keys_wrong} help="Public keys, one a line, for the image's user. Needs cloud-init in the image.">
+                            <textarea id="ssh-keys" rows="4" value={form.ssh_keys.clone()} oninput={edit(|form, value| form.ssh_keys = value)}
+                                spellcheck="false" aria-describedby="ssh-keys-help" data-testid="vm-create-keys" />
+                        </Field>
+                        <Field id="user-data" label="User data" error={data_wrong} help="#cloud-config or a script, for cloud-init in the image.">
+                            <textarea id="user-data" rows="4" value={form.user_data.clone()} oninput={edit(|form, value| form.user_data = value)}
+                                spellcheck="false" aria-describedby="user-data-help" />
+                        </Field>
+                    </div>
                 </details>
                 <footer>
                     <Check label="Start it when it is created" checked={form.start} onchange={check(|form, on| form.start = on)} testid="vm-create-start" />

@@ -2,11 +2,12 @@
 
 use crate::hearth::{Telling, use_hearth};
 use crate::link::http::Accepted;
+use crate::page::vm_devices::DeviceFields;
 use crate::ui::{Button, Dialog, Field, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{PatchVm, PatchVmSpec, RestartPolicy, Vm};
 use model::encode::segment;
-use model::form::{labels, labels_text};
+use model::form::{devices::Devices, labels, labels_text};
 use model::resource::Shared;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -17,7 +18,9 @@ struct Form {
     labels: String,
     vcpus: String,
     mem_mib: String,
+    disk_mib: String,
     cmdline: String,
+    devices: Devices,
     restart: RestartPolicy,
 }
 
@@ -28,6 +31,8 @@ impl Form {
             labels: labels_text(&vm.labels),
             vcpus: vm.spec.vcpus.to_string(),
             mem_mib: vm.spec.mem_mib.to_string(),
+            disk_mib: vm.spec.disk_mib.map_or_else(String::new, |mib| mib.to_string()),
+            devices: Devices::of(&vm.spec),
             cmdline: vm.spec.cmdline.clone().unwrap_or_default(),
             restart: vm.spec.restart,
         }
@@ -36,7 +41,11 @@ impl Form {
     /// A number that is none goes out as 0, which the server refuses in its own words.
     fn patch(&self, before: &Form) -> PatchVm {
         let number = |now: &str, then: &str| (now != then).then(|| now.trim().parse().unwrap_or(0));
+        let (limits, balloon_mib) = self.devices.changes(&before.devices);
         let spec = PatchVmSpec {
+            disk_mib: (self.disk_mib != before.disk_mib).then(|| self.disk_mib.trim().parse().unwrap_or(0)),
+            rate_limits: limits.map(Some),
+            balloon_mib,
             vcpus: number(&self.vcpus, &before.vcpus),
             mem_mib: number(&self.mem_mib, &before.mem_mib),
             cmdline: (self.cmdline != before.cmdline).then(|| self.cmdline.trim().to_owned()),
@@ -116,6 +125,11 @@ pub fn EditDialog(props: &Props) -> Html {
             hearth.run(async move { api.patch(&path, generation, &patch).await }, telling, ended);
         })
     };
+    let can = hearth.store().hosts.find(&opened.status.host).map(|host| host.status.capabilities.clone()).unwrap_or_default();
+    let ondevices = {
+        let form = form.clone();
+        Callback::from(move |devices: Devices| form.set(Form { devices, ..(*form).clone() }))
+    };
     let selected = |policy: RestartPolicy| form.restart == policy;
     html! {
         <Dialog title={format!("Edit {}", opened.name)} onclose={props.onclose.clone()} wide={true}>
@@ -134,6 +148,9 @@ pub fn EditDialog(props: &Props) -> Html {
                     <Field id="mem" label="Memory, MiB" error={wrong("spec.mem_mib")} help="Only while it is not running.">
                         <input id="mem" type="number" min="64" value={form.mem_mib.clone()} oninput={edit(|form, value| form.mem_mib = value)} />
                     </Field>
+                    <Field id="disk" label="Root disk, MiB" error={wrong("spec.disk_mib")} help="Only while it is not running, and only larger.">
+                        <input id="disk" type="number" min="0" value={form.disk_mib.clone()} oninput={edit(|form, value| form.disk_mib = value)} />
+                    </Field>
                     <Field id="cmdline" label="Kernel arguments" error={wrong("spec.cmdline")} help="Only while it is not running. Empty: none of yours.">
                         <input id="cmdline" value={form.cmdline.clone()} oninput={edit(|form, value| form.cmdline = value)} autocomplete="off" />
                     </Field>
@@ -145,6 +162,7 @@ pub fn EditDialog(props: &Props) -> Html {
                         </select>
                     </Field>
                 </div>
+                <DeviceFields devices={form.devices.clone()} {can} problem={(*problem).clone()} onchange={ondevices} />
                 <footer>
                     <Button label="Cancel" onclick={props.onclose.clone()} />
                     <Button label="Save" tone={Tone::Primary} submit={true} busy={*busy} testid="vm-edit-submit" />

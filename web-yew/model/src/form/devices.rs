@@ -1,0 +1,149 @@
+//! What forms ask of a machine's devices: its rate limits and its balloon, as they are typed.
+
+use api::v1::{Facts, PatchRateLimits, RateLimits, VmSpec};
+
+/// One field.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Field {
+    pub id: &'static str,
+    pub label: &'static str,
+    pub help: &'static str,
+    /// How the server names it.
+    pub name: &'static str,
+    /// What the host's driver must be able to do.
+    pub needs: &'static str,
+}
+
+const NO_LIMIT: &str = "Empty: no limit.";
+
+pub const FIELDS: [Field; 5] = [
+    Field {
+        id: "disk-rate",
+        label: "Disk, MiB per second",
+        help: NO_LIMIT,
+        name: "spec.rate_limits.disk_mib_per_s",
+        needs: "disk_rate_limit",
+    },
+    Field {
+        id: "disk-ops",
+        label: "Disk, operations per second",
+        help: NO_LIMIT,
+        name: "spec.rate_limits.disk_ops_per_s",
+        needs: "disk_rate_limit",
+    },
+    Field {
+        id: "rx-rate",
+        label: "Network in, Mbit per second",
+        help: NO_LIMIT,
+        name: "spec.rate_limits.rx_mbit_per_s",
+        needs: "network_rate_limit",
+    },
+    Field {
+        id: "tx-rate",
+        label: "Network out, Mbit per second",
+        help: NO_LIMIT,
+        name: "spec.rate_limits.tx_mbit_per_s",
+        needs: "network_rate_limit",
+    },
+    Field {
+        id: "balloon",
+        label: "Balloon, MiB",
+        help: "Memory that the guest is asked to give back.",
+        name: "spec.balloon_mib",
+        needs: "balloon",
+    },
+];
+
+/// As typed, in the order of [`FIELDS`]. Empty: none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Devices(pub [String; 5]);
+
+impl Devices {
+    pub fn of(spec: &VmSpec) -> Self {
+        let text = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
+        let limits = &spec.rate_limits;
+        let balloon = Some(spec.balloon_mib).filter(|mib| *mib > 0);
+        let all = [limits.disk_mib_per_s, limits.disk_ops_per_s, limits.rx_mbit_per_s, limits.tx_mbit_per_s, balloon];
+        Self(all.map(text))
+    }
+
+    /// The fields to show, each with its place: those that the host's driver can do, and those that are set all the same.
+    pub fn shown<'a>(&'a self, can: &'a Facts) -> impl Iterator<Item = (usize, &'static Field)> + 'a {
+        let is = |needs: &str| can.0.iter().any(|(name, is)| name == needs && *is);
+        FIELDS
+            .iter()
+            .zip(&self.0)
+            .enumerate()
+            .filter(move |(_, (field, text))| is(field.needs) || !text.is_empty())
+            .map(|(place, (field, _))| (place, field))
+    }
+
+    pub fn rate_limits(&self) -> RateLimits {
+        let [disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s, _] = self.numbers();
+        RateLimits { disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s }
+    }
+
+    pub fn balloon_mib(&self) -> u32 {
+        let [.., balloon] = self.numbers();
+        balloon.unwrap_or(0)
+    }
+
+    /// What to send to have it changed: nothing of what stayed.
+    pub fn changes(&self, before: &Self) -> (Option<PatchRateLimits>, Option<u32>) {
+        let (now, then) = (self.numbers(), before.numbers());
+        let [disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s, _] =
+            std::array::from_fn(|place| (now.get(place) != then.get(place)).then(|| now.get(place).copied().flatten()));
+        let limits = PatchRateLimits { disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s };
+        let balloon = (self.balloon_mib() != before.balloon_mib()).then(|| self.balloon_mib());
+        ((limits != PatchRateLimits::default()).then_some(limits), balloon)
+    }
+
+    /// A number that is none goes out as 0, which the server refuses in its own words.
+    fn numbers(&self) -> [Option<u32>; 5] {
+        self.0.each_ref().map(|text| Some(text.trim()).filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices(texts: [&str; 5]) -> Devices {
+        Devices(texts.map(str::to_owned))
+    }
+
+    fn spec(limits: RateLimits, balloon_mib: u32) -> VmSpec {
+        let text = r#"{"vcpus":1,"mem_mib":128,"image":"a"}"#;
+        VmSpec { rate_limits: limits, balloon_mib, ..serde_json::from_str(text).unwrap() }
+    }
+
+    #[test]
+    fn there_and_back() {
+        let limits = RateLimits { disk_mib_per_s: Some(5), tx_mbit_per_s: Some(7), ..RateLimits::default() };
+        let typed = Devices::of(&spec(limits, 64));
+        assert_eq!(typed, devices(["5", "", "", "7", "64"]));
+        assert_eq!((typed.rate_limits(), typed.balloon_mib()), (limits, 64));
+        assert_eq!(Devices::of(&spec(RateLimits::default(), 0)), Devices::default());
+    }
+
+    #[test]
+    fn only_what_changed_is_sent() {
+        let before = devices(["5", "", "", "7", "64"]);
+        assert_eq!(before.changes(&before), (None, None));
+        assert_eq!(devices([" 5", "", "", "7 ", "064"]).changes(&before), (None, None));
+        let (limits, balloon) = devices(["", "", "9", "7", ""]).changes(&before);
+        let expected = PatchRateLimits { disk_mib_per_s: Some(None), rx_mbit_per_s: Some(Some(9)), ..PatchRateLimits::default() };
+        assert_eq!((limits, balloon), (Some(expected), Some(0)));
+        let (limits, _) = devices(["x", "", "", "7", "64"]).changes(&before);
+        assert_eq!(limits.and_then(|limits| limits.disk_mib_per_s), Some(Some(0)), "the server says what is wrong with it");
+    }
+
+    #[test]
+    fn what_the_driver_can_not_do_is_not_asked_for() {
+        let can = Facts::of(&[("disk_rate_limit", true), ("network_rate_limit", false), ("balloon", true)]);
+        let shown = |devices: &Devices| devices.shown(&can).map(|(place, field)| (place, field.id)).collect::<Vec<_>>();
+        assert_eq!(shown(&Devices::default()), [(0, "disk-rate"), (1, "disk-ops"), (4, "balloon")]);
+        assert_eq!(shown(&devices(["", "", "", "7", ""])).len(), 4, "what is set can be taken away");
+        assert_eq!(Devices::default().shown(&Facts::default()).count(), 0);
+    }
+}
