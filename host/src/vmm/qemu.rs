@@ -87,7 +87,7 @@ struct Inner {
     boot: BootFiles,
     /// Absent: processes are hearth's user's.
     users: Option<Users>,
-    /// Why they are although others were asked for and hearth is root.
+    /// Why they are although hearth is root.
     as_root: Option<String>,
 }
 
@@ -106,7 +106,7 @@ impl Qemu {
         boot.sweep();
         let runs = Runs::new(Arc::clone(&ground), NATURE, MANNER, runs_qemu);
         let (users, as_root) = match options.user {
-            UserChoice::Hearths => (None, None),
+            UserChoice::Hearths => (None, own::given_up()),
             UserChoice::Own(uids) => match own::possible(&uids) {
                 Ok(()) => {
                     let help = detect::help(&binary).await?;
@@ -184,7 +184,7 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAPABILITIES
+        Capabilities { jailed: self.inner.users.is_some(), ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {

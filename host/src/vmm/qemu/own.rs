@@ -87,6 +87,11 @@ pub fn possible(uids: &Range<u32>) -> Result<(), Option<String>> {
     }
 }
 
+/// What to tell where no user was asked for.
+pub fn given_up() -> Option<String> {
+    geteuid().is_root().then(|| "QEMU runs as root (--no-jailer)".to_owned())
+}
+
 /// Both ends are in it.
 pub fn inclusive(uids: &Range<u32>) -> RangeInclusive<u32> {
     uids.start..=uids.end.saturating_sub(1)
