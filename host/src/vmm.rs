@@ -109,6 +109,9 @@ pub enum VmmError {
     },
     #[error("a disk of {asked} bytes is smaller than its image of {base}")]
     DiskTooSmall { asked: u64, base: u64 },
+    /// Nothing of it was opened but its first bytes, by hearth itself.
+    #[error("the VM's disk {path} is not as hearth made it: {detail}; put the disk back from a backup, or delete the VM")]
+    DiskAltered { path: PathBuf, detail: String },
     #[error("the VMM can't be started: {detail}")]
     Spawn { detail: String },
     #[error("the VMM ended while it was started: {detail}")]

@@ -4,6 +4,8 @@
 // Helpers of tests are not seen as tests by the lint.
 #![allow(clippy::unwrap_used)]
 
+#[path = "qemu/altered.rs"]
+mod altered;
 #[path = "qemu/confinement.rs"]
 mod confinement;
 #[path = "support/contract.rs"]

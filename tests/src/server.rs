@@ -123,6 +123,11 @@ impl Server {
         })
     }
 
+    /// What the next start is told besides, in place of what the last one was.
+    pub fn tell(&mut self, arguments: &[&str]) {
+        self.options.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    }
+
     /// `hearth up`, without waiting for anything.
     pub fn begin(&mut self) -> Result<()> {
         let mut child = self.command().spawn().context("hearth does not start")?;

@@ -93,6 +93,43 @@ async fn a_kernel_that_is_none_fails_the_start_with_its_reason() -> Result<()> {
     .await
 }
 
+/// Between two starts a disk's header was made to name another file: nothing is started, the file and the disk stay as they are, and the VM starts
+/// again once its disk is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_was_made_to_name_another_file_is_not_started() -> Result<()> {
+    scenario("a_disk_that_was_made_to_name_another_file_is_not_started", &[Need::Guests], async |machine| {
+        let server = Server::start(&machine, Options::offline()).await?;
+        let guest = Guest::boot(&server, "altered", offline()).await?;
+        guest.stop(false).await?;
+        let secret = tempfile::NamedTempFile::new()?;
+        std::fs::write(secret.path(), b"a secret")?;
+        let disk = server.data_dir().join("vms").join(&guest.id).join("disk.qcow2");
+        let good = std::fs::read(&disk)?;
+        let mut altered = good.clone();
+        let name = secret.path().to_str().context("a path")?.as_bytes();
+        let (at, length) = (4096, u32::try_from(name.len())?);
+        // Where the name of its image is, how long that is, and the name.
+        for (at, bytes) in [(8, &u64::try_from(at)?.to_be_bytes()[..]), (16, &length.to_be_bytes()), (at, name)] {
+            altered.get_mut(at..at + bytes.len()).context("a header")?.copy_from_slice(bytes);
+        }
+        std::fs::write(&disk, &altered)?;
+        let answer = Raw::new(&server, Method::POST, &format!("/v1/vms/{}/start?wait=60", guest.id))?.send().await?;
+        ensure!(answer.status == 502, "{} {}", answer.status, answer.text());
+        answer.problem(502, "disk-altered")?;
+        let vm = guest.reaches(VmState::Failed).await?;
+        let told = vm.status.reason.as_ref().map(|reason| reason.detail.clone()).unwrap_or_default();
+        ensure!(told.contains("as its image") && told.contains("delete the VM"), "{told}");
+        ensure!(remains::processes(&format!("hearth-{}-", server.owner()?)).is_empty(), "a QEMU was started on it");
+        ensure!(std::fs::read(&disk)? == altered, "the disk was changed");
+        ensure!(std::fs::read(secret.path())? == b"a secret", "the file that it names was changed");
+        std::fs::write(&disk, &good)?;
+        guest.start().await?;
+        guest.delete(&server, true).await?;
+        nothing_left(&server, None).await
+    })
+    .await
+}
+
 /// A guest whose agent never answers stays "starting", may be stopped or deleted at once, and does not hold anybody up. (`long_days`
 /// waits for the deadline itself.)
 #[tokio::test(flavor = "multi_thread")]

@@ -195,6 +195,12 @@ async fn files(server: &Server, target: &Target, guest: &Guest) -> Result<()> {
     drop(UnixListener::bind(&socket)?);
     finds(target, Kind::OrphanFile, "qmp.sock").await?;
     fs::remove_file(socket)?;
+    let root = data.join("vms").join(&guest.id).join("root-1");
+    fs::create_dir(&root)?;
+    finds(target, Kind::OrphanFile, "root-1").await?;
+    fs::write(root.join("planted"), b"planted")?;
+    finds(target, Kind::OrphanFile, "root-1/planted").await?;
+    fs::remove_dir_all(root)?;
     let folder = data.join("vms/vm_planted");
     fs::create_dir_all(&folder)?;
     finds(target, Kind::OrphanFile, "vm_planted").await?;
@@ -213,6 +219,7 @@ async fn files(server: &Server, target: &Target, guest: &Guest) -> Result<()> {
 async fn running(server: &Server, target: &Target) -> Result<()> {
     let booted = Guest::boot(server, "loud", small()).await?;
     clean(target, "a boot").await?;
+    roots(server, target, &booted).await?;
     if let Some(hierarchy) = checker::hierarchy() {
         let group = hierarchy.join(format!("hearth-{}", server.owner()?)).join(&booted.id);
         let stranger = Planted::start(&mut Command::new("sleep"))?;
@@ -229,6 +236,20 @@ async fn running(server: &Server, target: &Target) -> Result<()> {
     clean(target, "a deletion").await?;
     run(&format!("nft delete table inet hearth_{}", server.bridge()))?;
     finds(target, Kind::LostRule, &server.bridge()).await
+}
+
+/// The root of a guest's process stays empty.
+async fn roots(server: &Server, target: &Target, guest: &Guest) -> Result<()> {
+    let is_root = |path: &std::path::PathBuf| path.to_string_lossy().contains("/root-");
+    let folder = server.data_dir().join("vms").join(&guest.id);
+    let Some(root) = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).find(is_root) else {
+        ensure!(!nix::unistd::geteuid().is_root(), "a guest that hearth starts as root has no root of its own");
+        return Ok(());
+    };
+    fs::write(root.join("planted"), b"planted")?;
+    finds(target, Kind::OrphanFile, "planted").await?;
+    fs::remove_file(root.join("planted"))?;
+    clean(target, "a root that is empty again").await
 }
 
 fn tell(path: &Path, name: &str, leads_to: Option<&str>, id: &str, operation: Option<&str>) -> Result<()> {

@@ -5,6 +5,7 @@ use api::{
     client::{EventQuery, ListQuery, Options as CallOptions},
     v1::{Operation, OperationStatus, StopRequest, VmSpec, VmState},
 };
+use checker::{Failures, Target};
 use hearth_tests::{
     Guest, Need, Options, PATIENCE, Server,
     events::{Follower, without_gaps},
@@ -187,6 +188,70 @@ async fn ends(server: &Server, operation: &str) -> Result<Operation> {
         }
     })
     .await
+}
+
+/// A guest of a hearth that ran QEMU as root, as older ones did: adopted as it is, and a user of its own at its next start; after that another
+/// crash, and a start that is told otherwise, change nothing of it. What is found of a VM's files is checked as after a load.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_of_a_hearth_without_users_is_adopted_and_gets_its_own_later() -> Result<()> {
+    scenario("a_guest_of_a_hearth_without_users_is_adopted_and_gets_its_own_later", &[Need::Guests], async |machine| {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        let mut server = Server::start(&machine, Options::offline().argument("--no-jailer")).await?;
+        let guest = Guest::boot(&server, "older", offline()).await?;
+        guest.sh("echo kept > /kept && sync").await?;
+        let pid = guest.pid().await?;
+        ensure!(owner(&guest).await? == (Some(0), false), "{:?}", owner(&guest).await?);
+        server.kill().await?;
+        server.tell(&[]);
+        server.up().await?;
+        guest.reaches(VmState::Running).await?;
+        ensure!(guest.pid().await? == pid && owner(&guest).await? == (Some(0), false), "an older guest was not left as it was");
+        guest.stop(false).await?;
+        guest.start().await?;
+        let own = owner(&guest).await?;
+        ensure!(own.0.is_some_and(|uid| uid >= 1_900_000_000) && own.1, "{own:?}");
+        ensure!(guest.sh("cat /kept").await? == "kept", "its disk is another");
+        let pid = guest.pid().await?;
+        clean(&server).await?;
+        server.kill().await?;
+        server.tell(&["--no-jailer"]);
+        server.up().await?;
+        guest.reaches(VmState::Running).await?;
+        ensure!(guest.pid().await? == pid && owner(&guest).await? == own, "a confined guest was not left as it was");
+        guest.stop(false).await?;
+        clean(&server).await?;
+        guest.start().await?;
+        ensure!(owner(&guest).await? == (Some(0), false), "--no-jailer");
+        clean(&server).await?;
+        guest.delete(&server, true).await?;
+        nothing_left(&server, Some(&guest.id)).await
+    })
+    .await
+}
+
+/// Whose its process is, and whether its root is its own.
+async fn owner(guest: &Guest) -> Result<(Option<u32>, bool)> {
+    let look = guest.get().await?.status.vmm.and_then(|vmm| vmm.confinement).context("no confinement is told")?;
+    Ok((look.uid, look.has.0.iter().any(|(name, has)| name == "own_root" && *has)))
+}
+
+/// Nothing is there, and nothing of it, that nobody knows of.
+async fn clean(server: &Server) -> Result<()> {
+    let target = Target {
+        data_dir: server.data_dir().to_owned(),
+        url: server.url(),
+        token: server.token()?,
+        server: server.pid(),
+        environment: None,
+        bridge: None,
+        ledger: None,
+        failures: Failures::Found,
+    };
+    let found = checker::settle(&target, PATIENCE).await?;
+    ensure!(found.is_empty(), "{found:?}");
+    Ok(())
 }
 
 /// The same key after a crash: the outcome of before, not a second VM.

@@ -455,6 +455,7 @@ fn code_of(error: &VmmError, otherwise: &str) -> String {
     match error {
         VmmError::DiskFull { .. } => "disk-full",
         VmmError::DiskTooSmall { .. } => "disk-too-small",
+        VmmError::DiskAltered { .. } => "disk-altered",
         VmmError::ProgramMissing { .. } => "vmm-missing",
         VmmError::Network { .. } => "network-failed",
         VmmError::Base { .. } => "image-unreadable",

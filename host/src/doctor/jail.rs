@@ -1,4 +1,4 @@
-//! Checks of what jails are given: uids that are nobody else's.
+//! Checks of what jails and QEMU's processes are given: uids that are nobody else's.
 
 use super::{Check, Status};
 use std::{fs, ops::Range};
@@ -10,7 +10,7 @@ pub(super) fn uids(range: &Range<u32>) -> Check {
 
 /// By the texts of `/etc/passwd`, `/etc/group`, `/etc/subuid` and `/proc/self/uid_map`.
 pub(super) fn judge(range: &Range<u32>, users: &str, groups: &str, subordinate: &str, uid_map: &str) -> Check {
-    let (id, title) = ("jailer-uids", "Uids for jails");
+    let (id, title) = ("jailer-uids", "Uids for VMs");
     let last = range.end.saturating_sub(1);
     let shown = format!("{}-{last} ({} VMs at most)", range.start, range.len());
     let other = "choose others with --jailer-uids FIRST-LAST";

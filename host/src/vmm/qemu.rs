@@ -16,6 +16,7 @@ mod ending;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod header;
 mod own;
 mod qmp;
 mod start;
@@ -86,7 +87,7 @@ struct Inner {
     boot: BootFiles,
     /// Absent: processes are hearth's user's.
     users: Option<Users>,
-    /// Why they are although others were asked for and hearth is root.
+    /// Why they are although hearth is root.
     as_root: Option<String>,
 }
 
@@ -104,13 +105,15 @@ impl Qemu {
         let boot = BootFiles::new(ground.layout.boot(), &options.agent);
         boot.sweep();
         let runs = Runs::new(Arc::clone(&ground), NATURE, MANNER, runs_qemu);
-        let (users, as_root) = match (options.user, own::possible()) {
-            (UserChoice::Own(uids), Ok(())) => {
-                let help = detect::help(&binary).await?;
-                (Some(Users::open(ground.layout.vms(), uids.start..=uids.end.saturating_sub(1), &help)?), None)
-            }
-            (UserChoice::Own(_), Err(why)) => (None, why),
-            (UserChoice::Hearths, _) => (None, None),
+        let (users, as_root) = match options.user {
+            UserChoice::Hearths => (None, own::given_up()),
+            UserChoice::Own(uids) => match own::possible(&uids) {
+                Ok(()) => {
+                    let help = detect::help(&binary).await?;
+                    (Some(Users::open(ground.layout.vms(), own::inclusive(&uids), &help)?), None)
+                }
+                Err(why) => (None, why),
+            },
         };
         let inner = Inner { ground, binary, version, acceleration, chosen_because, kvm, boot, users, as_root };
         Ok(Self { inner: Arc::new(inner), runs })
@@ -181,7 +184,7 @@ impl Vmm for Qemu {
     }
 
     fn capabilities(&self) -> Capabilities {
-        CAPABILITIES
+        Capabilities { jailed: self.inner.users.is_some(), ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {

@@ -3,7 +3,8 @@
 use super::{
     AssembleError, Wanted,
     choose::{self, Firecracker, choose},
-    firecracker, kept,
+    firecracker::{self, Jail},
+    kept,
 };
 use actors::error::chain;
 use domain::vm::Driver;
@@ -12,7 +13,7 @@ use host::{
     vmm::{
         Vmm,
         firecracker::programs::{Programs, ProgramsError},
-        qemu::{KvmVerdict, Qemu, QemuOptions},
+        qemu::{KvmVerdict, Qemu, QemuOptions, UserChoice},
     },
 };
 use std::{
@@ -104,6 +105,7 @@ impl Place<'_> {
             agent,
             kvm: kept::recall(&remembered, None),
             kernel: kernel.clone(),
+            user: user(&self.wanted.firecracker.jail),
             ..QemuOptions::default()
         };
         let qemu = Qemu::detect(options).await.map_err(AssembleError::Vmm)?;
@@ -114,6 +116,14 @@ impl Place<'_> {
             kept::keep(&remembered, None, verdict);
         }
         Ok(Arc::new(qemu))
+    }
+}
+
+/// What jails a Firecracker's processes gives QEMU's their users.
+fn user(jail: &Jail) -> UserChoice {
+    match jail {
+        Jail::Jailer { uids, .. } => UserChoice::Own(uids.clone()),
+        Jail::None => UserChoice::Hearths,
     }
 }
 

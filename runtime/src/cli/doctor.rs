@@ -24,7 +24,7 @@ pub struct DoctorArgs {
     /// Its jailer [default: HEARTH_JAILER, else beside Firecracker, else on PATH]
     #[arg(long, value_name = "FILE")]
     jailer: Option<PathBuf>,
-    /// The uids that jailed VMs get [default: 1900000000-1900065535]
+    /// The uids that VMs get, jailed or on QEMU [default: 1900000000-1900065535]
     #[arg(long, value_name = "FIRST-LAST", value_parser = crate::up::uids)]
     jailer_uids: Option<Range<u32>>,
 }

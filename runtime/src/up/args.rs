@@ -44,10 +44,10 @@ pub struct UpArgs {
     /// Its jailer, of the same release [default: HEARTH_JAILER, else beside Firecracker, else on PATH]
     #[arg(long, value_name = "FILE")]
     pub jailer: Option<PathBuf>,
-    /// Run Firecracker without its jailer, as the user that hearth runs as: for a workstation, not for guests that are not trusted
+    /// Run Firecracker without its jailer, and QEMU, as the user that hearth runs as: for a workstation, not for guests that are not trusted
     #[arg(long, conflicts_with_all = ["jailer", "jailer_uids"])]
     pub no_jailer: bool,
-    /// The uids and gids that jailed VMs get, one each; nobody else's on this machine [default: 1900000000-1900065535]
+    /// The uids and gids that VMs get, one each, jailed or on QEMU; nobody else's on this machine [default: 1900000000-1900065535]
     #[arg(long, value_name = "FIRST-LAST", value_parser = uids)]
     pub jailer_uids: Option<Range<u32>>,
 }
@@ -78,7 +78,7 @@ pub fn uids(text: &str) -> Result<Range<u32>, String> {
         return Err(format!("the first uid, {first}, is above the last, {last}"));
     }
     if first < UID_FIRST || last > UID_LAST {
-        return Err(format!("uids for jails are {UID_FIRST} to {UID_LAST}: those below belong to root and to services"));
+        return Err(format!("uids for VMs are {UID_FIRST} to {UID_LAST}: those below belong to root and to services"));
     }
     Ok(first..last + 1)
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 const TOP: [&str; 9] = ["id", "admin.token", "kvm.json", "journal", "vms", "images", "boot", "secrets", "simulated.notes"];
 /// hearth's own and those of its store, sled; `snap.*` besides.
 const JOURNAL: [&str; 6] = ["lock", "format", "acknowledged", "db", "conf", "blobs"];
-const OF_A_VM: [&str; 7] = ["disk.qcow2", "seed.iso", "balloon", "console.log", "events.log", "qemu.log", "machine.json"];
+const OF_A_VM: [&str; 8] = ["disk.qcow2", "seed.iso", "balloon", "console.log", "events.log", "qemu.log", "machine.json", "uid"];
 const SOCKETS: [&str; 4] = ["qmp.sock", "events.sock", "agent.sock", "console.sock"];
 
 pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
@@ -24,14 +24,23 @@ pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
     only(data, "vms", |name| seen.vms.get(name).is_some_and(|vm| !vm.simulated), &mut findings);
     for (id, vm) in &seen.vms {
         let folder = format!("vms/{id}");
-        // Sockets go with the process that listens on them.
-        let may_be = |name: &str| OF_A_VM.contains(&name) || (SOCKETS.contains(&name) && vm.pid.is_some());
+        // Sockets and the root of a launch go with the process that listens on them and that is in it.
+        let of_a_process = |name: &str| SOCKETS.contains(&name) || is_root(name);
+        let may_be = |name: &str| OF_A_VM.contains(&name) || (of_a_process(name) && vm.pid.is_some());
         only(data, &folder, may_be, &mut findings);
+        for root in names(&data.join(&folder)).iter().filter(|name| is_root(name)) {
+            only(data, &format!("{folder}/{root}"), |_| false, &mut findings);
+        }
     }
     disks(target, seen, &mut findings);
     images(target, seen, &mut findings);
     notes(target, seen, &mut findings);
     Ok(findings)
+}
+
+/// `root-<launch>`, the empty folder that a QEMU has as its root.
+fn is_root(name: &str) -> bool {
+    name.strip_prefix("root-").is_some_and(|launch| launch.parse::<u64>().is_ok())
 }
 
 /// Whatever is in that folder and may not be is an orphan.

@@ -8,8 +8,8 @@
 //! QEMU changes both itself: after it has opened its devices, disks, logs, sockets and TAP as root, and before its main loop, without which
 //! no monitor answers and, with `-S`, no guest runs. So the images stay root's alone, and nothing need be handed over.
 //!
-//! Asked for by nobody yet (`UserChoice::Hearths` is the default). What is missing before it may be relied on: a QEMU that was taken over can
-//! write its own disk's header, and the next launch opens, as root still, the backing or data file that stands there.
+//! A QEMU that was taken over can write into its own disk's header, and the next launch opens, as root still, the files that stand there: so
+//! the header is looked at before ([`super::header`]).
 
 use super::super::{
     VmmError,
@@ -65,20 +65,36 @@ pub struct Own {
     manner: Manner,
 }
 
-/// Whether hearth can give its processes to other users: it is root, and no container's that lacks the rights. Else what to tell of it.
-pub fn possible() -> Result<(), Option<String>> {
+/// Whether hearth can give its processes to these users: it is root, and no container's that lacks the rights or the users. Else what to tell
+/// of it.
+pub fn possible(uids: &Range<u32>) -> Result<(), Option<String>> {
     if !geteuid().is_root() {
         // A workstation's user: all is theirs anyway.
         return Err(None);
     }
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     match lacking(&status).as_slice() {
-        [] => Ok(()),
+        [] => uid::absent(&inclusive(uids)).map_or(Ok(()), |path| {
+            let (first, last) = inclusive(uids).into_inner();
+            Err(Some(format!(
+                "QEMU runs as root: this container has not all of the uids {first}-{last} ({path}); name some that it has with --jailer-uids"
+            )))
+        }),
         names => Err(Some(format!(
             "QEMU runs as root: hearth lacks the capabilities {} to give it a user of its own",
             names.join(", ")
         ))),
     }
+}
+
+/// What to tell where no user was asked for.
+pub fn given_up() -> Option<String> {
+    geteuid().is_root().then(|| "QEMU runs as root (--no-jailer)".to_owned())
+}
+
+/// Both ends are in it.
+pub fn inclusive(uids: &Range<u32>) -> RangeInclusive<u32> {
+    uids.start..=uids.end.saturating_sub(1)
 }
 
 fn lacking(status: &str) -> Vec<&'static str> {
@@ -123,6 +139,11 @@ impl Users {
 }
 
 impl Own {
+    /// The gid, too.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// QEMU's words for it. The folder is named without a path: the process works in the VM's folder.
     pub fn words(&self) -> [String; 4] {
         let (uid, root) = (self.uid, &self.root);

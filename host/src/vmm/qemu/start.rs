@@ -60,10 +60,11 @@ fn program(inner: &Inner, plan: &MachinePlan, attempt: Attempt, folder: &Path) -
     hold::still_there(&inner.binary, detect::BINARY, "install the package qemu-system-x86 again")?;
     let kernel = boot::kernel(plan)?;
     let initrd = inner.boot.initrd(plan.initrd.as_deref())?;
-    disk::grow(&plan.disk, &folder.join(DISK))?;
+    let own = inner.users.as_ref().map(|users| users.prepare(plan.vm, folder, attempt)).transpose()?;
+    // First of all that opens the disk: what stands in it may be the work of a QEMU that was taken over.
+    disk::open(&plan.disk, &folder.join(DISK), own.as_ref().map(own::Own::uid))?;
     tuning::keep(&plan.tuning, folder)?;
     seed::write(plan, folder)?;
-    let own = inner.users.as_ref().map(|users| users.prepare(plan.vm, folder, attempt)).transpose()?;
     let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd, own.as_ref());
     for log in [EVENTS_LOG, VMM_LOG] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;

@@ -3,6 +3,8 @@
 
 mod check;
 
+pub use check::absent;
+
 use super::super::VmmError;
 use super::layout::storage_error;
 use domain::VmId;

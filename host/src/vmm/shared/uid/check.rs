@@ -17,13 +17,15 @@ pub fn free(range: &RangeInclusive<u32>) -> Result<(), VmmError> {
         .or_else(|| {
             RANGES.iter().find_map(|path| handed_out(&read(path), range).map(|who| format!("{path} gives a part of it to {who}")))
         })
-        .or_else(|| {
-            let unmapped = |path: &&&str| fs::read_to_string(path).is_ok_and(|map| !maps(&map, range));
-            MAPS.iter().find(unmapped).map(|path| format!("this container has not all of them ({path})"))
-        });
+        .or_else(|| absent(range).map(|path| format!("this container has not all of them ({path})")));
     let Some(reason) = refusal else { return Ok(()) };
     let (first, last) = range.clone().into_inner();
     Err(unable(format!("the range of uids {first}-{last} can't be used for VMs: {reason}; name a range that is nobody's")))
+}
+
+/// The file that tells that this process may not give all of the range away.
+pub fn absent(range: &RangeInclusive<u32>) -> Option<&'static str> {
+    MAPS.into_iter().find(|path| fs::read_to_string(path).is_ok_and(|map| !maps(&map, range)))
 }
 
 /// What is wrong with the range by itself.
