@@ -78,7 +78,7 @@ fn each_way_of_the_network_keeps_its_limit_from_the_start_and_as_it_changes() {
         assert!(driver.capabilities().network_rate_limit);
         // Of the gateway guests reach port 53 alone.
         let server = TcpListener::bind((GATEWAY, 53)).await.unwrap();
-        let plan = MachinePlan { tuning: tuning(Some(SLOW), None), ..plan(&lab, &*network).await };
+        let plan = MachinePlan { tuning: tuning(Some(SLOW), Some(FAST)), ..plan(&lab, &*network).await };
         let machine = start(&driver, &plan, 1).await;
         let guest = driver.guest(lab.vm, &machine, HELLO).await.expect("hello");
         let both = async |what: &str| {
@@ -89,11 +89,11 @@ fn each_way_of_the_network_keeps_its_limit_from_the_start_and_as_it_changes() {
         };
         let tune = async |tuning: Tuning| driver.tune(lab.vm, &machine, &tuning).await.unwrap();
 
-        let (slow_to, free_from) = both("to the guest at 1 Mbit/s from the start").await;
+        let (slow_to, fast_from) = both("1 Mbit/s to the guest and 2 from it, from the start").await;
         tune(tuning(None, Some(SLOW))).await;
-        let (free_to, slow_from) = both("from it at 1 Mbit/s").await;
-        tune(tuning(Some(FAST), Some(FAST))).await;
-        let (fast_to, fast_from) = both("each way at 2 Mbit/s").await;
+        let (free_to, slow_from) = both("1 Mbit/s from it").await;
+        tune(tuning(Some(FAST), None)).await;
+        let (fast_to, free_from) = both("2 Mbit/s to it").await;
         tune(Tuning::default()).await;
         let (last_to, last_from) = both("without limits").await;
 
