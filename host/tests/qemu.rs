@@ -10,6 +10,8 @@ mod altered;
 mod confinement;
 #[path = "support/contract.rs"]
 mod contract;
+#[path = "qemu/deaf.rs"]
+mod deaf;
 #[path = "support/guests.rs"]
 mod guests;
 #[path = "support/real.rs"]

@@ -79,9 +79,39 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
     if spec.devices.metadata.is_some() && spec.networks.is_empty() {
         add("spec.metadata", "is read by the network: give the VM one, or leave it out".to_owned());
     }
+    let limits = &spec.devices.rate_limits;
+    for (field, limit) in
+        [("spec.rate_limits.rx_mbit_per_s", limits.rx_mbit_per_s), ("spec.rate_limits.tx_mbit_per_s", limits.tx_mbit_per_s)]
+    {
+        if limit.is_some() && spec.networks.is_empty() {
+            add(field, "is of a network interface: give the VM a network, or leave it out".to_owned());
+        }
+    }
     problems.extend(spec.devices.check(spec.mem_mib));
     problems
 }
 
 /// The NAT network on the bridge `hearth0`.
 pub const DEFAULT_NETWORK: &str = "default";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::{RateLimits, step::tests::fixture};
+
+    #[test]
+    fn what_is_of_the_network_needs_one() {
+        let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
+        spec.networks = vec![DEFAULT_NETWORK.to_owned()];
+        let disk = RateLimits { disk_mib_per_s: Some(1), ..RateLimits::default() };
+        spec.devices.rate_limits = RateLimits { rx_mbit_per_s: Some(2), tx_mbit_per_s: Some(3), ..disk };
+        spec.devices.metadata = Some("{}".into());
+        assert_eq!(check(&spec), []);
+        spec.networks.clear();
+        let fields: Vec<_> = check(&spec).into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["spec.metadata", "spec.rate_limits.rx_mbit_per_s", "spec.rate_limits.tx_mbit_per_s"]);
+        spec.devices.metadata = None;
+        spec.devices.rate_limits = disk;
+        assert_eq!(check(&spec), []);
+    }
+}

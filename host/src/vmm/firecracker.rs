@@ -173,8 +173,9 @@ impl Vmm for Firecracker {
     }
 
     fn capabilities(&self) -> Capabilities {
-        // Limits of networks and CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
-        Capabilities { metadata: true, jailed: self.inner.jails.is_some(), ..CAPABILITIES }
+        // CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
+        let jailed = self.inner.jails.is_some();
+        Capabilities { network_rate_limit: true, metadata: true, jailed, ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {

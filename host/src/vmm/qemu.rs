@@ -266,8 +266,7 @@ impl Vmm for Qemu {
 
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
         let run = self.runs.live(vm, machine)?;
-        let stream = async { layout::connect(&self.folder(vm), AGENT_SOCKET).map_err(meet::failed) };
-        meet::meet(&run, stream, deadline).await
+        meet::meet_anew(&run, || layout::connect(&self.folder(vm), AGENT_SOCKET), deadline).await
     }
 
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {

@@ -18,7 +18,7 @@ use std::{
 };
 
 pub const TAP: &str = "hthtest0";
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 5);
 
 fn links(of: &[&str]) -> String {

@@ -296,9 +296,9 @@ pub async fn limits_hold_from_the_start_and_change_while_it_runs(lab: &impl Real
     second.tune(lab.vm(), &machine, &slow).await.unwrap();
     second.resume(lab.vm(), &machine).await.unwrap();
     let again = reads_8_mib(&*guest).await;
-    // 4 s at that rate, less a burst of one second.
+    // 4 s at that rate, less a burst, which with Firecracker is of two seconds at most (see `firecracker/rates.rs`).
     for limited in [from_the_start, again] {
-        assert!(limited > Duration::from_millis(2500), "the limit does not bite: {limited:?}");
+        assert!(limited > Duration::from_secs(2), "the limit does not bite: {limited:?}");
         assert!(limited > without * 2, "{limited:?} with the limit, {without:?} without");
     }
     killed_and_gone(lab, &*second, &machine).await;

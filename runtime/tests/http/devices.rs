@@ -69,6 +69,8 @@ async fn what_can_not_be_is_refused_by_its_field() {
     ] {
         made(&bench, false, &devices).await.refuses(422, "invalid-spec", field);
     }
+    let alone = json!({ "networks": [], "rate_limits": { "rx_mbit_per_s": 1 } });
+    made(&bench, false, &alone).await.refuses(422, "invalid-spec", "spec.rate_limits.rx_mbit_per_s");
     // The simulated driver has none.
     made(&bench, false, &json!({ "cpu_template": "t2" })).await.refuses(422, "unsupported-by-driver", "spec.cpu_template");
     assert_eq!(made(&bench, false, &json!({ "cpu_template": "t9" })).await.status.as_u16(), 400);
@@ -82,6 +84,17 @@ async fn what_can_not_be_is_refused_by_its_field() {
         "spec.rate_limits.rx_mbit_per_s",
     );
     assert_eq!(patched(&bench, &json!({ "cpu_template": null })).await.status.as_u16(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_without_a_network_has_no_limit_of_it() {
+    let bench = Bench::with_images().await;
+    let asked = json!({ "networks": [], "rate_limits": { "disk_mib_per_s": 9 } });
+    assert_eq!(made(&bench, false, &asked).await.status.as_u16(), 200);
+    let refused = patched(&bench, &json!({ "rate_limits": { "tx_mbit_per_s": 7 } })).await;
+    refused.refuses(422, "invalid-spec", "spec.rate_limits.tx_mbit_per_s");
+    assert!(refused.body.to_string().contains("give the VM a network"), "{}", refused.body);
+    assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["rate_limits"], json!({ "disk_mib_per_s": 9 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,9 @@ use crate::guest::{Guest, GuestFault, GuestSession};
 use std::{io, os::unix::net::UnixStream, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
+/// An agent that is there answers within a second, the pause between two hellos.
+const PATIENCE_FIRST: Duration = Duration::from_secs(3);
+
 /// A session with the agent within `deadline`, which counts from the call on. `stream`: the connection with it, once there is one.
 pub async fn meet(
     run: &Run,
@@ -33,6 +36,28 @@ pub async fn meet(
     tokio::select! {
         session = session => session,
         _exit = run.exited() => Err(VmmError::Gone),
+    }
+}
+
+/// As [`meet`], by a way that may be deaf from its beginning: it is begun anew now and then, with more patience each time, for a busy machine
+/// needs it.
+///
+/// QEMU's port is so when a session ended while the VM stood: it looks at its socket's end only while the VM runs (`virtconsole_enable_backend`),
+/// so the guest is not told, and what it says before somebody else has connected stops the port until a connection ends again.
+pub async fn meet_anew(
+    run: &Run,
+    connect: impl Fn() -> io::Result<UnixStream>,
+    deadline: Duration,
+) -> Result<Arc<dyn GuestSession>, VmmError> {
+    let until = Instant::now() + deadline;
+    let mut patience = PATIENCE_FIRST;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match meet(run, async { connect().map_err(failed) }, patience.min(left)).await {
+            Err(VmmError::Timeout { .. }) if left > patience => patience *= 2,
+            Err(VmmError::Timeout { .. }) => return Err(late(deadline)),
+            met => return met,
+        }
     }
 }
 
