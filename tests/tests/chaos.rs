@@ -95,9 +95,13 @@ fn told(stage: &Stage) -> String {
     format!("{} asked, {} acknowledged, {} repeated, {took:.1} s", counts.asked, counts.acknowledged, counts.repeated)
 }
 
-/// Tells a version, and hangs on KVM as guests do on some machines.
-const HANGING_QEMU: &str =
-    "#!/bin/sh\n[ \"$1\" != --version ] || { echo 'QEMU emulator version 7.2.0'; exit; }\nexec sleep 600\n";
+/// Says of itself what the machine's QEMU says, and hangs on KVM as guests do on some machines.
+fn hanging_qemu() -> Result<String> {
+    let path = std::env::var_os("PATH").context("PATH")?;
+    let real = std::env::split_paths(&path).map(|folder| folder.join("qemu-system-x86_64")).find(|path| path.exists());
+    let real = real.context("no qemu-system-x86_64")?;
+    Ok(format!("#!/bin/sh\ncase $1 in --version|--help) exec '{}' \"$@\";; esac\nexec sleep 600\n", real.display()))
+}
 
 /// Killed while it tries what the machine can do, before there is anything to lose: what it had started to try must end with it.
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +114,7 @@ async fn kill_9_in_the_first_start_leaves_nothing() -> Result<()> {
         }
         let (seed, folder) = (seed(), tempfile::tempdir()?);
         let qemu = folder.path().join("qemu-system-x86_64");
-        std::fs::write(&qemu, HANGING_QEMU)?;
+        std::fs::write(&qemu, hanging_qemu()?)?;
         std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755))?;
         let mut options = Options { images: false, ..Options::offline() }.marked(seed);
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH")?);

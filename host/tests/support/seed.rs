@@ -32,10 +32,11 @@ pub async fn a_guest_has_its_seed(vmm: &dyn Vmm, vm: VmId, images: &Images) {
                 assert!(drive == seed, "{} bytes in the guest, {} made", drive.len(), seed.len());
                 assert_eq!(told(&["cat", "/sys/block/vdb/ro"]).await, "1");
                 if told(&["cat", "/proc/filesystems"]).await.contains("iso9660") {
+                    // Not where the guest's own start, which the agent does not wait for, mounts something over it.
                     let mounted = [
                         "sh",
                         "-c",
-                        "mkdir -p /tmp/seed && mount -t iso9660 -o ro /dev/vdb /tmp/seed && cat /tmp/seed/user-data /tmp/seed/meta-data || dmesg | tail -5",
+                        "(mkdir -p /seed && mount -t iso9660 -o ro /dev/vdb /seed && cat /seed/user-data /seed/meta-data || dmesg | tail -5) 2>&1",
                     ];
                     let expected = plan.cloud_init.as_ref().unwrap().user_data.as_deref().unwrap();
                     let shown = told(&mounted).await;
