@@ -10,6 +10,7 @@ use hearth_tests::{
     Guest, Need, Options, PATIENCE, Server,
     events::{Follower, without_gaps},
     guest::{create, nothing_left},
+    machine::skipped,
     remains, scenario, small, until,
 };
 use std::time::Duration;
@@ -194,8 +195,10 @@ async fn ends(server: &Server, operation: &str) -> Result<Operation> {
 /// crash, and a start that is told otherwise, change nothing of it. What is found of a VM's files is checked as after a load.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_of_a_hearth_without_users_is_adopted_and_gets_its_own_later() -> Result<()> {
-    scenario("a_guest_of_a_hearth_without_users_is_adopted_and_gets_its_own_later", &[Need::Guests], async |machine| {
+    const NAME: &str = "a_guest_of_a_hearth_without_users_is_adopted_and_gets_its_own_later";
+    scenario(NAME, &[Need::Guests], async |machine| {
         if !nix::unistd::geteuid().is_root() {
+            skipped(NAME, "needs root");
             return Ok(());
         }
         let mut server = Server::start(&machine, Options::offline().argument("--no-jailer")).await?;
