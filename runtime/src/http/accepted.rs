@@ -115,11 +115,9 @@ async fn answer(
         Some(operation) => waited(serving, submission, kind, operation).await?,
     };
     let shown = now(serving, kind, id).or(last.map(Shown::deleted)).ok_or_else(|| {
-        Refusal::new(
-            StatusCode::NOT_FOUND,
-            &format!("{}-not-found", kind.as_str()),
-            format!("{id}, which this request made, is gone since"),
-        )
+        // Only a repetition by its key knows no more than the id.
+        Refusal::new(StatusCode::GONE, "gone-since", format!("this request was carried out, and {id} was deleted since"))
+            .hint("a key stands for one request for 24 hours: use a new Idempotency-Key to have it carried out again")
     })?;
     let mut response = answered(status.as_u16(), shown.body);
     response.headers_mut().insert(header::ETAG, etag(shown.generation));

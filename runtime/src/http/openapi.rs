@@ -99,6 +99,13 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
             if let Some(operation) = operation {
                 let changes = method != HttpMethod::Get;
                 errors(operation, named, changes);
+                if method == HttpMethod::Post {
+                    error(
+                        operation,
+                        "410",
+                        "a request with this Idempotency-Key was carried out, and what it left was deleted since",
+                    );
+                }
             }
         }
     }
@@ -134,10 +141,14 @@ fn errors(operation: &mut Operation, named: bool, changes: bool) {
         all.push(("406", "this path is a stream"));
     }
     for (status, description) in all {
-        let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
-        let response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build();
-        operation.responses.responses.insert(status.to_owned(), RefOr::T(response));
+        error(operation, status, description);
     }
+}
+
+fn error(operation: &mut Operation, status: &str, description: &str) {
+    let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
+    let response = ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build();
+    operation.responses.responses.insert(status.to_owned(), RefOr::T(response));
 }
 
 /// Of every list.

@@ -36,6 +36,30 @@ async fn a_key_is_kept_across_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repetition_after_the_end_of_what_it_made_is_told_so() {
+    let bench = Bench::with_images().await;
+    let vm = bench.vm("a");
+    let made = bench.keyed("/v1/vms?wait=30", "k", &vm).await;
+    let operation = &made.headers["location"];
+    let start = || bench.ask("POST", "/v1/vms/a/start?wait=30", &[("idempotency-key", "s")], "");
+    let started = start().await;
+    assert_eq!(started.status, StatusCode::OK, "{}", started.body);
+    assert_eq!(bench.ask("DELETE", "/v1/vms/a?wait=30&force=true", &[], "").await.status, StatusCode::OK);
+    for path in ["/v1/vms", "/v1/vms?wait=30"] {
+        bench.keyed(path, "k", &vm).await.refuses(410, "gone-since", "");
+    }
+    start().await.refuses(410, "gone-since", "");
+    assert_eq!(bench.node.view().vm_count(), 0, "nothing is made a second time");
+    let again = bench.keyed("/v1/vms?wait=30", "another", &vm).await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.body);
+    assert_ne!(operation, &again.headers["location"]);
+    let document: serde_json::Value = serde_json::from_str(runtime::http::openapi::text()).unwrap();
+    for path in ["/v1/vms", "/v1/vms/{id}/start", "/v1/images"] {
+        assert!(document["paths"][path]["post"]["responses"].get("410").is_some(), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_counts_for_a_day_and_no_longer() {
     let bench = Bench::with_images().await;
     let vm = bench.vm("a");
