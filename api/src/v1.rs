@@ -3,6 +3,7 @@
 //! Requests refuse unknown fields; responses may grow, so readers ignore what they do not know, and enums decode to `Unknown`.
 
 pub mod common;
+pub mod connect;
 pub mod devices;
 pub mod event;
 pub mod exec;
@@ -16,6 +17,7 @@ pub mod vm;
 pub mod webhook;
 
 pub use common::{Labels, List, Reason};
+pub use connect::ConnectControl;
 pub use devices::{CpuTemplate, PatchRateLimits, RateLimits};
 pub use event::{Event, EventKind};
 pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalControl};

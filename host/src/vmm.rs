@@ -18,7 +18,7 @@ pub(crate) use shared::{cmdline::mac_text, layout::storage_error};
 
 pub use snapshot::SnapshotKind;
 
-use crate::guest::GuestSession;
+use crate::guest::{Connection, GuestFault, GuestSession, Port};
 use async_trait::async_trait;
 use confinement::Confinement;
 use domain::{
@@ -226,6 +226,12 @@ pub trait Vmm: Send + Sync + 'static {
 
     /// Connects to the guest's agent and settles hello. One session at a time; a new one ends the older.
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError>;
+
+    /// Connects to a port of the guest's vsock, for whoever has `Capabilities::vsock`. The agent's own port is nobody else's. Errors: `NobodyListens`
+    /// (also in a guest without a driver for it), `Timeout`, `Unreachable`.
+    async fn vsock(&self, _vm: VmId, _machine: &Machine, port: u32, _deadline: Duration) -> Result<Connection, GuestFault> {
+        Err(GuestFault::Unreachable { port: Port::Vsock(port), detail: "this driver has no vsock".to_owned() })
+    }
 
     /// Attaches to the serial console. `history_bytes`: how much of what was printed comes first (at most what is kept).
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError>;

@@ -22,6 +22,7 @@ pub mod jail;
 mod jailed;
 mod metadata;
 mod options;
+mod port;
 pub mod programs;
 mod restore;
 mod room;
@@ -46,7 +47,7 @@ use super::shared::{
     runs::Runs,
 };
 use super::{Console, DiskPlan, MachinePlan, SnapshotKind, Tuning, Usage, Vmm, VmmError};
-use crate::guest::GuestSession;
+use crate::guest::{Connection, GuestFault, GuestSession};
 use api::Found;
 use asking::{ADOPT_DEADLINE, call_error, not_started};
 use async_trait::async_trait;
@@ -175,7 +176,7 @@ impl Vmm for Firecracker {
     fn capabilities(&self) -> Capabilities {
         // CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
         let jailed = self.inner.jails.is_some();
-        Capabilities { network_rate_limit: true, metadata: true, jailed, ..CAPABILITIES }
+        Capabilities { network_rate_limit: true, metadata: true, jailed, vsock: true, ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -287,6 +288,10 @@ impl Vmm for Firecracker {
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
         let run = self.runs.live(vm, machine)?;
         meet::meet(&run, self.agent(vm, Instant::now() + deadline), deadline).await
+    }
+
+    async fn vsock(&self, vm: VmId, machine: &Machine, port: u32, deadline: Duration) -> Result<Connection, GuestFault> {
+        self.port(vm, machine, port, deadline).await
     }
 
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {

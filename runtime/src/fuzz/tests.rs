@@ -40,6 +40,8 @@ fn bodies() -> Vec<Vec<u8>> {
         of(13, "whsec_c2VzYW1lc2VzYW1lc2VzYW1lc2VzYW1l"),
         of(13, "https://a.example.test:8443/hook?x=y"),
         of(13, "HTTP://a b vm-started"),
+        of(14, r#"{"eof":true}"#),
+        of(14, r#"{"eof":"yes","error":null}"#),
     ]
 }
 

@@ -95,6 +95,7 @@ fn router(memory: Arc<Memory>) -> Router {
         .route("/v1/vms/{id}/shell", any(guest::shell))
         .route("/v1/vms/{id}/console", any(guest::shell))
         .route("/v1/vms/{id}/exec", any(guest::exec))
+        .route("/v1/vms/{id}/connect", any(guest::connect))
         .route("/v1/vms/{id}/{action}", post(action))
         .route("/v1/operations/{id}", get(operation))
         .route("/v1/events", any(events))

@@ -16,6 +16,7 @@ mod keys;
 mod leftover;
 mod looks;
 mod outcome;
+mod ports;
 mod streams;
 mod strict;
 mod webhooks;

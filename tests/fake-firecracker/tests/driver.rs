@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use domain::{Attempt, VmId, vm::Inspection, vm::Machine};
-use fake_firecracker::document::Document;
+use fake_firecracker::{document::Document, vsock::ECHO_PORT};
+use host::guest::{ConnectionEvent, GuestFault, Port};
 use host::vmm::{
     DiskPlan, MachinePlan, SnapshotKind, Tuning, Vmm, VmmError,
     firecracker::{Firecracker, FirecrackerOptions, JailChoice},
@@ -186,6 +187,48 @@ async fn a_process_that_hangs_is_given_up_and_can_be_ended() {
     assert!(matches!(error, VmmError::Timeout { call: "PUT /machine-config", .. }), "{error:?}");
     // It lives, and nothing is known of it: no reason to call its guest gone.
     assert!(lives(machine.pid));
+    scene.ends(&machine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_vsock_is_reached_and_the_agents_is_not() {
+    let Some(scene) = Scene::open("a_port_of_the_vsock_is_reached_and_the_agents_is_not", NO_FAULT).await else { return };
+    assert!(scene.driver.capabilities().vsock);
+    let vm = scene.plan.vm;
+    let machine = scene.launch().await;
+    let held = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await;
+    assert!(matches!(held, Err(GuestFault::Unreachable { .. })), "nothing of it runs yet: {held:?}");
+    scene.release(&machine).await.unwrap();
+    let nobody = scene.driver.vsock(vm, &machine, ECHO_PORT + 1, SOON).await;
+    assert!(matches!(nobody, Err(GuestFault::NobodyListens { port: Port::Vsock(8) })), "{nobody:?}");
+    let agents = scene.driver.vsock(vm, &machine, 1023, SOON).await.unwrap_err();
+    assert_eq!(agents.to_string(), "the guest's vsock port 1023 can't be reached: it is the guest agent's");
+
+    let mut echo = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
+    echo.input.write_all(b"hello").await.unwrap();
+    echo.input.close().await.unwrap();
+    let mut got = Vec::new();
+    let mut eof = false;
+    loop {
+        match tokio::time::timeout(SOON, echo.output.next()).await.expect("it ends").unwrap() {
+            ConnectionEvent::Bytes(bytes) => got.extend_from_slice(&bytes),
+            ConnectionEvent::Eof => eof = true,
+            ConnectionEvent::Closed => break,
+        }
+    }
+    assert!(eof && got == b"hello", "{got:?}");
+
+    // The machine's end is told as that.
+    let mut open = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
+    scene.driver.kill(vm, &machine).await.unwrap();
+    let told = loop {
+        match tokio::time::timeout(SOON, open.output.next()).await.expect("it ends") {
+            Ok(ConnectionEvent::Eof) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => break fault.to_string(),
+        }
+    };
+    assert_eq!(told, "the connection to the guest's port broke: the VM ended");
     scene.ends(&machine).await;
 }
 
