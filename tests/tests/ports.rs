@@ -31,7 +31,7 @@ fn offline() -> VmSpec {
 
 async fn echoing(server: &Server, name: &str) -> Result<Guest> {
     let guest = Guest::boot(server, name, offline()).await?;
-    guest.sh("nc -ll -p 9000 -s 127.0.0.1 -e cat </dev/null >/dev/null 2>&1 &").await?;
+    guest.sh("nc -ll -p 9000 -e cat </dev/null >/dev/null 2>&1 &").await?;
     let listens = || async { Ok(guest.sh("netstat -ltn | grep -c ':9000 ' || true").await?.starts_with('1').then_some(())) };
     until("the echo", PATIENCE, listens).await?;
     Ok(guest)
