@@ -6,6 +6,7 @@ mod exec;
 mod given;
 mod logs;
 mod metrics;
+mod outside;
 mod power;
 mod update;
 mod view;

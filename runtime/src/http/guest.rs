@@ -5,6 +5,7 @@ mod console;
 mod exec;
 mod logs;
 mod metrics;
+mod outside;
 mod sampler;
 mod terminal;
 
@@ -27,6 +28,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
         .merge(console::routes())
         .merge(logs::routes())
         .merge(metrics::routes())
+        .merge(outside::routes())
 }
 
 impl From<GuestFault> for Refusal {
