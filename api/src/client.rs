@@ -32,7 +32,7 @@ pub use exec::{ExecEvent, ExecInput, ExecStream};
 pub use host::Hosts;
 pub use http::Client;
 pub use image::Images;
-pub use logs::Logs;
+pub use logs::{Logs, LogsQuery};
 pub use metrics::MetricsStream;
 pub use node::TreeQuery;
 pub use operation::Operations;

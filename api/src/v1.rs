@@ -13,6 +13,7 @@ pub mod image;
 pub mod metrics;
 pub mod node;
 pub mod operation;
+pub mod outside;
 pub mod vm;
 pub mod webhook;
 
@@ -27,6 +28,7 @@ pub use image::{CreateImage, Image, ImageKind, ImageSpec, ImageState, ImageStatu
 pub use metrics::{HostMetrics, VmMetrics};
 pub use node::{ActorKind, ActorView, Doing, NodeTree};
 pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};
+pub use outside::{VmmDrive, VmmInterface, VmmMetrics, VmmProcess, VmmSafety};
 pub use vm::{
     AgentStatus, CloudInit, Confinement, CreateVm, Metadata, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm,
     VmSpec, VmState, VmStatus, VmmStatus,

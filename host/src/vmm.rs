@@ -7,6 +7,8 @@ pub mod confinement;
 pub mod disks;
 pub mod firecracker;
 pub mod limits;
+pub mod lines;
+pub mod outside;
 pub mod qemu;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -26,6 +28,8 @@ use domain::{
     host::{Capabilities, VmmFacts},
     vm::{CloudInit, CpuTemplate, Exit, Inspection, Machine, RateLimits},
 };
+use lines::LinesWanted;
+use outside::Outside;
 use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -239,7 +243,23 @@ pub trait Vmm: Send + Sync + 'static {
     /// The serial console's log as kept: its last `bytes`; empty when there is none.
     async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError>;
 
+    /// As [`Vmm::console_log`], of whole lines, with when they were first seen or since a moment.
+    async fn lines(&self, _vm: VmId, _wanted: &LinesWanted) -> Result<Vec<u8>, VmmError> {
+        Err(VmmError::Unsupported { what: "times of what is printed" })
+    }
+
+    /// As [`Vmm::console`], likewise.
+    async fn follow_lines(&self, _vm: VmId, _wanted: &LinesWanted) -> Result<Box<dyn Console>, VmmError> {
+        Err(VmmError::Unsupported { what: "times of what is printed" })
+    }
+
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError>;
+
+    /// What the VMM and the kernel tell of a machine that lives, from outside its guest. What could not be learned, as from a VMM that does not
+    /// answer, is named in it and waited for at most two seconds. Errors: `Gone`; hearth is short of what it needs.
+    async fn outside(&self, _vm: VmId, _machine: &Machine) -> Result<Outside, VmmError> {
+        Err(VmmError::Unsupported { what: "counters of its own" })
+    }
 
     /// How the process is confined, at this moment; absent where there is no process.
     async fn confinement(&self, _vm: VmId, _machine: &Machine) -> Result<Option<Confinement>, VmmError> {

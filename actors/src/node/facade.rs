@@ -524,11 +524,11 @@ impl Node {
     }
 }
 
-fn not_found(kind: Kind, reference: String) -> CommandError {
+pub(super) fn not_found(kind: Kind, reference: String) -> CommandError {
     CommandError::NotFound { kind, reference }
 }
 
-fn vmm_error(error: host::vmm::VmmError) -> CommandError {
+pub(super) fn vmm_error(error: host::vmm::VmmError) -> CommandError {
     CommandError::Vmm { detail: chain(&error) }
 }
 

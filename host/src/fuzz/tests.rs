@@ -57,6 +57,8 @@ fn words() -> Vec<Vec<u8>> {
         of(192, note),
         of(255, b"{\"nftables\":[{\"chain\":{\"hook\":\"forward\",\"policy\":\"drop\",\"name\":7}}]}"),
         of(255, b"cgroup2 /sys/fs/cgroup cgroup2 rw\nv1.16.1 6.1.0-56"),
+        of(224, b"{\"block_root\":{\"write_bytes\":9},\"net_eth0\":{\"rx_bytes_count\":3},\"vcpu\":{\"exit_io_in\":1}}\n{\"half"),
+        of(240, b"[{\"device\":\"root\",\"stats\":{\"rd_bytes\":1,\"wr_bytes\":2,\"rd_operations\":1,\"wr_operations\":1}}]"),
     ]
 }
 

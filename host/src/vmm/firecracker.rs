@@ -13,6 +13,7 @@ mod agent;
 pub mod api;
 mod asking;
 mod config;
+mod counters;
 mod disk;
 mod door;
 mod ending;
@@ -22,6 +23,7 @@ pub mod jail;
 mod jailed;
 mod metadata;
 mod options;
+mod outside;
 mod port;
 pub mod programs;
 mod restore;
@@ -29,6 +31,7 @@ mod room;
 pub mod selftest;
 mod snapshot;
 mod start;
+mod tally;
 mod tap;
 mod tuning;
 mod version;
@@ -36,8 +39,12 @@ pub mod vsock;
 
 pub(super) use files::DISK;
 pub use options::{FirecrackerOptions, JailChoice};
+#[cfg(any(test, fuzzing))]
+pub(crate) use tally::fuzz;
 
 use super::confinement::Confinement;
+use super::lines::LinesWanted;
+use super::outside::Outside;
 use super::shared::{
     CAPABILITIES, Ground, blocking,
     boot::BootFiles,
@@ -85,7 +92,7 @@ struct Inner {
 }
 
 const NATURE: Nature = Nature { is_polite: false, explain: ending::explain, beside: Some(halting::watch) };
-const MANNER: Manner = Manner { keyboard: Keyboard::Pipe(KEYBOARD), other_log: None };
+const MANNER: Manner = Manner { keyboard: Keyboard::Pipe(KEYBOARD), other_log: None, beside: Some(counters::keep_short) };
 
 impl Inner {
     /// Where the VM's process has its sockets.
@@ -302,8 +309,20 @@ impl Vmm for Firecracker {
         self.runs.console_log(vm, bytes).await
     }
 
+    async fn lines(&self, vm: VmId, wanted: &LinesWanted) -> Result<Vec<u8>, VmmError> {
+        self.runs.lines(vm, *wanted).await
+    }
+
+    async fn follow_lines(&self, vm: VmId, wanted: &LinesWanted) -> Result<Box<dyn Console>, VmmError> {
+        self.runs.follow_lines(vm, wanted)
+    }
+
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
         self.runs.usage(vm, machine)
+    }
+
+    async fn outside(&self, vm: VmId, machine: &Machine) -> Result<Outside, VmmError> {
+        self.look_outside(vm, machine).await
     }
 
     async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Option<Confinement>, VmmError> {

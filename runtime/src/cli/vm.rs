@@ -8,6 +8,7 @@ mod forward;
 mod given;
 mod logs;
 mod metrics;
+mod outside;
 mod power;
 mod update;
 mod view;

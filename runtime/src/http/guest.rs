@@ -6,6 +6,7 @@ mod console;
 mod exec;
 mod logs;
 mod metrics;
+mod outside;
 mod sampler;
 mod terminal;
 
@@ -30,6 +31,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
         .merge(console::routes())
         .merge(logs::routes())
         .merge(metrics::routes())
+        .merge(outside::routes())
 }
 
 impl From<GuestFault> for Refusal {

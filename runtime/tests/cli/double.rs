@@ -91,6 +91,7 @@ fn router(memory: Arc<Memory>) -> Router {
         .route("/v1/vms", get(list).post(create))
         .route("/v1/vms/{id}", get(vm_get).patch(vm_patch).delete(vm_delete))
         .route("/v1/vms/{id}/metrics", get(metrics))
+        .route("/v1/vms/{id}/metrics/vmm", get(vmm_metrics))
         .route("/v1/vms/{id}/logs", get(logs))
         .route("/v1/vms/{id}/shell", any(guest::shell))
         .route("/v1/vms/{id}/console", any(guest::shell))
@@ -200,6 +201,12 @@ async fn metrics(Path(id): Path<String>) -> Response {
     absent(&id).unwrap_or_else(|| Json(sample()).into_response())
 }
 
+async fn vmm_metrics(Path(id): Path<String>) -> Response {
+    let drives = vec![api::v1::VmmDrive { name: "root".into(), written_bytes_total: 4096, ..Default::default() }];
+    let metrics = api::v1::VmmMetrics { drives, missing: vec!["the balloon's size: why".into()], ..Default::default() };
+    absent(&id).unwrap_or_else(|| Json(metrics).into_response())
+}
+
 fn sample() -> Value {
     let metrics =
         api::v1::VmMetrics { cpu_percent: 12.5, mem_used_bytes: 64 << 20, mem_total_bytes: 256 << 20, ..Default::default() };
@@ -208,6 +215,9 @@ fn sample() -> Value {
 
 async fn logs(uri: Uri) -> Response {
     let parts = ["first\nsecond\n", "third\n"].map(|part| Ok::<_, std::io::Error>(part.to_owned()));
+    if uri.query() == Some("timestamps=true&since=10m") {
+        return "- first\n".into_response();
+    }
     assert!(matches!(uri.query(), None | Some("follow=true")));
     Body::from_stream(futures_util::stream::iter(parts)).into_response()
 }

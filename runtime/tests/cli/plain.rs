@@ -182,6 +182,17 @@ fn metrics_once() {
 }
 
 #[test]
+fn what_the_vmm_counts() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "metrics", "--vmm", "demo"]);
+    assert!(ran.code == Some(0) && ran.out.contains("drive root") && ran.out.contains("4K"), "{ran:?}");
+    assert!(ran.err.contains("vm demo: not known: the balloon's size: why"), "{ran:?}");
+    let ran = double.run(&["vm", "metrics", "--vmm", "demo", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()["drives"][0]["written_bytes_total"], 4096);
+    assert_eq!(double.run(&["vm", "metrics", "--vmm", "-f", "demo"]).code, Some(2));
+}
+
+#[test]
 fn what_the_guest_is_given_comes_out_of_files_and_no_private_key_leaves_the_machine() {
     let double = Double::start();
     let folder = tempfile::tempdir().unwrap();
