@@ -2,6 +2,7 @@
 
 mod create;
 mod devices;
+mod drives;
 mod exec;
 mod given;
 mod logs;
