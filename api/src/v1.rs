@@ -5,6 +5,7 @@
 pub mod common;
 pub mod connect;
 pub mod devices;
+pub mod drive;
 pub mod event;
 pub mod exec;
 pub mod facts;
@@ -20,6 +21,7 @@ pub mod webhook;
 pub use common::{Labels, List, Reason};
 pub use connect::ConnectControl;
 pub use devices::{CpuTemplate, PatchRateLimits, RateLimits};
+pub use drive::{Drive, PatchDrive};
 pub use event::{Event, EventKind};
 pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalControl};
 pub use facts::Facts;

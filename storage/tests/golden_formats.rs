@@ -13,8 +13,8 @@ use domain::{
     image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
     operation::{Amount, Operation, OperationError, OperationKind, Status, StepRecord, StepStatus, Target},
     vm::{
-        BootImages, CloudInit, CpuTemplate, Devices, Driver, InFlight, Machine, Nic, RateLimits, Reason, ReasonCode,
-        RestartPolicy, Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
+        BootImages, CloudInit, CpuTemplate, Devices, DriveChange, Driver, Drives, InFlight, Machine, Nic, RateLimits, Reason,
+        ReasonCode, RestartPolicy, Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
     },
     webhook::{
         BecauseOf, DeadLetter, DeadRef, Delivery, Failure, Filter, State as WebhookState, Success, Webhook, WebhookSpec, What,
@@ -166,7 +166,7 @@ fn vms() -> Vec<Vm> {
     all
 }
 
-/// Since schema 2 what is asked of its devices is told too. What comes later stands at the end here.
+/// Since schema 2 what is asked of its devices is told too.
 fn equipped_vms() -> Vec<Vm> {
     let mut all = vms();
     let templates = [CpuTemplate::C3, CpuTemplate::T2, CpuTemplate::T2S, CpuTemplate::T2CL, CpuTemplate::T2A, CpuTemplate::V1N1];
@@ -190,6 +190,7 @@ fn equipped_vms() -> Vec<Vm> {
             ssh_keys: vec!["ssh-ed25519 AAAA me".into()],
         })),
         metadata: Some("{\"a\":1}".into()),
+        drives: Drives::default(),
     };
     all.push(full);
     all.push(Vm {
@@ -197,6 +198,20 @@ fn equipped_vms() -> Vec<Vm> {
         retuned: true,
         ..vm(State::Running(machine(Driver::Qemu)))
     });
+    all
+}
+
+/// Since schema 3 its data drives are told too. What comes later stands at the end here.
+fn vms_with_drives() -> Vec<Vm> {
+    let drive = |name: &str, size_mib, read_only| DriveChange {
+        name: name.parse().unwrap(),
+        size_mib: Some(size_mib),
+        read_only: Some(read_only),
+    };
+    let mut all = equipped_vms();
+    let mut full = vm(State::Created);
+    full.spec.devices.drives = Drives::new(&[drive("data", 70_000, false), drive("logs-2", 1 << 33, true)]);
+    all.push(full);
     all
 }
 
@@ -467,7 +482,12 @@ fn vm_1() {
 
 #[test]
 fn vm_2() {
-    agree(&equipped_vms());
+    read_back(2, &equipped_vms());
+}
+
+#[test]
+fn vm_3() {
+    agree(&vms_with_drives());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{
     common::{Labels, Reason},
     devices::{CpuTemplate, PatchRateLimits, RateLimits, told},
+    drive::{Drive, PatchDrive},
     facts::Facts,
 };
 use crate::time::Timestamp;
@@ -75,6 +76,11 @@ pub struct VmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub metadata: Option<Metadata>,
+    /// Data drives beside the root disk, at most 8; the guest has them in this order, behind the root and the drive of `cloud_init`. They live
+    /// as long as the VM.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(max_items = 8))]
+    pub drives: Vec<Drive>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -321,6 +327,12 @@ pub struct PatchVmSpec {
     #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub metadata: Option<Option<Metadata>>,
+    /// Only while the VM is not running. Drives to add, or to change, by their names; all others stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drives: Option<Vec<PatchDrive>>,
+    /// Only while the VM is not running. The names of drives to take away: what is on them is lost, and their space is free from the next start on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_drives: Option<Vec<String>>,
 }
 
 /// `POST /v1/vms/ID/stop`; the body may be left out.

@@ -3,6 +3,7 @@
 use super::{
     cancel,
     devices::Devices,
+    drives,
     input::{Change, Command, StopMode},
     state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
@@ -86,10 +87,18 @@ pub enum Refused {
     RunningNeedsForce,
     #[error("a paused guest can't shut down")]
     PausedNeedsForce,
-    #[error("vCPUs, memory, command line, disk and CPU template can't be changed while the VM runs")]
+    #[error("vCPUs, memory, command line, disks and CPU template can't be changed while the VM runs")]
     OnlyWhenStopped,
     #[error("the disk is larger than that already, and can only grow")]
     DiskSmaller,
+    #[error("a drive is larger than that already, and can only grow")]
+    DriveSmaller,
+    #[error("a new drive needs a size")]
+    DriveWithoutSize,
+    #[error("a drive is named twice, and one thing can be done with it at a time")]
+    DriveNamedTwice,
+    #[error("the VM has no drive of that name")]
+    NoSuchDrive,
     #[error("the VM's deletion failed half-way, its disk may be gone")]
     HalfDeleted,
     #[error(transparent)]
@@ -121,6 +130,10 @@ impl Refused {
             Refused::HalfDeleted => "vm-half-deleted",
             Refused::NotCancellable(why) => why.code(),
             Refused::DiskSmaller => "disk-smaller",
+            Refused::DriveSmaller => "drive-smaller",
+            Refused::DriveWithoutSize => "drive-without-size",
+            Refused::DriveNamedTwice => "drive-named-twice",
+            Refused::NoSuchDrive => "no-such-drive",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => "unsupported-by-driver",
         }
     }
@@ -130,7 +143,7 @@ impl Refused {
         match self {
             Refused::DiskSmaller => Some("spec.disk_mib"),
             Refused::FieldNotOffered { field, .. } => Some(field),
-            _ => None,
+            other => drives::field(other),
         }
     }
 
@@ -150,6 +163,10 @@ impl Refused {
             Refused::HalfDeleted => "delete it again",
             Refused::NotCancellable(why) => why.hint(),
             Refused::DiskSmaller => "leave it out, or make a new VM with a smaller disk",
+            Refused::DriveSmaller => "leave its size out, or add a smaller one under another name",
+            Refused::DriveWithoutSize => "give size_mib, or check the name: see the VM's spec.drives",
+            Refused::DriveNamedTwice => "name each once; to replace one, take it away first and add it by a second change",
+            Refused::NoSuchDrive => "see the VM's spec.drives for their names",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => {
                 "see `hearth host get` for what each host's driver can do; another driver may (hearth up --vmm)"
             }
@@ -182,6 +199,7 @@ fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
     if change.disk_mib.is_some_and(|wanted| vm.spec.disk_mib.is_some_and(|is| wanted < is)) {
         return Err(Refused::DiskSmaller);
     }
+    vm.spec.devices.drives.admit(&change.drives, &change.remove_drives)?;
     match &vm.state {
         State::Deleting => Err(Refused::Deleting),
         State::Created | State::Stopped | State::Failed => Ok(()),

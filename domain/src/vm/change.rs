@@ -33,6 +33,7 @@ impl Change {
         set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
         set(&mut spec.devices.cloud_init, self.cloud_init.as_ref());
         set(&mut spec.devices.metadata, self.metadata.as_ref());
+        spec.devices.drives.apply(&self.drives, &self.remove_drives);
     }
 
     /// Whether it is about what a machine is made with: the next one takes it over.
@@ -42,6 +43,8 @@ impl Change {
             || self.cmdline.is_some()
             || self.disk_mib.is_some()
             || self.cpu_template.is_some()
+            || !self.drives.is_empty()
+            || !self.remove_drives.is_empty()
     }
 
     /// Whether it is about what a running machine takes over at once.

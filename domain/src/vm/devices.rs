@@ -1,7 +1,7 @@
 //! What a user asks of a VM's devices beyond the machine itself: limits, the balloon, the processor's template, what the guest configures
 //! itself by at its first boot, and metadata. With its bounds, and with what a driver must be able to do for each.
 
-use super::spec::SpecProblem;
+use super::{drives::Drives, spec::SpecProblem};
 use crate::host::Capability;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,9 +31,11 @@ pub struct Devices {
     pub cloud_init: Option<Box<CloudInit>>,
     /// A JSON object, as text, for the metadata service.
     pub metadata: Option<Box<str>>,
+    /// Beside the root disk.
+    pub drives: Drives,
 }
 
-/// The most that a VM may transfer; absent: as much as there is. Both directions of the disk together.
+/// The most that a VM may transfer; absent: as much as there is. Of each disk, root or data, both directions together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RateLimits {
     pub disk_mib_per_s: Option<u32>,
@@ -116,6 +118,7 @@ impl Devices {
             }
             problems.extend(cloud_init.check());
         }
+        problems.extend(self.drives.check());
         problems
     }
 }
@@ -197,6 +200,7 @@ mod tests {
             cpu_template: Some(CpuTemplate::T2),
             cloud_init: Some(Box::default()),
             metadata: Some("{}".into()),
+            drives: Drives::default(),
         };
         assert_eq!(fields(&devices), Vec::<&str>::new());
         let needs: Vec<Capability> = devices.needs().into_iter().map(|(what, _)| what).collect();

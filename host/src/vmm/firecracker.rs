@@ -49,7 +49,7 @@ use super::shared::{
     CAPABILITIES, Ground, blocking,
     boot::BootFiles,
     console::{Keyboard, Manner},
-    layout, leftovers, meet, process,
+    drives, layout, leftovers, meet, process,
     run::Nature,
     runs::Runs,
 };
@@ -195,8 +195,10 @@ impl Vmm for Firecracker {
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
         let (inner, plan) = (Arc::clone(&self.inner), plan.clone());
         blocking(move || {
-            layout::make_folder(&inner.ground.folder(plan.vm))?;
-            disk::prepare(&plan, &inner.ground.layout.file(plan.vm, DISK))
+            let folder = inner.ground.folder(plan.vm);
+            layout::make_folder(&folder)?;
+            disk::prepare(&plan, &inner.ground.layout.file(plan.vm, DISK))?;
+            drives::settle(&plan, &folder)
         })
         .await
     }
@@ -269,10 +271,9 @@ impl Vmm for Firecracker {
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         let folder = self.inner.ground.folder(vm);
         let config = blocking(move || start::read_config(&folder)).await?;
-        let has_nic = config.nic.is_some();
         match self.found(vm, machine, "tune").await? {
-            (_door, Found::Running(machine)) => tuning::apply(&machine, tuning, has_nic).await.map_err(call_error),
-            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, has_nic).await.map_err(call_error),
+            (_door, Found::Running(machine)) => tuning::apply(&machine, tuning, &config).await.map_err(call_error),
+            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, &config).await.map_err(call_error),
             (_door, Found::NotStarted(machine)) => Err(not_started("tune", &machine)),
         }
     }

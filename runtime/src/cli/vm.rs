@@ -3,6 +3,7 @@
 mod connect;
 mod create;
 mod devices;
+mod drives;
 mod exec;
 mod forward;
 mod given;

@@ -3,6 +3,7 @@
 use super::{
     accepted::{Done, Shown, command, unchanged},
     convert::{self, devices},
+    drives,
     edge::{Edge, Serving},
     input::{ListQuery, Reference, Submission, cursor},
     layer::Caller,
@@ -138,8 +139,8 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
     Ok(with_etag(StatusCode::OK, vm.record.generation.0, &told))
 }
 
-/// Changes a VM: its name, labels, restart policy, limits and balloon; while it does not run, its vCPUs, memory, command line, CPU template
-/// and the size of its disk; for its next start, what cloud-init is given and its metadata.
+/// Changes a VM: its name, labels, restart policy, limits and balloon; while it does not run, its vCPUs, memory, command line, CPU template,
+/// the size of its disk and its data drives; for its next start, what cloud-init is given and its metadata.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn update(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
@@ -153,6 +154,8 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         mem_mib: spec.mem_mib,
         cmdline: spec.cmdline.map(|cmdline| Some(cmdline).filter(|cmdline| !cmdline.is_empty())),
         disk_mib: spec.disk_mib,
+        drives: drives::changed(spec.drives.unwrap_or_default())?,
+        remove_drives: drives::removed(spec.remove_drives.unwrap_or_default())?,
         rate_limits: spec.rate_limits.map(devices::changed_rate_limits).unwrap_or_default(),
         balloon_mib: spec.balloon_mib,
         cpu_template: spec.cpu_template.map(|template| template.map(devices::asked_template)),
@@ -162,7 +165,7 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
     order(serving, caller, &id, &submission, Command::Update(change)).await
 }
 
-/// Deletes a VM with its disk. `force` ends it first if it runs.
+/// Deletes a VM with its disk and its data drives. `force` ends it first if it runs.
 #[utoipa::path(delete, path = "/v1/vms/{id}", tag = "vms",
     params(super::openapi::IdParam, super::openapi::ChangeParams, ("force" = Option<String>, Query, pattern = "^(|true|false|1|0)$", description = "end it first if it runs")),
     responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"))), (status = 200, body = v1::Vm)))]
@@ -264,6 +267,7 @@ fn spec(spec: v1::VmSpec) -> Answer<VmSpec> {
             cpu_template: spec.cpu_template.map(devices::asked_template),
             cloud_init: spec.cloud_init.map(cloud_init),
             metadata: spec.metadata.map(metadata).transpose()?,
+            drives: drives::asked(spec.drives)?,
         },
     })
 }

@@ -44,6 +44,10 @@ fn creating_waits_and_starts() {
         "--label",
         "a=b",
         "--no-network",
+        "--drive",
+        "data:10G",
+        "--drive",
+        "base:64:ro",
     ]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "vm demo created and started\n", ""));
     let post = &double.seen("POST /v1/vms")[0];
@@ -51,6 +55,9 @@ fn creating_waits_and_starts() {
     assert_eq!(post.body["spec"]["mem_mib"], 1024);
     assert_eq!((&post.body["spec"]["disk_mib"], &post.body["start"]), (&2048.into(), &true.into()));
     assert_eq!(post.body["spec"]["networks"], serde_json::json!([]));
+    let drives = [("data", 10_240, false), ("base", 64, true)]
+        .map(|(name, size, read_only)| serde_json::json!({ "name": name, "size_mib": size, "read_only": read_only }));
+    assert_eq!(post.body["spec"]["drives"], serde_json::json!(drives));
     assert_eq!(double.seen("GET /v1/operations/op_ok_demo").len(), 2);
 
     let ran = double.run(&["vm", "create", "--name", "x", "--image", "busybox", "--no-start", "--no-wait"]);

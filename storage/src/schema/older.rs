@@ -1,5 +1,9 @@
 //! The shapes that records had in earlier schemas, and what became of them.
 
+mod vm;
+
+pub(super) use vm::Vm2;
+
 use domain::{
     Attempt, Generation, HostId, Labels, Name, OperationId, Timestamp, VmId, WebhookId,
     host::{Capabilities, Facts, Host, State as HostState, VmmFacts},

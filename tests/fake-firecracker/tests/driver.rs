@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use domain::{Attempt, VmId, vm::Inspection, vm::Machine};
+use domain::{
+    Attempt, VmId,
+    vm::{DriveChange, Drives, Inspection, Machine},
+};
 use fake_firecracker::{document::Document, vsock::ECHO_PORT};
 use host::guest::{ConnectionEvent, GuestFault, Port};
 use host::vmm::{
@@ -63,7 +66,7 @@ impl Scene {
             mem_mib: 128,
             kernel: folder.path().join("kernel"),
             initrd: None,
-            disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None },
+            disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None, drives: Drives::default() },
             nic: None,
             cmdline: None,
             cloud_init: None,
@@ -442,5 +445,26 @@ async fn a_loaded_machine_has_its_disk_before_it_goes_on() {
     fs::write(&staged, b"three").unwrap();
     scene.driver.clean(scene.plan.vm).await.unwrap();
     assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
+    scene.ends(&machine).await;
+}
+
+/// Each is told, and taken by who reads the API's document strictly; what a snapshot would not hold is not left out in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_drives_are_told_and_no_snapshot_is_without_them() {
+    let test = "data_drives_are_told_and_no_snapshot_is_without_them";
+    let Some(mut scene) = Scene::open(test, NO_FAULT).await else { return };
+    let drive = |n: u32| DriveChange { name: format!("data-{n}").parse().unwrap(), size_mib: Some(1), read_only: Some(n == 1) };
+    scene.plan.disk.drives = Drives::new(&(0..8).map(drive).collect::<Vec<_>>());
+    scene.plan.cloud_init = Some(Box::default());
+    let machine = scene.paused().await;
+    scene.driver.tune(scene.plan.vm, &machine, &Tuning::default()).await.unwrap();
+    let folder = below(&scene.folder.path().join("data/vms")).pop().unwrap();
+    let requests = fs::read_to_string(folder.join("run/api.requests")).unwrap();
+    assert_eq!(requests.lines().filter(|line| line.starts_with("PUT /drives/")).count(), 10, "{requests}");
+    assert_eq!(requests.lines().filter(|line| line.starts_with("PATCH /drives/")).count(), 9, "all but the seed: {requests}");
+    let refused = scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap_err();
+    assert!(matches!(&refused, VmmError::Refused { detail, .. } if detail.contains("data drives")), "{refused:?}");
+    assert_eq!(scene.left(), Vec::<PathBuf>::new());
+    assert!(folder.join("drive-7.raw").is_file());
     scene.ends(&machine).await;
 }

@@ -1,6 +1,7 @@
 //! What forms make of text before the server judges it.
 
 pub mod devices;
+pub mod drives;
 
 use api::v1::{CloudInit, Labels};
 

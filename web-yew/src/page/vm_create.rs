@@ -7,7 +7,7 @@ use crate::route::Route;
 use crate::ui::{Button, Check, Dialog, Field, Notice, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{CreateVm, ImageKind, ImageState, RestartPolicy, VmSpec};
-use model::form::{cloud_init, devices::Devices, labels, ssh_keys_hint, vm_name_hint};
+use model::form::{cloud_init, devices::Devices, drives, labels, ssh_keys_hint, vm_name_hint};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -20,6 +20,7 @@ struct Form {
     vcpus: String,
     mem_mib: String,
     disk_mib: String,
+    drives: String,
     cmdline: String,
     labels: String,
     ssh_keys: String,
@@ -39,6 +40,7 @@ impl Default for Form {
             vcpus: "1".into(),
             mem_mib: "256".into(),
             disk_mib: String::new(),
+            drives: String::new(),
             cmdline: String::new(),
             labels: String::new(),
             ssh_keys: String::new(),
@@ -75,6 +77,7 @@ impl Form {
                 cpu_template: None,
                 cloud_init: cloud_init(&self.user_data, &self.ssh_keys),
                 metadata: None,
+                drives: drives::asked(&self.drives),
             },
         }
     }
@@ -237,6 +240,14 @@ pub fn VmCreate(props: &Props) -> Html {
                     <Check label="Connect to the default network" checked={form.network} onchange={check(|form, on| form.network = on)} />
                 </details>
                 <DeviceFields devices={form.devices.clone()} {can} problem={(*problem).clone()} onchange={ondevices} />
+                <details open={wrong("spec.drives").is_some()}>
+                    <summary data-testid="data-drives">{ "Data drives" }</summary>
+                    <Field id="drives" label="Data drives" error={wrong("spec.drives")}
+                        help="One a line: its name, its size in MiB, and ro if the guest must not write to it. data 10240">
+                        <textarea id="drives" rows="3" value={form.drives.clone()} oninput={edit(|form, value| form.drives = value)}
+                            spellcheck="false" aria-describedby="drives-help" data-testid="vm-create-drives" />
+                    </Field>
+                </details>
                 <details open={keys_wrong.is_some() || data_wrong.is_some()}>
                     <summary data-testid="first-boot">{ "First boot" }</summary>
                     <div class="form-grid">

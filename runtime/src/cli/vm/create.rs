@@ -1,6 +1,7 @@
 //! `vm create`: makes a VM and, because people who make one want it to run, starts it.
 
 use super::devices::Wanted;
+use super::drives::parse_drive;
 use super::given::GivenArgs;
 use crate::cli::change::{self, Verb};
 use crate::cli::context::Context;
@@ -8,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::filter::parse_label;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{CreateVm, RestartPolicy, VmSpec};
+use api::v1::{CreateVm, Drive, RestartPolicy, VmSpec};
 use clap::{Args, ValueEnum};
 
 pub const EXAMPLES: &str = "\
@@ -17,6 +18,7 @@ The VM is started as soon as it is made; --no-start leaves it at that.
 Examples:
   hearth vm create demo --image busybox
   hearth vm create --name web --image busybox --vcpus 2 --mem 1G --disk 4G --label app=web
+  hearth vm create db --image debian --drive data:20G --drive base:2G:ro
   hearth vm create slow --image busybox --disk-mib-per-s 20 --disk-ops-per-s 500
   hearth vm create spare --image busybox --no-start --no-network
   hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml";
@@ -47,6 +49,9 @@ pub struct CreateArgs {
     /// Size of the root disk: 512M, 4G [default: as large as the image]
     #[arg(long, value_name = "SIZE", value_parser = parse_mib)]
     disk: Option<u64>,
+    /// A data drive: data:10G, or data:10G:ro for one that is read-only; may be repeated
+    #[arg(long = "drive", value_name = "NAME:SIZE[:ro]", value_parser = parse_drive)]
+    drives: Vec<Drive>,
     /// Appended to the kernel's command line
     #[arg(long, value_name = "TEXT")]
     cmdline: Option<String>,
@@ -138,6 +143,7 @@ fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
             cpu_template: args.devices.cpu_template,
             cloud_init: args.given.cloud_init()?,
             metadata: args.given.metadata()?,
+            drives: args.drives,
         },
         start: !args.no_start,
     })

@@ -1,6 +1,7 @@
 //! A VM's record and what is known of it besides.
 
 use super::{devices, time};
+use crate::http::drives;
 use actors::{View, view::VmView};
 use api::v1;
 use domain::vm::{RestartPolicy, State, VmSpec, hold, table};
@@ -111,6 +112,7 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
         }),
         // It was an object when it was stored.
         metadata: spec.devices.metadata.as_ref().and_then(|text| serde_json::from_str(text).ok()),
+        drives: drives::told(&spec.devices.drives),
     }
 }
 

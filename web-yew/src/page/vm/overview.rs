@@ -4,7 +4,7 @@ use super::edit::EditDialog;
 use crate::hearth::use_hearth;
 use crate::route::Route;
 use crate::ui::{Ago, Button, Copyable, Notice, Tone, facts_view, labels_view};
-use api::v1::{RestartPolicy, Vm, VmState};
+use api::v1::{Drive, RestartPolicy, Vm, VmState};
 use model::action::Availability;
 use model::format::{mib, sentence};
 use model::resource::Shared;
@@ -73,6 +73,12 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Network", text(if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(", ") })),
         ("Restart", text(restart)),
     ];
+    if !spec.drives.is_empty() {
+        let words =
+            |drive: &Drive| format!("{} {}{}", drive.name, mib(drive.size_mib), if drive.read_only { ", read-only" } else { "" });
+        let lines = spec.drives.iter().map(|drive| html! { <div>{ words(drive) }</div> });
+        facts.push(("Data drives", html! { { for lines } }));
+    }
     if !spec.rate_limits.is_none() {
         facts.push(("Rate limits", text(spec.rate_limits.words())));
     }
