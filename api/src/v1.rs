@@ -2,6 +2,7 @@
 //!
 //! Requests refuse unknown fields; responses may grow, so readers ignore what they do not know, and enums decode to `Unknown`.
 
+pub mod cloud_init;
 pub mod common;
 pub mod devices;
 pub mod event;
@@ -15,6 +16,7 @@ pub mod operation;
 pub mod vm;
 pub mod webhook;
 
+pub use cloud_init::{CloudInit, Credentials, Password};
 pub use common::{Labels, List, Reason};
 pub use devices::{CpuTemplate, PatchRateLimits, RateLimits};
 pub use event::{Event, EventKind};
@@ -26,8 +28,8 @@ pub use metrics::{HostMetrics, VmMetrics};
 pub use node::{ActorKind, ActorView, Doing, NodeTree};
 pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};
 pub use vm::{
-    AgentStatus, CloudInit, Confinement, CreateVm, Metadata, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm,
-    VmSpec, VmState, VmStatus, VmmStatus,
+    AgentStatus, Confinement, CreateVm, Metadata, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm, VmSpec,
+    VmState, VmStatus, VmmStatus,
 };
 pub use webhook::{
     CreateWebhook, DeadLetter, Delivery, DeliveryFailure, DeliverySuccess, PatchWebhook, PatchWebhookSpec, Redeliver, Webhook,

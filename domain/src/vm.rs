@@ -28,7 +28,10 @@ pub use actions::{Action, admit, table};
 pub use devices::{CloudInit, CpuTemplate, Devices, RateLimits, SSH_KEY_TYPES, USER_DATA_MAX};
 pub use effect::{Effect, Step};
 pub use hold::Hold;
-pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, RateLimitsChange, StopMode, Ticket, Timer};
+pub use input::{
+    Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, PasswordChange, RateLimitsChange, StopMode, Ticket,
+    Timer,
+};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,

@@ -188,6 +188,7 @@ fn equipped_vms() -> Vec<Vm> {
         cloud_init: Some(Box::new(CloudInit {
             user_data: Some("#cloud-config\n".into()),
             ssh_keys: vec!["ssh-ed25519 AAAA me".into()],
+            password_hash: None,
         })),
         metadata: Some("{\"a\":1}".into()),
     };
@@ -197,6 +198,16 @@ fn equipped_vms() -> Vec<Vm> {
         retuned: true,
         ..vm(State::Running(machine(Driver::Qemu)))
     });
+    all
+}
+
+/// Since schema 3 also what a password became.
+fn vms_with_passwords() -> Vec<Vm> {
+    let mut all = equipped_vms();
+    let mut vm = vm(State::Created);
+    let password_hash = Some(format!("$6$saltsaltsaltsalt${}", "h".repeat(86)).into());
+    vm.spec.devices.cloud_init = Some(Box::new(CloudInit { user_data: None, ssh_keys: vec![], password_hash }));
+    all.push(vm);
     all
 }
 
@@ -467,7 +478,12 @@ fn vm_1() {
 
 #[test]
 fn vm_2() {
-    agree(&equipped_vms());
+    read_back(2, &equipped_vms());
+}
+
+#[test]
+fn vm_3() {
+    agree(&vms_with_passwords());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{
     cancel,
     devices::Devices,
-    input::{Change, Command, StopMode},
+    input::{Change, Command, PasswordChange, StopMode},
     state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
 use crate::{
@@ -90,6 +90,10 @@ pub enum Refused {
     OnlyWhenStopped,
     #[error("the disk is larger than that already, and can only grow")]
     DiskSmaller,
+    #[error("no password was made for the VM")]
+    NoPassword,
+    #[error("the VM was started already, and cloud-init sets passwords at a guest's first boot only")]
+    PasswordTooLate,
     #[error("the VM's deletion failed half-way, its disk may be gone")]
     HalfDeleted,
     #[error(transparent)]
@@ -121,6 +125,8 @@ impl Refused {
             Refused::HalfDeleted => "vm-half-deleted",
             Refused::NotCancellable(why) => why.code(),
             Refused::DiskSmaller => "disk-smaller",
+            Refused::NoPassword => "no-password",
+            Refused::PasswordTooLate => "password-too-late",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => "unsupported-by-driver",
         }
     }
@@ -129,6 +135,7 @@ impl Refused {
     pub fn field(self) -> Option<&'static str> {
         match self {
             Refused::DiskSmaller => Some("spec.disk_mib"),
+            Refused::NoPassword => Some("spec.cloud_init.password"),
             Refused::FieldNotOffered { field, .. } => Some(field),
             _ => None,
         }
@@ -150,6 +157,8 @@ impl Refused {
             Refused::HalfDeleted => "delete it again",
             Refused::NotCancellable(why) => why.hint(),
             Refused::DiskSmaller => "leave it out, or make a new VM with a smaller disk",
+            Refused::NoPassword => "leave it out, or ask for one with \"generate\"",
+            Refused::PasswordTooLate => "change it in the guest (`hearth vm shell NAME`, then passwd), or make the VM anew",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => {
                 "see `hearth host get` for what each host's driver can do; another driver may (hearth up --vmm)"
             }
@@ -182,6 +191,26 @@ fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
     if change.disk_mib.is_some_and(|wanted| vm.spec.disk_mib.is_some_and(|is| wanted < is)) {
         return Err(Refused::DiskSmaller);
     }
+    updatable(vm, change)?;
+    password(vm, change)
+}
+
+/// A new one only where no guest has booted yet: the instance of a VM is the same for its life, so that cloud-init would not look at it.
+fn password(vm: &Vm, change: &Change) -> Result<(), Refused> {
+    let Some(Some(given)) = &change.cloud_init else { return Ok(()) };
+    let before = vm.spec.devices.cloud_init.as_ref().is_some_and(|before| before.password_hash.is_some());
+    match change.password {
+        PasswordChange::Kept if !before => Err(Refused::NoPassword),
+        PasswordChange::Replaced
+            if given.password_hash.is_some() && !matches!(vm.state, State::Creating { .. } | State::Created) =>
+        {
+            Err(Refused::PasswordTooLate)
+        }
+        PasswordChange::Kept | PasswordChange::Replaced => Ok(()),
+    }
+}
+
+fn updatable(vm: &Vm, change: &Change) -> Result<(), Refused> {
     match &vm.state {
         State::Deleting => Err(Refused::Deleting),
         State::Created | State::Stopped | State::Failed => Ok(()),

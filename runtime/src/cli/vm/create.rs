@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::filter::parse_label;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{CreateVm, RestartPolicy, VmSpec};
+use api::v1::{CreateVm, Password, RestartPolicy, VmSpec};
 use clap::{Args, ValueEnum};
 
 pub const EXAMPLES: &str = "\
@@ -19,7 +19,8 @@ Examples:
   hearth vm create --name web --image busybox --vcpus 2 --mem 1G --disk 4G --label app=web
   hearth vm create slow --image busybox --disk-mib-per-s 20 --disk-ops-per-s 500
   hearth vm create spare --image busybox --no-start --no-network
-  hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml";
+  hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml
+  hearth vm create app --image debian --password";
 
 /// The network that a VM gets when nothing is said.
 const DEFAULT_NETWORK: &str = "default";
@@ -61,6 +62,9 @@ pub struct CreateArgs {
     no_network: bool,
     #[command(flatten)]
     given: GivenArgs,
+    /// Have a password made for the image's default user, by cloud-init in the guest; it is shown this once
+    #[arg(long)]
+    password: bool,
     /// When it is started again by itself
     #[arg(long, value_enum, default_value_t = Restart::OnFailure)]
     restart: Restart,
@@ -119,6 +123,10 @@ fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
         (false, true) => vec![DEFAULT_NETWORK.to_owned()],
         (false, false) => args.networks,
     };
+    let mut cloud_init = args.given.cloud_init()?;
+    if args.password {
+        cloud_init.get_or_insert_default().password = Some(Password::Generate);
+    }
     Ok(CreateVm {
         name: args.positional_name.or(args.name),
         project: None,
@@ -136,7 +144,7 @@ fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
             rate_limits: args.devices.rate_limits(),
             balloon_mib: args.devices.balloon_mib,
             cpu_template: args.devices.cpu_template,
-            cloud_init: args.given.cloud_init()?,
+            cloud_init,
             metadata: args.given.metadata()?,
         },
         start: !args.no_start,
