@@ -7,6 +7,7 @@ mod bench;
 mod cancel;
 mod capabilities;
 mod conditions;
+mod credentials;
 mod devices;
 mod document;
 mod events;
