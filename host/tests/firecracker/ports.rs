@@ -36,7 +36,15 @@ async fn ports_of_the_loopback_and_of_the_vsock_are_reached() {
     let (machine, guest) = lab.booted(&driver).await;
 
     // The agent's way.
-    output(&*guest, &["sh", "-c", "nc -ll -p 9000 -e cat </dev/null >/dev/null 2>&1 & until netstat -ltn | grep -q :9000; do sleep 0.05; done"]).await;
+    output(
+        &*guest,
+        &[
+            "sh",
+            "-c",
+            "nc -ll -p 9000 -e cat </dev/null >/dev/null 2>&1 & until netstat -ltn | grep -q :9000; do sleep 0.05; done",
+        ],
+    )
+    .await;
     let mut echo = guest.connect(9000).await.unwrap();
     let sent: Vec<u8> = (0..1_u32 << 20).map(|at| (at % 251) as u8).collect();
     let write = async {
