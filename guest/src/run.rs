@@ -20,14 +20,18 @@ pub enum Rights {
     Nothing,
 }
 
+/// What starts an agent by hand; none of them is a word of a machine's ([`Machine::words`]).
+const BY_HAND_SOCKET: &str = "--socket";
+const BY_HAND_VSOCK: &str = "--by-hand-vsock";
+
 /// All of the program.
 pub fn run() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         _ if std::process::id() == 1 => boot::run(),
-        ["--socket", path] => listen(transport::socket::bind(path), path, Rights::Processes),
-        ["--vsock", port] => {
+        [BY_HAND_SOCKET, path] => listen(transport::socket::bind(path), path, Rights::Processes),
+        [BY_HAND_VSOCK, port] => {
             port.parse().map_or_else(|_| usage(), |port| listen(transport::vsock::listen(port), "vsock", Rights::Processes))
         }
         [keeper::KEEP, machine @ ..] => Machine::from_words(machine).map_or_else(usage, keeper::run),
@@ -36,7 +40,7 @@ pub fn run() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    kmsg::log("usage: hearth-agent --socket PATH | --vsock PORT (inside a guest it is /init and needs no arguments)");
+    kmsg::log("usage: hearth-agent --socket PATH | --by-hand-vsock PORT (inside a guest it is /init and needs no arguments)");
     ExitCode::from(2)
 }
 
@@ -70,4 +74,20 @@ fn serve(transport: impl transport::Transport, rights: Rights) -> ExitCode {
     let error = local.block_on(&runtime, session::serve(transport, rights));
     kmsg::log(&format!("the agent ends: {error}"));
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With one of these as its first word the agent of a machine would take itself for one that was started by hand.
+    #[test]
+    fn no_machine_is_told_by_a_word_of_those_by_hand() {
+        for channel in [Channel::Port, Channel::Vsock] {
+            for power_off in [PowerOff::Itself, PowerOff::ByRestart] {
+                let first = Machine { channel, power_off }.words()[0];
+                assert!(![BY_HAND_SOCKET, BY_HAND_VSOCK].contains(&first), "{first}");
+            }
+        }
+    }
 }

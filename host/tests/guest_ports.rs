@@ -26,7 +26,8 @@ async fn listener() -> (TcpListener, u16) {
 /// The two ends of a connection through the agent.
 async fn connected(guest: &Guest) -> (Connection, TcpStream) {
     let (listener, port) = listener().await;
-    let (connection, accepted) = tokio::join!(guest.connect(port), listener.accept());
+    let both = async { tokio::join!(guest.connect(port), listener.accept()) };
+    let (connection, accepted) = timeout(DEADLINE, both).await.expect("it is connected");
     (connection.unwrap(), accepted.unwrap().0)
 }
 
@@ -120,7 +121,8 @@ async fn what_listens_on_ipv6_alone_is_found() {
     let guest = agent.guest().await;
     let Ok(listener) = TcpListener::bind("[::1]:0").await else { return eprintln!("SKIPPED: needs IPv6") };
     let port = listener.local_addr().unwrap().port();
-    let (connection, accepted) = tokio::join!(guest.connect(port), listener.accept());
+    let both = async { tokio::join!(guest.connect(port), listener.accept()) };
+    let (connection, accepted) = timeout(DEADLINE, both).await.expect("it is connected");
     accepted.unwrap().0.write_all(b"six").await.unwrap();
     assert_eq!(next(&mut connection.unwrap().output).await.unwrap(), ConnectionEvent::Bytes("six".into()));
 }

@@ -65,7 +65,7 @@ async fn ports_of_the_loopback_and_of_the_vsock_are_reached() {
     assert!(got == sent, "{} bytes came back", got.len());
 
     // Firecracker's way, to who says hello back.
-    output(&*guest, &["sh", "-c", "/proc/$PPID/exe --vsock 5001 </dev/null >/dev/null 2>&1 &"]).await;
+    output(&*guest, &["sh", "-c", "/proc/$PPID/exe --by-hand-vsock 5001 </dev/null >/dev/null 2>&1 &"]).await;
     let second = timeout(SOON, async {
         loop {
             match driver.vsock(lab.vm, &machine, 5001, DEADLINE).await {

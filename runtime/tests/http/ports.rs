@@ -162,12 +162,15 @@ async fn connect(address: SocketAddr, vm: &str, query: &str) -> Result<Socket, (
 
 /// The next frame that is not about liveness.
 async fn next(socket: &mut Socket) -> Message {
-    loop {
-        match timeout(SOON, socket.next()).await.expect("something comes").unwrap().unwrap() {
-            Message::Ping(_) | Message::Pong(_) => {}
-            message => return message,
+    let came = async {
+        loop {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => return message,
+            }
         }
-    }
+    };
+    timeout(SOON, came).await.expect("something comes")
 }
 
 /// The close frame's code and reason, after the text frames before it.

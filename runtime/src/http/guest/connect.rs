@@ -42,7 +42,7 @@ pub fn routes() -> OpenApiRouter<Edge> {
 /// WebSocket. At most 64 of a VM at a time.
 #[utoipa::path(get, path = "/v1/vms/{id}/connect", tag = "guest",
     params(("id" = String, Path, description = "id or name"),
-        ("tcp" = Option<u16>, Query, minimum = 1, maximum = 65535, description = "a TCP port of the guest's loopback; this or `vsock`"),
+        ("tcp" = Option<u16>, Query, minimum = 1, description = "a TCP port of the guest's loopback; this or `vsock`"),
         ("vsock" = Option<u32>, Query, minimum = 1, description = "a port of the guest's vsock, where the driver has one; not the agent's own, 1023")),
     responses((status = 101, description = "the WebSocket", body = v1::ConnectControl),
         (status = 422, description = "the port is the agent's own", body = api::problem::Problem, content_type = "application/problem+json"),
