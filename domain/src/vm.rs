@@ -16,6 +16,7 @@ pub mod actions;
 pub mod cancel;
 mod change;
 pub mod devices;
+pub mod drives;
 pub mod effect;
 pub mod hold;
 pub mod input;
@@ -26,9 +27,13 @@ pub mod step;
 
 pub use actions::{Action, admit, table};
 pub use devices::{CloudInit, CpuTemplate, Devices, RateLimits, SSH_KEY_TYPES, USER_DATA_MAX};
+pub use drives::{DRIVE_NAME_MAX, DRIVES_MAX, Drive, DriveChange, DriveName, Drives};
 pub use effect::{Effect, Step};
 pub use hold::Hold;
-pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, RateLimitsChange, StopMode, Ticket, Timer};
+pub use input::{
+    Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, PasswordChange, RateLimitsChange, StopMode, Ticket,
+    Timer,
+};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,

@@ -20,20 +20,20 @@ pub(crate) use shared::{cmdline::mac_text, layout::storage_error};
 
 pub use snapshot::SnapshotKind;
 
-use crate::guest::GuestSession;
+use crate::guest::{Connection, GuestFault, GuestSession, Port};
 use async_trait::async_trait;
 use confinement::Confinement;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
-    vm::{CloudInit, CpuTemplate, Exit, Inspection, Machine, RateLimits},
+    vm::{CloudInit, CpuTemplate, Drives, Exit, Inspection, Machine, RateLimits},
 };
 use lines::LinesWanted;
 use outside::Outside;
 use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The root disk of a VM.
+/// The disks of a VM.
 #[derive(Debug, Clone)]
 pub struct DiskPlan {
     pub vm: VmId,
@@ -41,6 +41,8 @@ pub struct DiskPlan {
     pub base: PathBuf,
     /// Size of the VM's disk; absent: the base's. Never smaller than the base.
     pub size_bytes: Option<u64>,
+    /// Beside it, in the order in which the guest has them, behind the root and the seed.
+    pub drives: Drives,
 }
 
 /// All that a launch needs.
@@ -116,6 +118,9 @@ pub enum VmmError {
     /// Nothing of it was opened but its first bytes, by hearth itself.
     #[error("the VM's disk {path} is not as hearth made it: {detail}; put the disk back from a backup, or delete the VM")]
     DiskAltered { path: PathBuf, detail: String },
+    /// It was made once; a new one in its place would be empty.
+    #[error("the file {path} of the VM's drive \"{name}\" is gone: put it back from a backup, or remove the drive from the VM")]
+    DriveLost { name: String, path: PathBuf },
     #[error("the VMM can't be started: {detail}")]
     Spawn { detail: String },
     #[error("the VMM ended while it was started: {detail}")]
@@ -161,12 +166,12 @@ pub trait Vmm: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Makes the VM's folder and its root disk (overlay). A disk that is there already is left as it is; `launch` enlarges it.
+    /// Makes the VM's folder, its root disk (overlay) and its data drives. A disk that is there already is left as it is; `launch` enlarges it.
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError>;
 
-    /// Enlarges the disk if the plan's is larger, makes the process and holds it before its first instruction; nothing of the VMM has run when
-    /// this returns. What an earlier launch of this VM left (process, sockets, cgroup) is ended first. On an error nothing is left. If hearth
-    /// dies now, the held process ends.
+    /// Enlarges the disk if the plan's is larger, makes the data drives what the plan says of them, makes the process and holds it before its first
+    /// instruction; nothing of the VMM has run when this returns. What an earlier launch of this VM left (process, sockets, cgroup) is ended first. On
+    /// an error nothing is left. If hearth dies now, the held process ends.
     async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError>;
 
     /// Lets the held process run, and returns when the VMM answers and its vCPUs run.
@@ -203,6 +208,8 @@ pub trait Vmm: Send + Sync + 'static {
     /// all. The machine stays paused; once it goes on, its sessions with the agent are over, which each finds when it is used. A differential
     /// snapshot is of no use but laid upon the one before it ([`snapshot::lay_upon`]), and only a machine whose plan had `dirty_tracking` has one.
     ///
+    /// A machine with data drives has none: `Refused`, for they would not be in it.
+    ///
     /// Cancel: a folder that is not there by then never will be; what was written so far is removed by the next snapshot, or with the run.
     async fn snapshot(&self, _vm: VmId, _machine: &Machine, _into: &Path, _kind: SnapshotKind) -> Result<(), VmmError> {
         Err(VmmError::Unsupported { what: "snapshots" })
@@ -230,6 +237,12 @@ pub trait Vmm: Send + Sync + 'static {
 
     /// Connects to the guest's agent and settles hello. One session at a time; a new one ends the older.
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError>;
+
+    /// Connects to a port of the guest's vsock, for whoever has `Capabilities::vsock`. The agent's own port is nobody else's. Errors: `NobodyListens`
+    /// (also in a guest without a driver for it), `Timeout`, `Unreachable`.
+    async fn vsock(&self, _vm: VmId, _machine: &Machine, port: u32, _deadline: Duration) -> Result<Connection, GuestFault> {
+        Err(GuestFault::Unreachable { port: Port::Vsock(port), detail: "this driver has no vsock".to_owned() })
+    }
 
     /// Attaches to the serial console. `history_bytes`: how much of what was printed comes first (at most what is kept).
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError>;

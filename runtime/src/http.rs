@@ -12,6 +12,7 @@ mod command;
 mod console;
 mod convert;
 pub(crate) mod delivered;
+mod drives;
 mod edge;
 mod events;
 mod guest;

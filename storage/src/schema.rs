@@ -23,12 +23,13 @@ pub const WEBHOOK_DEAD_LETTERS: &str = "webhook-dead-letters";
 pub const WEBHOOK_DEAD_EVENTS: &str = "webhook-dead-events";
 
 impl Stored for Vm {
-    const SCHEMA: u16 = 2;
+    const SCHEMA: u16 = 3;
     const NAME: &'static str = "vm";
 
     fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
         match schema {
             1 => Ok(exact::<older::Vm1>(Self::NAME, schema, payload)?.into()),
+            2 => Ok(exact::<older::Vm2>(Self::NAME, schema, payload)?.into()),
             _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
         }
     }

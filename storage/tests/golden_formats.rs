@@ -13,8 +13,8 @@ use domain::{
     image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
     operation::{Amount, Operation, OperationError, OperationKind, Status, StepRecord, StepStatus, Target},
     vm::{
-        BootImages, CloudInit, CpuTemplate, Devices, Driver, InFlight, Machine, Nic, RateLimits, Reason, ReasonCode,
-        RestartPolicy, Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
+        BootImages, CloudInit, CpuTemplate, Devices, DriveChange, Driver, Drives, InFlight, Machine, Nic, RateLimits, Reason,
+        ReasonCode, RestartPolicy, Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
     },
     webhook::{
         BecauseOf, DeadLetter, DeadRef, Delivery, Failure, Filter, State as WebhookState, Success, Webhook, WebhookSpec, What,
@@ -166,7 +166,7 @@ fn vms() -> Vec<Vm> {
     all
 }
 
-/// Since schema 2 what is asked of its devices is told too. What comes later stands at the end here.
+/// Since schema 2 what is asked of its devices is told too.
 fn equipped_vms() -> Vec<Vm> {
     let mut all = vms();
     let templates = [CpuTemplate::C3, CpuTemplate::T2, CpuTemplate::T2S, CpuTemplate::T2CL, CpuTemplate::T2A, CpuTemplate::V1N1];
@@ -188,8 +188,10 @@ fn equipped_vms() -> Vec<Vm> {
         cloud_init: Some(Box::new(CloudInit {
             user_data: Some("#cloud-config\n".into()),
             ssh_keys: vec!["ssh-ed25519 AAAA me".into()],
+            password_hash: None,
         })),
         metadata: Some("{\"a\":1}".into()),
+        drives: Drives::default(),
     };
     all.push(full);
     all.push(Vm {
@@ -197,6 +199,24 @@ fn equipped_vms() -> Vec<Vm> {
         retuned: true,
         ..vm(State::Running(machine(Driver::Qemu)))
     });
+    all
+}
+
+/// Since schema 3 also its data drives, and what a password became.
+fn vms_with_drives_and_passwords() -> Vec<Vm> {
+    let drive = |name: &str, size_mib, read_only| DriveChange {
+        name: name.parse().unwrap(),
+        size_mib: Some(size_mib),
+        read_only: Some(read_only),
+    };
+    let mut all = equipped_vms();
+    let mut full = vm(State::Created);
+    full.spec.devices.drives = Drives::new(&[drive("data", 70_000, false), drive("logs-2", 1 << 33, true)]);
+    all.push(full);
+    let mut vm = vm(State::Created);
+    let password_hash = Some(format!("$6$saltsaltsaltsalt${}", "h".repeat(86)).into());
+    vm.spec.devices.cloud_init = Some(Box::new(CloudInit { user_data: None, ssh_keys: vec![], password_hash }));
+    all.push(vm);
     all
 }
 
@@ -467,7 +487,12 @@ fn vm_1() {
 
 #[test]
 fn vm_2() {
-    agree(&equipped_vms());
+    read_back(2, &equipped_vms());
+}
+
+#[test]
+fn vm_3() {
+    agree(&vms_with_drives_and_passwords());
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub fn small() -> VmSpec {
         kernel: None,
         image: ROOTFS.to_owned(),
         disk_mib: None,
+        drives: Vec::new(),
         cmdline: None,
         networks: vec!["default".to_owned()],
         restart: RestartPolicy::Never,

@@ -447,6 +447,7 @@ fn disk_plan(shared: &Shared, record: &Vm) -> DiskPlan {
         vm: record.id,
         base: shared.images.path(record.boot.rootfs),
         size_bytes: record.spec.disk_mib.map(|mib| mib * 1024 * 1024),
+        drives: record.spec.devices.drives.clone(),
     }
 }
 
@@ -456,6 +457,7 @@ fn code_of(error: &VmmError, otherwise: &str) -> String {
         VmmError::DiskFull { .. } => "disk-full",
         VmmError::DiskTooSmall { .. } => "disk-too-small",
         VmmError::DiskAltered { .. } => "disk-altered",
+        VmmError::DriveLost { .. } => "drive-lost",
         VmmError::ProgramMissing { .. } => "vmm-missing",
         VmmError::Network { .. } => "network-failed",
         VmmError::Base { .. } => "image-unreadable",

@@ -1,8 +1,10 @@
 //! Virtual machines.
 
 use super::{
+    cloud_init::{CloudInit, Credentials},
     common::{Labels, Reason},
     devices::{CpuTemplate, PatchRateLimits, RateLimits, told},
+    drive::{Drive, PatchDrive},
     facts::Facts,
 };
 use crate::time::Timestamp;
@@ -26,6 +28,9 @@ pub struct Vm {
     pub updated_at: Timestamp,
     pub spec: VmSpec,
     pub status: VmStatus,
+    /// Of a password that this request had made: in its answer alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
 }
 
 /// What the VM is to be.
@@ -75,6 +80,11 @@ pub struct VmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub metadata: Option<Metadata>,
+    /// Data drives beside the root disk, at most 8; the guest has them in this order, behind the root and the drive of `cloud_init`. They live
+    /// as long as the VM.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(max_items = 8))]
+    pub drives: Vec<Drive>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -83,32 +93,6 @@ fn is_zero(number: &u32) -> bool {
 }
 
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
-
-/// For cloud-init in the guest. The same VM is the same instance: what cloud-init does once, it does once in the VM's life.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct CloudInit {
-    /// `#cloud-config`, a script that begins with `#!`, or whatever else cloud-init reads; handed over as it is. At most 32 KiB. Who may read
-    /// the VM may read it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_data: Option<String>,
-    /// Public keys for the image's default user, as in `authorized_keys`. At most 32.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ssh_keys: Vec<String>,
-}
-
-impl CloudInit {
-    /// In one line, for people: how much there is, not what.
-    pub fn words(&self) -> String {
-        let data = self
-            .user_data
-            .as_ref()
-            .map_or_else(|| "no user data".to_owned(), |data| format!("user data of {} bytes", data.len()));
-        let s = if self.ssh_keys.len() == 1 { "" } else { "s" };
-        format!("{data}, {} key{s}", self.ssh_keys.len())
-    }
-}
 
 fn default_networks() -> Vec<String> {
     vec!["default".to_owned()]
@@ -321,6 +305,12 @@ pub struct PatchVmSpec {
     #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub metadata: Option<Option<Metadata>>,
+    /// Only while the VM is not running. Drives to add, or to change, by their names; all others stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drives: Option<Vec<PatchDrive>>,
+    /// Only while the VM is not running. The names of drives to take away: what is on them is lost, and their space is free from the next start on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_drives: Option<Vec<String>>,
 }
 
 /// `POST /v1/vms/ID/stop`; the body may be left out.

@@ -3,7 +3,8 @@
 use super::{
     cancel,
     devices::Devices,
-    input::{Change, Command, StopMode},
+    drives,
+    input::{Change, Command, PasswordChange, StopMode},
     state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
 use crate::{
@@ -86,10 +87,22 @@ pub enum Refused {
     RunningNeedsForce,
     #[error("a paused guest can't shut down")]
     PausedNeedsForce,
-    #[error("vCPUs, memory, command line, disk and CPU template can't be changed while the VM runs")]
+    #[error("vCPUs, memory, command line, disks and CPU template can't be changed while the VM runs")]
     OnlyWhenStopped,
     #[error("the disk is larger than that already, and can only grow")]
     DiskSmaller,
+    #[error("a drive is larger than that already, and can only grow")]
+    DriveSmaller,
+    #[error("a new drive needs a size")]
+    DriveWithoutSize,
+    #[error("a drive is named twice, and one thing can be done with it at a time")]
+    DriveNamedTwice,
+    #[error("the VM has no drive of that name")]
+    NoSuchDrive,
+    #[error("no password was made for the VM")]
+    NoPassword,
+    #[error("the VM was started already, and cloud-init sets passwords at a guest's first boot only")]
+    PasswordTooLate,
     #[error("the VM's deletion failed half-way, its disk may be gone")]
     HalfDeleted,
     #[error(transparent)]
@@ -121,6 +134,12 @@ impl Refused {
             Refused::HalfDeleted => "vm-half-deleted",
             Refused::NotCancellable(why) => why.code(),
             Refused::DiskSmaller => "disk-smaller",
+            Refused::DriveSmaller => "drive-smaller",
+            Refused::DriveWithoutSize => "drive-without-size",
+            Refused::DriveNamedTwice => "drive-named-twice",
+            Refused::NoSuchDrive => "no-such-drive",
+            Refused::NoPassword => "no-password",
+            Refused::PasswordTooLate => "password-too-late",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => "unsupported-by-driver",
         }
     }
@@ -129,8 +148,9 @@ impl Refused {
     pub fn field(self) -> Option<&'static str> {
         match self {
             Refused::DiskSmaller => Some("spec.disk_mib"),
+            Refused::NoPassword => Some("spec.cloud_init.password"),
             Refused::FieldNotOffered { field, .. } => Some(field),
-            _ => None,
+            other => drives::field(other),
         }
     }
 
@@ -150,6 +170,12 @@ impl Refused {
             Refused::HalfDeleted => "delete it again",
             Refused::NotCancellable(why) => why.hint(),
             Refused::DiskSmaller => "leave it out, or make a new VM with a smaller disk",
+            Refused::DriveSmaller => "leave its size out, or add a smaller one under another name",
+            Refused::DriveWithoutSize => "give size_mib, or check the name: see the VM's spec.drives",
+            Refused::DriveNamedTwice => "name each once; to replace one, take it away first and add it by a second change",
+            Refused::NoSuchDrive => "see the VM's spec.drives for their names",
+            Refused::NoPassword => "leave it out, or ask for one with \"generate\"",
+            Refused::PasswordTooLate => "change it in the guest (`hearth vm shell NAME`, then passwd), or make the VM anew",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => {
                 "see `hearth host get` for what each host's driver can do; another driver may (hearth up --vmm)"
             }
@@ -182,6 +208,27 @@ fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
     if change.disk_mib.is_some_and(|wanted| vm.spec.disk_mib.is_some_and(|is| wanted < is)) {
         return Err(Refused::DiskSmaller);
     }
+    vm.spec.devices.drives.admit(&change.drives, &change.remove_drives)?;
+    updatable(vm, change)?;
+    password(vm, change)
+}
+
+/// A new one only where no guest has booted yet: the instance of a VM is the same for its life, so that cloud-init would not look at it.
+fn password(vm: &Vm, change: &Change) -> Result<(), Refused> {
+    let Some(Some(given)) = &change.cloud_init else { return Ok(()) };
+    let before = vm.spec.devices.cloud_init.as_ref().is_some_and(|before| before.password_hash.is_some());
+    match change.password {
+        PasswordChange::Kept if !before => Err(Refused::NoPassword),
+        PasswordChange::Replaced
+            if given.password_hash.is_some() && !matches!(vm.state, State::Creating { .. } | State::Created) =>
+        {
+            Err(Refused::PasswordTooLate)
+        }
+        PasswordChange::Kept | PasswordChange::Replaced => Ok(()),
+    }
+}
+
+fn updatable(vm: &Vm, change: &Change) -> Result<(), Refused> {
     match &vm.state {
         State::Deleting => Err(Refused::Deleting),
         State::Created | State::Stopped | State::Failed => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::{
     devices::{CloudInit, CpuTemplate},
+    drives::{DriveChange, DriveName},
     state::Machine,
 };
 use crate::host::Offer;
@@ -61,12 +62,28 @@ pub struct Change {
     pub cpu_template: Option<Option<CpuTemplate>>,
     /// At any time; the guest sees it from its next start on. Each is replaced as a whole, or taken away.
     pub cloud_init: Option<Option<Box<CloudInit>>>,
+    /// Meant for a `cloud_init` that is replaced.
+    pub password: PasswordChange,
     pub metadata: Option<Option<Box<str>>>,
     /// Never less than it is.
     pub disk_mib: Option<u64>,
+    /// Only while no machine exists, as the disk. Drives to add or to change, each once; those that are named nowhere stay as they are.
+    pub drives: Vec<DriveChange>,
+    /// Drives to take away with all that they hold.
+    pub remove_drives: Vec<DriveName>,
     /// These a running or paused machine takes over at once.
     pub rate_limits: RateLimitsChange,
     pub balloon_mib: Option<u32>,
+}
+
+/// What becomes of the password that was made before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PasswordChange {
+    /// What comes with the new `cloud_init` takes its place: another one, while the VM was never started, or none.
+    #[default]
+    Replaced,
+    /// It stays.
+    Kept,
 }
 
 /// Each limit by itself. Absent: as it is; `Some(None)`: none.

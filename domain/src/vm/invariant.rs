@@ -17,6 +17,8 @@ pub enum Broken {
     Network,
     #[error("a failed VM does not say why")]
     FailedWithoutReason,
+    #[error("two drives have one number, or one that was not given out")]
+    Drives,
     #[error("an effect was tried more often than its limit")]
     Tries,
 }
@@ -47,6 +49,9 @@ pub fn check(vm: &Vm) -> Result<(), Broken> {
     }
     if vm.state == State::Failed && vm.reason.is_none() {
         return Err(Broken::FailedWithoutReason);
+    }
+    if !vm.spec.devices.drives.are_apart() {
+        return Err(Broken::Drives);
     }
     if let State::Stopping(stopping) = &vm.state {
         let limit = match stopping.stage {

@@ -4,7 +4,7 @@
 mod simulation;
 mod world;
 
-use domain::vm::{Agent, Change, Command, Exit, RateLimitsChange, RestartPolicy, StopMode};
+use domain::vm::{Agent, Change, Command, DriveChange, DriveName, Exit, RateLimitsChange, RestartPolicy, StopMode};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use simulation::{Again, Manners, Simulation};
 use world::Fault;
@@ -32,8 +32,18 @@ fn command() -> impl Strategy<Value = Command> {
         2 => mode().prop_map(Command::Reboot),
         1 => any::<bool>().prop_map(|force| Command::Delete { force }),
         2 => prop::option::of(1..4u32).prop_map(|most| Command::Update(tune(most))),
+        2 => (0..3u32, any::<bool>()).prop_map(|(which, add)| Command::Update(drive(which, add))),
         1 => policy().prop_map(|restart| Command::Update(Change { restart: Some(restart), ..Change::default() })),
     ]
+}
+
+/// Added under a name that may be one that was, or taken away.
+fn drive(which: u32, add: bool) -> Change {
+    let name: DriveName = format!("d{which}").parse().expect("a name");
+    match add {
+        true => Change { drives: vec![DriveChange { name, size_mib: Some(1), read_only: None }], ..Change::default() },
+        false => Change { remove_drives: vec![name], ..Change::default() },
+    }
 }
 
 fn tune(most: Option<u32>) -> Change {

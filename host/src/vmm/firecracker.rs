@@ -24,6 +24,7 @@ mod jailed;
 mod metadata;
 mod options;
 mod outside;
+mod port;
 pub mod programs;
 mod restore;
 mod room;
@@ -48,12 +49,12 @@ use super::shared::{
     CAPABILITIES, Ground, blocking,
     boot::BootFiles,
     console::{Keyboard, Manner},
-    layout, leftovers, meet, process,
+    drives, layout, leftovers, meet, process,
     run::Nature,
     runs::Runs,
 };
 use super::{Console, DiskPlan, MachinePlan, SnapshotKind, Tuning, Usage, Vmm, VmmError};
-use crate::guest::GuestSession;
+use crate::guest::{Connection, GuestFault, GuestSession};
 use api::Found;
 use asking::{ADOPT_DEADLINE, call_error, not_started};
 use async_trait::async_trait;
@@ -182,7 +183,7 @@ impl Vmm for Firecracker {
     fn capabilities(&self) -> Capabilities {
         // CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
         let jailed = self.inner.jails.is_some();
-        Capabilities { network_rate_limit: true, metadata: true, jailed, ..CAPABILITIES }
+        Capabilities { network_rate_limit: true, metadata: true, jailed, vsock: true, ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -194,8 +195,10 @@ impl Vmm for Firecracker {
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
         let (inner, plan) = (Arc::clone(&self.inner), plan.clone());
         blocking(move || {
-            layout::make_folder(&inner.ground.folder(plan.vm))?;
-            disk::prepare(&plan, &inner.ground.layout.file(plan.vm, DISK))
+            let folder = inner.ground.folder(plan.vm);
+            layout::make_folder(&folder)?;
+            disk::prepare(&plan, &inner.ground.layout.file(plan.vm, DISK))?;
+            drives::settle(&plan, &folder)
         })
         .await
     }
@@ -268,10 +271,9 @@ impl Vmm for Firecracker {
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         let folder = self.inner.ground.folder(vm);
         let config = blocking(move || start::read_config(&folder)).await?;
-        let has_nic = config.nic.is_some();
         match self.found(vm, machine, "tune").await? {
-            (_door, Found::Running(machine)) => tuning::apply(&machine, tuning, has_nic).await.map_err(call_error),
-            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, has_nic).await.map_err(call_error),
+            (_door, Found::Running(machine)) => tuning::apply(&machine, tuning, &config).await.map_err(call_error),
+            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, &config).await.map_err(call_error),
             (_door, Found::NotStarted(machine)) => Err(not_started("tune", &machine)),
         }
     }
@@ -294,6 +296,10 @@ impl Vmm for Firecracker {
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
         let run = self.runs.live(vm, machine)?;
         meet::meet(&run, self.agent(vm, Instant::now() + deadline), deadline).await
+    }
+
+    async fn vsock(&self, vm: VmId, machine: &Machine, port: u32, deadline: Duration) -> Result<Connection, GuestFault> {
+        self.port(vm, machine, port, deadline).await
     }
 
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {

@@ -36,7 +36,7 @@ use super::shared::{
     boot::BootFiles,
     confined,
     console::{Keyboard, Manner},
-    layout, leftovers, meet, process,
+    drives, layout, leftovers, meet, process,
     run::Nature,
     runs::Runs,
 };
@@ -197,8 +197,10 @@ impl Vmm for Qemu {
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
         let (inner, plan) = (Arc::clone(&self.inner), plan.clone());
         blocking(move || {
-            layout::make_folder(&inner.ground.folder(plan.vm))?;
-            disk::prepare(&plan, &inner.ground.layout.file(plan.vm, files::DISK))
+            let folder = inner.ground.folder(plan.vm);
+            layout::make_folder(&folder)?;
+            disk::prepare(&plan, &inner.ground.layout.file(plan.vm, files::DISK))?;
+            drives::settle(&plan, &folder)
         })
         .await
     }

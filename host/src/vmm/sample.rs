@@ -25,7 +25,7 @@ pub fn plan() -> MachinePlan {
         mem_mib: 256,
         kernel: "/images/k".into(),
         initrd: None,
-        disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None },
+        disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None, drives: domain::vm::Drives::default() },
         nic: None,
         cmdline: None,
         cloud_init: None,

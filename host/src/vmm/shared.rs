@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod cmdline;
 pub mod confined;
 pub mod console;
+pub mod drives;
 pub mod gate;
 pub mod hold;
 pub mod layout;

@@ -5,7 +5,7 @@
 
 use domain::{
     Attempt, VmId,
-    vm::{Exit, Inspection, Machine},
+    vm::{Drives, Exit, Inspection, Machine},
 };
 use host::guest::GuestSession;
 use host::vmm::{DiskPlan, MachinePlan, Tuning, Vmm, outside::Outside};
@@ -29,7 +29,7 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         mem_mib: 192,
         kernel: images.kernel.clone(),
         initrd: images.initrd.clone(),
-        disk: DiskPlan { vm, base: images.rootfs.clone(), size_bytes: Some(128 << 20) },
+        disk: DiskPlan { vm, base: images.rootfs.clone(), size_bytes: Some(128 << 20), drives: Drives::default() },
         nic: None,
         cmdline: None,
         cloud_init: None,

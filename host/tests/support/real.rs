@@ -11,7 +11,7 @@ use api::guest::{ExecRequest, ExitStatus, ShutdownKind};
 use domain::vm::RateLimits;
 use domain::{
     Attempt, VmId,
-    vm::{Exit, Inspection, Machine},
+    vm::{DriveChange, Driver, Drives, Exit, Inspection, Machine},
 };
 use host::{
     guest::GuestSession,
@@ -62,6 +62,7 @@ macro_rules! real_drivers_tests {
             a_disk_that_grew_holds_more
             what_a_guest_writes_is_counted_outside_of_it
             a_second_driver_goes_on_counting
+            data_drives_hold_what_is_written_and_grow
         }
     };
     ($lab:ty: $($test:ident)*) => {
@@ -409,4 +410,50 @@ pub async fn a_second_driver_goes_on_counting(lab: &impl RealLab) {
     // QEMU's is computed of two clocks of the kernel each time.
     assert!(after.since_ms.unwrap().abs_diff(before.since_ms.unwrap()) < 100, "{before:?} {after:?}");
     killed_and_gone(lab, &*second, &machine).await;
+}
+
+/// As many as there may be, behind a seed: in their order, by their names where the VMM tells them.
+pub async fn data_drives_hold_what_is_written_and_grow(lab: &impl RealLab) {
+    let drive = |name: &str, size_mib, read_only| DriveChange {
+        name: name.parse().unwrap(),
+        size_mib: Some(size_mib),
+        read_only: Some(read_only),
+    };
+    let told = async |guest: &dyn GuestSession, script: &str| output(guest, &["sh", "-c", script]).await;
+    let vmm = lab.vmm().await;
+    let mut plan = MachinePlan { cloud_init: Some(Box::default()), ..plan(lab.vm(), lab.images()) };
+    let mut asked = vec![drive("data", 8, false), drive("logs", 16, true)];
+    asked.extend((2..8).map(|n| drive(&format!("d-{n}"), n, false)));
+    plan.disk.drives = Drives::new(&asked);
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
+    assert_eq!(told(&*guest, "ls -d /sys/block/vd* | wc -l").await, "10");
+    let shape = "cd /sys/block; echo $(cat vdc/size vdc/ro vdd/size vdd/ro vdj/size)";
+    assert_eq!(told(&*guest, shape).await, "16384 0 32768 1 14336");
+    if vmm.facts().driver == Driver::Qemu {
+        assert_eq!(
+            told(&*guest, "cd /sys/block; echo $(cat vdc/serial) $(cat vdd/serial) $(cat vdj/serial)").await,
+            "data logs d-7"
+        );
+    }
+    let refused = told(&*guest, "dd if=/dev/zero of=/dev/vdd bs=512 count=1 >/dev/null 2>&1 || echo refused").await;
+    assert_eq!(refused, "refused", "a drive that is read-only is not written to");
+    told(&*guest, "echo kept | dd of=/dev/vdc bs=512 count=1 conv=sync; sync").await;
+    vmm.kill(lab.vm(), &machine).await.unwrap();
+    vmm.clean(lab.vm()).await.unwrap();
+    // As after a restart of hearth; one has grown, one is new, and all others were taken away.
+    let vmm = lab.vmm().await;
+    let gone: Vec<_> = asked.iter().skip(1).map(|drive| drive.name.clone()).collect();
+    plan.disk.drives.apply(&[drive("data", 24, false), drive("new", 4, false)], &gone);
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 2).await;
+    assert_eq!(told(&*guest, "ls -d /sys/block/vd* | wc -l").await, "4");
+    assert_eq!(told(&*guest, "cd /sys/block; echo $(cat vdc/size vdd/size)").await, "49152 8192");
+    assert_eq!(told(&*guest, "head -n 1 /dev/vdc").await, "kept");
+    let slow = Tuning { rate_limits: RateLimits { disk_mib_per_s: Some(2), ..RateLimits::default() }, balloon_mib: 0 };
+    vmm.tune(lab.vm(), &machine, &slow).await.unwrap();
+    let from = Instant::now();
+    told(&*guest, "dd if=/dev/vdc of=/dev/null bs=65536 count=128").await;
+    assert!(from.elapsed() > Duration::from_secs(2), "the disk's limit is each drive's: {:?}", from.elapsed());
+    vmm.tune(lab.vm(), &machine, &Tuning::default()).await.unwrap();
+    assert_eq!(told(&*guest, "tr -d '\\000' < /dev/vdd | wc -c").await, "0", "a new drive is empty");
+    killed_and_gone(lab, &*vmm, &machine).await;
 }

@@ -96,6 +96,7 @@ fn router(memory: Arc<Memory>) -> Router {
         .route("/v1/vms/{id}/shell", any(guest::shell))
         .route("/v1/vms/{id}/console", any(guest::shell))
         .route("/v1/vms/{id}/exec", any(guest::exec))
+        .route("/v1/vms/{id}/connect", any(guest::connect))
         .route("/v1/vms/{id}/{action}", post(action))
         .route("/v1/operations/{id}", get(operation))
         .route("/v1/events", any(events))
@@ -151,15 +152,28 @@ fn accepted(name: &str, state: &str) -> Response {
 }
 
 async fn create(Json(body): Json<Value>) -> Response {
-    accepted(body["name"].as_str().unwrap_or("made-up"), "creating")
+    let name = body["name"].as_str().unwrap_or("made-up");
+    let (head, _) = accepted(name, "creating").into_parts();
+    (head, Json(telling(vm(name, "creating"), &body)).into_response().into_body()).into_response()
+}
+
+/// With a password where one is asked for; `again` was asked for before.
+fn telling(mut vm: Value, body: &Value) -> Value {
+    if body["spec"]["cloud_init"]["password"] == "generate" {
+        vm["credentials"] = match body["name"].as_str() {
+            Some("again") => json!({"user": "default", "hint": "told before"}),
+            _ => json!({"user": "default", "password": "abcde-fghjk"}),
+        };
+    }
+    vm
 }
 
 async fn vm_get(Path(id): Path<String>) -> Response {
     absent(&id).unwrap_or_else(|| Json(vm(id.trim_start_matches("vm_"), "running")).into_response())
 }
 
-async fn vm_patch(Path(id): Path<String>) -> Response {
-    Json(vm(&id, "stopped")).into_response()
+async fn vm_patch(Path(id): Path<String>, Json(body): Json<Value>) -> Response {
+    Json(telling(vm(&id, "stopped"), &body)).into_response()
 }
 
 async fn vm_delete(Path(id): Path<String>) -> Response {

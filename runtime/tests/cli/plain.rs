@@ -44,6 +44,10 @@ fn creating_waits_and_starts() {
         "--label",
         "a=b",
         "--no-network",
+        "--drive",
+        "data:10G",
+        "--drive",
+        "base:64:ro",
     ]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "vm demo created and started\n", ""));
     let post = &double.seen("POST /v1/vms")[0];
@@ -51,6 +55,9 @@ fn creating_waits_and_starts() {
     assert_eq!(post.body["spec"]["mem_mib"], 1024);
     assert_eq!((&post.body["spec"]["disk_mib"], &post.body["start"]), (&2048.into(), &true.into()));
     assert_eq!(post.body["spec"]["networks"], serde_json::json!([]));
+    let drives = [("data", 10_240, false), ("base", 64, true)]
+        .map(|(name, size, read_only)| serde_json::json!({ "name": name, "size_mib": size, "read_only": read_only }));
+    assert_eq!(post.body["spec"]["drives"], serde_json::json!(drives));
     assert_eq!(double.seen("GET /v1/operations/op_ok_demo").len(), 2);
 
     let ran = double.run(&["vm", "create", "--name", "x", "--image", "busybox", "--no-start", "--no-wait"]);
@@ -230,4 +237,40 @@ fn what_the_guest_is_given_comes_out_of_files_and_no_private_key_leaves_the_mach
     let patch = &double.seen("PATCH /v1/vms/demo")[1];
     assert_eq!(patch.body, serde_json::json!({"spec": {"cloud_init": null, "metadata": null}}));
     assert_eq!(double.run(&["vm", "update", "demo", "--no-metadata", "--metadata", &metadata]).code, Some(2));
+}
+
+/// Where it was asked for, and there alone; also when what follows fails or nobody waits for it.
+#[test]
+fn a_password_that_was_made_is_shown_once() {
+    let double = Double::start();
+    let (line, told) = ("the password of the image's default user, shown this once: abcde-fghjk", "abcde-fghjk");
+    let create = |name: &'static str, more: &[&str]| {
+        double.run(&[&["vm", "create", name, "--image", "busybox", "--password"][..], more].concat())
+    };
+    let ran = create("demo", &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), format!("{line}\nvm demo created and started\n").as_str()), "{ran:?}");
+    assert!(!ran.err.contains(told), "{ran:?}");
+    assert_eq!(double.seen("POST /v1/vms")[0].body["spec"]["cloud_init"], serde_json::json!({"password": "generate"}));
+    let ran = create("demo", &["-q"]);
+    assert_eq!((ran.out.as_str(), ran.err.contains(line)), ("vm_demo\n", true), "{ran:?}");
+    let ran = create("demo", &["-o", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&shown["credentials"]["password"], shown["status"]["state"].as_str()),
+        (&told.into(), Some("running")),
+        "{ran:?}"
+    );
+    assert!(!ran.err.contains(told), "{ran:?}");
+    let ran = create("doomed", &["-o", "json"]);
+    assert!(ran.code == Some(1) && ran.err.contains(line) && !ran.out.contains(told), "{ran:?}");
+    let ran = create("slow", &["-o", "json", "--no-wait"]);
+    assert!(ran.code == Some(0) && ran.out.contains(told) && !ran.err.contains(told), "{ran:?}");
+    let ran = create("again", &[]);
+    assert!(ran.code == Some(0) && ran.out.starts_with("told before\n"), "{ran:?}");
+
+    let ran = double.run(&["vm", "update", "demo", "--new-password"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), format!("{line}\nvm demo updated\n").as_str()), "{ran:?}");
+    let patch = double.seen("PATCH /v1/vms/demo").pop().unwrap();
+    assert_eq!(patch.body, serde_json::json!({"spec": {"cloud_init": {"password": "generate"}}}));
+    assert!(!double.run(&["vm", "get", "demo"]).out.contains(told));
 }

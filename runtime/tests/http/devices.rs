@@ -124,3 +124,69 @@ async fn a_disk_grows_while_it_is_stopped_and_never_shrinks() {
     assert_eq!(patched(&bench, &json!({ "disk_mib": 300 })).await.status.as_u16(), 200);
     assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["disk_mib"], 300);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_drives_are_shown_as_asked_and_no_change_that_forgets_one_loses_it() {
+    let bench = Bench::with_images().await;
+    let asked = json!([{ "name": "data", "size_mib": 1024 }, { "name": "logs", "size_mib": 64, "read_only": true }]);
+    assert_eq!(made(&bench, true, &json!({ "drives": asked })).await.status.as_u16(), 200);
+    let drives = async || bench.get("/v1/vms/a").await.body["spec"]["drives"].clone();
+    let told = |data: u64| {
+        json!([
+            { "name": "data", "size_mib": data, "read_only": false },
+            { "name": "logs", "size_mib": 64, "read_only": true }
+        ])
+    };
+    assert_eq!(drives().await, told(1024));
+    // No hot-plug.
+    for change in [json!({ "drives": [{ "name": "new", "size_mib": 1 }] }), json!({ "remove_drives": ["logs"] })] {
+        let refused = patched(&bench, &change).await;
+        refused.refuses(409, "only-when-stopped", "");
+        assert!(refused.body["detail"].as_str().unwrap().contains("disks"), "{}", refused.body);
+    }
+    stopped(&bench).await;
+    for nothing in [json!({ "drives": [] }), json!({ "remove_drives": [] }), json!({ "drives": [{ "name": "data" }] })] {
+        let answer = patched(&bench, &nothing).await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+        assert_eq!(drives().await, told(1024));
+    }
+    let grown = patched(&bench, &json!({ "drives": [{ "name": "data", "size_mib": 2048 }] })).await;
+    assert_eq!((grown.status.as_u16(), drives().await), (200, told(2048)), "{}", grown.body);
+    let changed = patched(&bench, &json!({ "remove_drives": ["data"], "drives": [{ "name": "new", "size_mib": 1 }] })).await;
+    assert_eq!(changed.status.as_u16(), 200, "{}", changed.body);
+    let names: Vec<_> = drives().await.as_array().unwrap().iter().map(|drive| drive["name"].clone()).collect();
+    assert_eq!(names, ["logs", "new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drives_that_can_not_be_are_refused_by_their_field() {
+    let bench = Bench::with_images().await;
+    let drive = |name: &str, size_mib: u64| json!({ "name": name, "size_mib": size_mib });
+    let many: Vec<_> = (0..9).map(|n| drive(&format!("d{n}"), 2)).collect();
+    for wrong in [
+        json!([drive("Data", 1)]),
+        json!([drive("", 1)]),
+        json!([drive("a,serial=b", 1)]),
+        json!([drive("abcdefghijklmnopqrstu", 1)]),
+        json!([drive("data", 0)]),
+        json!([drive("data", 67_108_865)]),
+        json!([drive("data", 1), drive("data", 2)]),
+        json!(many),
+    ] {
+        made(&bench, false, &json!({ "drives": wrong })).await.refuses(422, "invalid-spec", "spec.drives");
+    }
+    assert_eq!(made(&bench, false, &json!({ "drives": &many[..8] })).await.status.as_u16(), 200);
+    for (change, code, field) in [
+        (json!({ "drives": [drive("d8", 1)] }), "invalid-spec", "spec.drives"),
+        (json!({ "drives": [drive("d0", 0)] }), "invalid-spec", "spec.drives"),
+        (json!({ "drives": [drive("d0", 1)] }), "drive-smaller", "spec.drives"),
+        (json!({ "drives": [{ "name": "d8" }] }), "drive-without-size", "spec.drives"),
+        (json!({ "drives": [drive("d0", 2)], "remove_drives": ["d0"] }), "drive-named-twice", "spec.drives"),
+        (json!({ "remove_drives": ["d8"] }), "no-such-drive", "spec.remove_drives"),
+        (json!({ "remove_drives": ["-"] }), "invalid-spec", "spec.remove_drives"),
+    ] {
+        patched(&bench, &change).await.refuses(422, code, field);
+    }
+    let both = json!({ "drives": [drive("d8", 1)], "remove_drives": ["d7"] });
+    assert_eq!(patched(&bench, &both).await.status.as_u16(), 200, "there is room for one once another is gone");
+}

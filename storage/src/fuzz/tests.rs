@@ -56,6 +56,7 @@ fn records() -> Vec<Vec<u8>> {
     ];
     seeds.push([&[11], parts.concat().as_slice()].concat());
     seeds.push([&[11], frame(b'H', &head([3, 0, u64::MAX, 1, 5])).as_slice()].concat());
+    seeds.extend(golden("vm-3.bin").into_iter().map(|record| [&[0], record.as_slice()].concat()));
     seeds
 }
 

@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 const TOP: [&str; 9] = ["id", "admin.token", "kvm.json", "journal", "vms", "images", "boot", "secrets", "simulated.notes"];
 /// hearth's own and those of its store, sled; `snap.*` besides.
 const JOURNAL: [&str; 6] = ["lock", "format", "acknowledged", "db", "conf", "blobs"];
-const OF_A_VM: [&str; 8] = ["disk.qcow2", "seed.iso", "balloon", "console.log", "events.log", "qemu.log", "machine.json", "uid"];
+const OF_A_VM: [&str; 9] =
+    ["disk.qcow2", "drives", "seed.iso", "balloon", "console.log", "events.log", "qemu.log", "machine.json", "uid"];
 const SOCKETS: [&str; 4] = ["qmp.sock", "events.sock", "agent.sock", "console.sock"];
 
 pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
@@ -26,7 +27,7 @@ pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
         let folder = format!("vms/{id}");
         // Sockets and the root of a launch go with the process that listens on them and that is in it.
         let of_a_process = |name: &str| SOCKETS.contains(&name) || is_root(name);
-        let may_be = |name: &str| OF_A_VM.contains(&name) || (of_a_process(name) && vm.pid.is_some());
+        let may_be = |name: &str| OF_A_VM.contains(&name) || is_drive(name) || (of_a_process(name) && vm.pid.is_some());
         only(data, &folder, may_be, &mut findings);
         for root in names(&data.join(&folder)).iter().filter(|name| is_root(name)) {
             only(data, &format!("{folder}/{root}"), |_| false, &mut findings);
@@ -41,6 +42,11 @@ pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
 /// `root-<launch>`, the empty folder that a QEMU has as its root.
 fn is_root(name: &str) -> bool {
     name.strip_prefix("root-").is_some_and(|launch| launch.parse::<u64>().is_ok())
+}
+
+/// `drive-<number>.raw`, a data drive; of one that was taken away while the VM is stopped, until its next start.
+fn is_drive(name: &str) -> bool {
+    name.strip_prefix("drive-").and_then(|rest| rest.strip_suffix(".raw")).is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// Whatever is in that folder and may not be is an orphan.

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use domain::{Attempt, VmId, vm::Inspection, vm::Machine};
-use fake_firecracker::document::Document;
+use domain::{
+    Attempt, VmId,
+    vm::{DriveChange, Drives, Inspection, Machine},
+};
+use fake_firecracker::{document::Document, vsock::ECHO_PORT};
+use host::guest::{ConnectionEvent, GuestFault, Port};
 use host::vmm::{
     DiskPlan, MachinePlan, SnapshotKind, Tuning, Vmm, VmmError,
     firecracker::{Firecracker, FirecrackerOptions, JailChoice},
@@ -62,7 +66,7 @@ impl Scene {
             mem_mib: 128,
             kernel: folder.path().join("kernel"),
             initrd: None,
-            disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None },
+            disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None, drives: Drives::default() },
             nic: None,
             cmdline: None,
             cloud_init: None,
@@ -196,6 +200,48 @@ async fn a_process_that_hangs_is_given_up_and_can_be_ended() {
     assert!(matches!(error, VmmError::Timeout { call: "PUT /machine-config", .. }), "{error:?}");
     // It lives, and nothing is known of it: no reason to call its guest gone.
     assert!(lives(machine.pid));
+    scene.ends(&machine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_vsock_is_reached_and_the_agents_is_not() {
+    let Some(scene) = Scene::open("a_port_of_the_vsock_is_reached_and_the_agents_is_not", NO_FAULT).await else { return };
+    assert!(scene.driver.capabilities().vsock);
+    let vm = scene.plan.vm;
+    let machine = scene.launch().await;
+    let held = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await;
+    assert!(matches!(held, Err(GuestFault::Unreachable { .. })), "nothing of it runs yet: {held:?}");
+    scene.release(&machine).await.unwrap();
+    let nobody = scene.driver.vsock(vm, &machine, ECHO_PORT + 1, SOON).await;
+    assert!(matches!(nobody, Err(GuestFault::NobodyListens { port: Port::Vsock(8) })), "{nobody:?}");
+    let agents = scene.driver.vsock(vm, &machine, 1023, SOON).await.unwrap_err();
+    assert_eq!(agents.to_string(), "the guest's vsock port 1023 can't be reached: it is the guest agent's");
+
+    let mut echo = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
+    echo.input.write_all(b"hello").await.unwrap();
+    echo.input.close().await.unwrap();
+    let mut got = Vec::new();
+    let mut eof = false;
+    loop {
+        match tokio::time::timeout(SOON, echo.output.next()).await.expect("it ends").unwrap() {
+            ConnectionEvent::Bytes(bytes) => got.extend_from_slice(&bytes),
+            ConnectionEvent::Eof => eof = true,
+            ConnectionEvent::Closed => break,
+        }
+    }
+    assert!(eof && got == b"hello", "{got:?}");
+
+    // The machine's end is told as that.
+    let mut open = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
+    scene.driver.kill(vm, &machine).await.unwrap();
+    let told = loop {
+        match tokio::time::timeout(SOON, open.output.next()).await.expect("it ends") {
+            Ok(ConnectionEvent::Eof) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => break fault.to_string(),
+        }
+    };
+    assert_eq!(told, "the connection to the guest's port broke: the VM ended");
     scene.ends(&machine).await;
 }
 
@@ -399,5 +445,26 @@ async fn a_loaded_machine_has_its_disk_before_it_goes_on() {
     fs::write(&staged, b"three").unwrap();
     scene.driver.clean(scene.plan.vm).await.unwrap();
     assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
+    scene.ends(&machine).await;
+}
+
+/// Each is told, and taken by who reads the API's document strictly; what a snapshot would not hold is not left out in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_drives_are_told_and_no_snapshot_is_without_them() {
+    let test = "data_drives_are_told_and_no_snapshot_is_without_them";
+    let Some(mut scene) = Scene::open(test, NO_FAULT).await else { return };
+    let drive = |n: u32| DriveChange { name: format!("data-{n}").parse().unwrap(), size_mib: Some(1), read_only: Some(n == 1) };
+    scene.plan.disk.drives = Drives::new(&(0..8).map(drive).collect::<Vec<_>>());
+    scene.plan.cloud_init = Some(Box::default());
+    let machine = scene.paused().await;
+    scene.driver.tune(scene.plan.vm, &machine, &Tuning::default()).await.unwrap();
+    let folder = below(&scene.folder.path().join("data/vms")).pop().unwrap();
+    let requests = fs::read_to_string(folder.join("run/api.requests")).unwrap();
+    assert_eq!(requests.lines().filter(|line| line.starts_with("PUT /drives/")).count(), 10, "{requests}");
+    assert_eq!(requests.lines().filter(|line| line.starts_with("PATCH /drives/")).count(), 9, "all but the seed: {requests}");
+    let refused = scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap_err();
+    assert!(matches!(&refused, VmmError::Refused { detail, .. } if detail.contains("data drives")), "{refused:?}");
+    assert_eq!(scene.left(), Vec::<PathBuf>::new());
+    assert!(folder.join("drive-7.raw").is_file());
     scene.ends(&machine).await;
 }

@@ -2,7 +2,10 @@
 
 use super::super::{
     MachinePlan,
-    shared::cmdline::{self, mac_text},
+    shared::{
+        cmdline::{self, mac_text},
+        drives,
+    },
 };
 use super::api::{
     Invalid,
@@ -10,7 +13,7 @@ use super::api::{
 };
 use super::{metadata::Metadata, restore::Origin, tuning, version::Version};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Each machine has a vsock of its own, so that the number need not differ.
 const GUEST_CID: u32 = 3;
@@ -22,6 +25,8 @@ pub struct Paths {
     pub initrd: PathBuf,
     pub disk: PathBuf,
     pub seed: Option<PathBuf>,
+    /// The folder of the data drives' files.
+    pub drives: PathBuf,
     pub vsock: PathBuf,
 }
 
@@ -34,6 +39,9 @@ pub struct Config {
     /// After the root, whose name in the guest must stay.
     #[serde(default)]
     pub seed: Option<Drive>,
+    /// The data drives, after both.
+    #[serde(default)]
+    pub drives: Vec<Drive>,
     pub nic: Option<NetworkInterface>,
     /// Where its TAP device belongs, for it leaves its place while the process opens it.
     #[serde(default)]
@@ -90,6 +98,7 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
             initrd_path: Some(paths.initrd),
             boot_args: Some(kernel_cmdline(plan)),
         },
+        drives: plan.disk.drives.all().iter().map(|drive| data_drive(drive, plan, &paths.drives)).collect::<Result<_, _>>()?,
         root: Drive {
             drive_id: root_id()?,
             // Firecracker would add words of its own about the root to the kernel's.
@@ -121,6 +130,22 @@ fn seed(path_on_host: PathBuf) -> Result<Drive, Invalid> {
         partuuid: None,
         cache_type: None,
         backing: Backing::File { path_on_host, is_read_only: true, io_engine: None, rate_limiter: None },
+    })
+}
+
+/// Its name in the API has no hyphens; the guest does not see it.
+fn data_drive(drive: &domain::vm::Drive, plan: &MachinePlan, folder: &Path) -> Result<Drive, Invalid> {
+    Ok(Drive {
+        drive_id: format!("drive_{}", drive.number).parse()?,
+        is_root_device: false,
+        partuuid: None,
+        cache_type: Some(CacheType::Writeback),
+        backing: Backing::File {
+            path_on_host: folder.join(drives::file(drive.number)),
+            is_read_only: drive.read_only,
+            io_engine: None,
+            rate_limiter: tuning::disk(&plan.tuning),
+        },
     })
 }
 
@@ -175,7 +200,14 @@ mod tests {
     }
 
     fn paths() -> Paths {
-        Paths { kernel: "kernel".into(), initrd: "initrd".into(), disk: "disk.raw".into(), seed: None, vsock: "v.sock".into() }
+        Paths {
+            kernel: "kernel".into(),
+            initrd: "initrd".into(),
+            disk: "disk.raw".into(),
+            seed: None,
+            drives: PathBuf::new(),
+            vsock: "v.sock".into(),
+        }
     }
 
     fn version() -> Version {
@@ -222,6 +254,27 @@ mod tests {
         let mut older = serde_json::to_value(config).unwrap();
         older.as_object_mut().unwrap().remove("seed");
         assert!(serde_json::from_value::<Config>(older).unwrap().seed.is_none());
+    }
+
+    #[test]
+    fn data_drives_follow_and_one_that_an_older_hearth_wrote_has_none() {
+        use domain::vm::{DriveChange, Drives};
+        let drive =
+            |name: &str, read_only| DriveChange { name: name.parse().unwrap(), size_mib: Some(5), read_only: Some(read_only) };
+        let mut plan = plan(1, None);
+        plan.disk.drives = Drives::new(&[drive("data", false), drive("ro", true)]);
+        let config = config(&plan, Paths { drives: "/vms/a".into(), ..paths() }, &version()).unwrap();
+        let told = serde_json::to_value(&config.drives).unwrap();
+        let expected = |number: u32, read_only: bool| {
+            serde_json::json!({
+                "drive_id": format!("drive_{number}"), "is_root_device": false, "cache_type": "Writeback",
+                "path_on_host": format!("/vms/a/drive-{number}.raw"), "is_read_only": read_only
+            })
+        };
+        assert_eq!(told, serde_json::json!([expected(0, false), expected(1, true)]));
+        let mut older = serde_json::to_value(config).unwrap();
+        older.as_object_mut().unwrap().remove("drives");
+        assert!(serde_json::from_value::<Config>(older).unwrap().drives.is_empty());
     }
 
     #[test]

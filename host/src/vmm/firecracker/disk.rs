@@ -72,11 +72,11 @@ fn write(base: &File, base_size: u64, size: u64, path: &Path) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::VmId;
+    use domain::{VmId, vm::Drives};
     use std::os::unix::fs::{FileExt, MetadataExt};
 
     fn plan(base: &Path, size_bytes: Option<u64>) -> DiskPlan {
-        DiskPlan { vm: VmId::from_bits(1), base: base.into(), size_bytes }
+        DiskPlan { vm: VmId::from_bits(1), base: base.into(), size_bytes, drives: Drives::default() }
     }
 
     #[test]

@@ -91,6 +91,9 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
     if note.has_nic && plan.nic.is_none() {
         return refused("its machine has a network interface, and the VM has no network now".into());
     }
+    if !plan.disk.drives.is_empty() {
+        return refused("the VM has data drives, which are of another moment than the snapshot: remove them first".into());
+    }
     let source = Source { folder: from.to_owned(), has_seed: note.has_seed };
     source.seed().as_deref().map_or(Ok(()), there)?;
     let mut plan = plan.clone();
@@ -134,7 +137,10 @@ pub fn settle(folder: &Path) -> Result<(), VmmError> {
 mod tests {
     use super::super::super::{sample, snapshot::NOTE};
     use super::*;
-    use domain::VmId;
+    use domain::{
+        VmId,
+        vm::{DriveChange, Drives},
+    };
 
     fn note() -> Note {
         let MachinePlan { vm, vcpus, mem_mib, .. } = sample::plan();
@@ -174,6 +180,10 @@ mod tests {
         let other = MachinePlan { vm: VmId::from_bits(8), ..plan() };
         assert!(told(&other).contains("is one of vm_00000000000000000000000007, not of vm_00000000000000000000000008"));
         assert!(told(&MachinePlan { mem_mib: 512, ..plan() }).contains("has 1 vCPUs and 256 MiB, and the VM 1 and 512"));
+        let drive = DriveChange { name: "data".parse().unwrap(), size_mib: Some(1), read_only: None };
+        let mut with_a_drive = plan();
+        with_a_drive.disk.drives = Drives::new(&[drive]);
+        assert!(told(&with_a_drive).contains("has data drives"));
         let bare = snapshot(&Note { is_jailed: false, ..note() });
         assert!(open(bare.path(), &plan()).unwrap_err().to_string().contains("had no jail"));
         for name in [SEED, DISK, NOTE] {

@@ -3,6 +3,7 @@
 use super::super::{
     VmmError,
     shared::{
+        drives,
         layout::{self, storage_error},
         seed::SEED,
     },
@@ -13,6 +14,7 @@ use super::files::{
     API_SOCKET, DISK, METRICS, RESTORED_DISK, ROOM_INITRD, ROOM_KERNEL, ROOM_MEMORY, ROOM_STATE, RUN, VMM_LOG, VSOCK_SOCKET,
 };
 use super::jail::{File, Jail};
+use domain::vm::Drives;
 use std::path::{Path, PathBuf};
 
 /// What a launch brings.
@@ -23,6 +25,8 @@ pub struct Files<'a> {
     pub kernel: &'a Path,
     pub initrd: &'a Path,
     pub has_seed: bool,
+    /// Their files must be there, too.
+    pub drives: &'a Drives,
     /// The folder of the snapshot that the machine goes on from.
     pub from: Option<&'a Path>,
 }
@@ -52,6 +56,7 @@ pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
     let mut inside = vec![shared(files.kernel, ROOM_KERNEL), shared(files.initrd, ROOM_INITRD), disk, own(VMM_LOG, VMM_LOG)];
     inside.push(own(METRICS, METRICS));
     inside.extend(files.has_seed.then(|| own(SEED, SEED)));
+    inside.extend(files.drives.all().iter().map(|drive| drives::file(drive.number)).map(|name| own(&name, &name)));
     if let Some(from) = files.from {
         inside.extend([shared(&from.join(STATE), ROOM_STATE), shared(&from.join(MEMORY), ROOM_MEMORY)]);
     }
@@ -63,6 +68,7 @@ pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
         initrd: ROOM_INITRD.into(),
         disk: DISK.into(),
         seed: files.has_seed.then(|| SEED.into()),
+        drives: PathBuf::new(),
         vsock: VSOCK_SOCKET.into(),
     };
     Ok(Room { works_in: files.folder.into(), paths, arguments, program: jail.jailer().into() })
@@ -81,6 +87,7 @@ pub fn open(binary: &Path, id: &str, files: &Files<'_>) -> Result<Room, VmmError
         initrd: files.initrd.into(),
         disk: files.folder.join(DISK),
         seed: files.has_seed.then(|| files.folder.join(SEED)),
+        drives: files.folder.into(),
         vsock: VSOCK_SOCKET.into(),
     };
     Ok(Room { works_in: run, paths, arguments, program: binary.into() })

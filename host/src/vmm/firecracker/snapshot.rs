@@ -102,6 +102,9 @@ impl Taking {
         if kind == SnapshotKind::Diff && !config.machine.track_dirty_pages {
             return Err(refused("what its guest writes is not kept, so that there is no differential one".into()));
         }
+        if !config.drives.is_empty() {
+            return Err(refused("the VM has data drives, which would not be in it".into()));
+        }
         let path = inner.room(vm);
         let room = open_folder(&path).map_err(|source| storage_error(&path, source))?;
         // What others left that were cut off is of no use any more.

@@ -4,7 +4,7 @@ use super::super::{
     MachinePlan, VmmError,
     limits::{FIRECRACKER_MIB, Needs},
     shared::{
-        blocking, boot, dashed_mark,
+        blocking, boot, dashed_mark, drives,
         gate::Program,
         hold::{self, Held, Launch},
         layout::{self, CONSOLE_LOG, storage_error},
@@ -88,10 +88,11 @@ fn program(
     } else {
         seed::write(plan, folder)?;
         disk::grow(&plan.disk, &folder.join(DISK))?;
+        drives::settle(&plan.disk, folder)?;
     }
     let has_seed = from.map_or(plan.cloud_init.is_some(), |source| source.has_seed);
     let from = from.map(|source| source.folder.as_path());
-    let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed, from };
+    let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed, drives: &plan.disk.drives, from };
     let jail = inner.jails.as_ref().map(|jails| jails.jail(plan.vm)).transpose()?;
     let room = match &jail {
         Some(jail) => room::jailed(jail, &files)?,
@@ -206,8 +207,8 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
         machine.set_machine(&config.machine).await?;
         machine.set_boot_source(&config.boot).await?;
         machine.add_drive(&config.root).await?;
-        if let Some(seed) = &config.seed {
-            machine.add_drive(seed).await?;
+        for drive in config.seed.iter().chain(&config.drives) {
+            machine.add_drive(drive).await?;
         }
         machine.set_vsock(&config.vsock).await?;
         machine.set_entropy(None).await?;

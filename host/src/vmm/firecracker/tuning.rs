@@ -3,14 +3,15 @@
 use super::super::Tuning;
 use super::api::{
     ApiError, Invalid, Microvm, Started,
-    model::{DriveUpdate, NetworkInterfaceUpdate, RateLimiter, TokenBucket},
+    model::{DeviceId, DriveUpdate, NetworkInterfaceUpdate, RateLimiter, TokenBucket},
 };
+use super::config::Config;
 
 const MIB: u64 = 1024 * 1024;
 /// Bytes in a megabit.
 const MBIT: u64 = 1_000_000 / 8;
 
-/// Of the root drive; absent: no limit.
+/// Of the root drive and of each data drive; absent: no limit.
 pub fn disk(tuning: &Tuning) -> Option<RateLimiter> {
     let limits = &tuning.rate_limits;
     some(RateLimiter {
@@ -45,8 +46,8 @@ fn whole(limiter: Option<RateLimiter>) -> RateLimiter {
     RateLimiter { bandwidth: bucket(limiter.bandwidth), ops: bucket(limiter.ops) }
 }
 
-pub fn drive_update(tuning: &Tuning) -> Result<DriveUpdate, Invalid> {
-    Ok(DriveUpdate { drive_id: super::config::root_id()?, path_on_host: None, rate_limiter: Some(whole(disk(tuning))) })
+pub fn drive_update(drive_id: DeviceId, tuning: &Tuning) -> DriveUpdate {
+    DriveUpdate { drive_id, path_on_host: None, rate_limiter: Some(whole(disk(tuning))) }
 }
 
 pub fn interface_update(tuning: &Tuning) -> Result<NetworkInterfaceUpdate, Invalid> {
@@ -57,10 +58,12 @@ pub fn interface_update(tuning: &Tuning) -> Result<NetworkInterfaceUpdate, Inval
     })
 }
 
-/// `has_nic`: the machine has a network interface. What is so already is said again, which changes nothing.
-pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, has_nic: bool) -> Result<(), ApiError> {
-    machine.update_drive(&drive_update(tuning)?).await?;
-    if has_nic {
+/// Of the machine with that configuration. What is so already is said again, which changes nothing.
+pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, config: &Config) -> Result<(), ApiError> {
+    for id in [super::config::root_id()?].into_iter().chain(config.drives.iter().map(|drive| drive.drive_id.clone())) {
+        machine.update_drive(&drive_update(id, tuning)).await?;
+    }
+    if config.nic.is_some() {
         machine.update_network_interface(&interface_update(tuning)?).await?;
     }
     match machine.update_balloon(tuning.balloon_mib).await {
@@ -88,7 +91,7 @@ mod tests {
         assert_eq!((send(&tuning()), disk(&Tuning::default())), (None, None));
         let gone = Some(TokenBucket::NO_LIMIT);
         let none = Some(RateLimiter { bandwidth: gone, ops: gone });
-        assert_eq!(drive_update(&Tuning::default()).unwrap().rate_limiter, none);
+        assert_eq!(drive_update("drive_1".parse().unwrap(), &Tuning::default()).rate_limiter, none);
         let update = interface_update(&tuning()).unwrap();
         assert_eq!(update.rx_rate_limiter, Some(RateLimiter { bandwidth: bucket(1_000_000), ops: gone }));
         assert_eq!(update.tx_rate_limiter, none);

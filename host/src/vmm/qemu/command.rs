@@ -1,9 +1,10 @@
 //! QEMU's command line and the guest kernel's, from a plan. Pure. Each word was measured (QEMU 7.2); the reasons are at the words.
 
-use super::super::shared::{cmdline, gate::FIRST_INHERITED, mark, seed::SEED};
+use super::super::shared::{cmdline, drives, gate::FIRST_INHERITED, mark, seed::SEED};
 use super::super::{MachinePlan, NicPlan};
 use super::files::{CONSOLE_LOG, DISK, EVENTS_LOG};
 use super::{own::Own, tuning};
+use domain::vm::Drive;
 use std::path::Path;
 
 /// What executes the guest's instructions.
@@ -47,8 +48,8 @@ pub fn arguments(
     let events = format!("{},logfile={EVENTS_LOG},logappend=on", socket("events", 1));
     let console = format!("{},logfile={CONSOLE_LOG},logappend=on", socket("console", 3));
     // discard: what the guest trims is given back. werror's default holds the guest when the host's disk is full, and `cont` goes on.
-    let drive =
-        format!("id=root,if=none,file={DISK},format=qcow2,discard=unmap{}", tuning::drive_words(&plan.tuning.rate_limits));
+    let limits = tuning::drive_words(&plan.tuning.rate_limits);
+    let drive = format!("id={},if=none,file={DISK},format=qcow2,discard=unmap{limits}", tuning::ROOT);
     let mut words: Vec<&str> = vec!["qemu-system-x86_64", "-name", &mark];
     words.extend(["-M", "microvm,x-option-roms=off,isa-serial=on,rtc=on", "-accel", acceleration.name(), "-cpu", cpu]);
     words.extend(["-smp", &vcpus, "-m", &memory, "-nodefaults", "-no-user-config", "-nographic", "-S"]);
@@ -71,6 +72,10 @@ pub fn arguments(
     if let Some(drive) = &seed {
         words.extend(["-drive", drive, "-device", "virtio-blk-device,drive=seed"]);
     }
+    let data: Vec<_> = plan.disk.drives.all().iter().map(|drive| data_drive(drive, &limits)).collect();
+    for [drive, device] in &data {
+        words.extend(["-drive", drive, "-device", device]);
+    }
     let agent = socket("agent", 2);
     words.extend(["-chardev", &agent, "-device", "virtio-serial-device"]);
     words.extend(["-device", "virtserialport,chardev=agent,name=agent.0"]);
@@ -81,6 +86,17 @@ pub fn arguments(
         words.extend(["-netdev", netdev, "-device", device]);
     }
     words.into_iter().map(str::to_owned).collect()
+}
+
+/// Its format is said, so that nothing that the guest writes into it is taken for a header. The guest sees the name as a serial number.
+fn data_drive(drive: &Drive, limits: &str) -> [String; 2] {
+    let Drive { name, number, read_only, .. } = drive;
+    let (id, file) = (format!("{}{number}", tuning::DATA), drives::file(*number));
+    let read_only = if *read_only { ",readonly=on" } else { "" };
+    [
+        format!("id={id},if=none,file={file},format=raw,discard=unmap{read_only}{limits}"),
+        format!("virtio-blk-device,drive={id},serial={name}"),
+    ]
 }
 
 fn network(nic: &NicPlan) -> [String; 2] {

@@ -135,11 +135,11 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::VmId;
+    use domain::{VmId, vm::Drives};
     use std::process::Command;
 
     fn plan(base: &Path, size_bytes: Option<u64>) -> DiskPlan {
-        DiskPlan { vm: VmId::from_bits(1), base: base.into(), size_bytes }
+        DiskPlan { vm: VmId::from_bits(1), base: base.into(), size_bytes, drives: Drives::default() }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The two halves of a start: making the held process, and letting it run. On an error of the first nothing is left.
 
 use super::super::shared::{
-    boot,
+    boot, drives,
     gate::Program,
     hold::{self, Held, Launch},
     layout::{self, storage_error},
@@ -63,6 +63,7 @@ fn program(inner: &Inner, plan: &MachinePlan, attempt: Attempt, folder: &Path) -
     let own = inner.users.as_ref().map(|users| users.prepare(plan.vm, folder, attempt)).transpose()?;
     // First of all that opens the disk: what stands in it may be the work of a QEMU that was taken over.
     disk::open(&plan.disk, &folder.join(DISK), own.as_ref().map(own::Own::uid))?;
+    drives::settle(&plan.disk, folder)?;
     tuning::keep(&plan.tuning, folder)?;
     seed::write(plan, folder)?;
     let words = command::arguments(plan, &inner.ground.owner, inner.acceleration, &kernel, &initrd, own.as_ref());

@@ -11,8 +11,11 @@ use std::{fs, io, path::Path};
 use tokio::time::Instant;
 
 const MIB: u64 = 1024 * 1024;
+/// QEMU's names of the root disk, and of a data drive with its number behind.
+pub const ROOT: &str = "root";
+pub const DATA: &str = "drive-";
 
-/// What follows the drive's other words.
+/// What follows a drive's other words, each of those that the guest writes to alike.
 pub fn drive_words(limits: &RateLimits) -> String {
     let bytes = limits.disk_mib_per_s.map(|most| format!(",throttling.bps-total={}", u64::from(most) * MIB));
     let ops = limits.disk_ops_per_s.map(|most| format!(",throttling.iops-total={most}"));
@@ -20,10 +23,10 @@ pub fn drive_words(limits: &RateLimits) -> String {
 }
 
 /// 0: no limit.
-fn throttle(limits: &RateLimits) -> Value {
+fn throttle(device: &str, limits: &RateLimits) -> Value {
     let bytes = limits.disk_mib_per_s.map_or(0, |most| u64::from(most) * MIB);
     let ops = limits.disk_ops_per_s.unwrap_or(0);
-    json!({ "device": "root", "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": ops, "iops_rd": 0, "iops_wr": 0 })
+    json!({ "device": device, "bps": bytes, "bps_rd": 0, "bps_wr": 0, "iops": ops, "iops_rd": 0, "iops_wr": 0 })
 }
 
 /// Writes down what the balloon shall be. Blocks.
@@ -56,8 +59,17 @@ fn kept(folder: &Path) -> Result<Option<u32>, VmmError> {
 
 /// What is so already is said again, which changes nothing.
 pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Result<(), VmmError> {
-    control.call("block_set_io_throttle", throttle(&tuning.rate_limits), deadline).await?;
+    let all = control.call("query-block", Value::Null, deadline).await?;
+    for device in limited(&all) {
+        control.call("block_set_io_throttle", throttle(device, &tuning.rate_limits), deadline).await?;
+    }
     balloon(control, tuning.balloon_mib, deadline).await
+}
+
+/// Of the drives that a QEMU says it has, the root and the data drives.
+fn limited(all: &Value) -> Vec<&str> {
+    let names = all.as_array().into_iter().flatten().filter_map(|one| one.get("device")?.as_str());
+    names.filter(|name| *name == ROOT || name.starts_with(DATA)).collect()
 }
 
 /// QEMU is told what the guest keeps.
@@ -82,9 +94,17 @@ mod tests {
             RateLimits { disk_mib_per_s: Some(2), disk_ops_per_s: Some(30), rx_mbit_per_s: Some(9), tx_mbit_per_s: None };
         assert_eq!(drive_words(&limits), ",throttling.bps-total=2097152,throttling.iops-total=30");
         assert_eq!(drive_words(&RateLimits::default()), "");
-        let told = throttle(&limits);
+        let told = throttle("root", &limits);
         assert_eq!((&told["bps"], &told["iops"], &told["bps_rd"]), (&json!(2_097_152), &json!(30), &json!(0)));
-        assert_eq!(throttle(&RateLimits::default())["bps"], 0);
+        assert_eq!((&told["device"], &throttle("drive-1", &RateLimits::default())["bps"]), (&json!("root"), &json!(0)));
+    }
+
+    #[test]
+    fn the_disks_are_limited_and_the_seed_is_not() {
+        let all =
+            json!([{ "device": "root", "locked": false }, { "device": "seed" }, { "device": "drive-12" }, { "qdev": "x" }, 7]);
+        assert_eq!(limited(&all), ["root", "drive-12"]);
+        assert_eq!(limited(&json!({})), Vec::<&str>::new());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{
     outside,
     table::{Entry, Run, Shared},
 };
-use crate::guest::{ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT};
+use crate::guest::{Connection, ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT};
 use api::guest::{
     CpuTimes, DiskCounters, ErrorCode, ExecRequest, GuestError, InterfaceAddress, InterfaceAddresses, Memory, MetricsSample,
     NetworkConfig, NetworkCounters, Processes, ShutdownKind,
@@ -156,6 +156,11 @@ impl GuestSession for SimulatedGuest {
 
     async fn exec(&self, _request: ExecRequest) -> Result<ExecSession, GuestFault> {
         self.answer("exec").await?;
+        Err(refused())
+    }
+
+    async fn connect(&self, _port: u16) -> Result<Connection, GuestFault> {
+        self.answer("connect").await?;
         Err(refused())
     }
 

@@ -7,10 +7,10 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Devices")]
 pub struct Wanted {
-    /// The most that its disk transfers, MiB a second [default: no limit]
+    /// The most that each of its disks transfers, MiB a second [default: no limit]
     #[arg(long, value_name = "N")]
     disk_mib_per_s: Option<u32>,
-    /// The most operations of its disk a second [default: no limit]
+    /// The most operations of each of its disks a second [default: no limit]
     #[arg(long, value_name = "N")]
     disk_ops_per_s: Option<u32>,
     /// The most that it receives, Mbit a second [default: no limit]
@@ -42,10 +42,10 @@ impl Wanted {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Devices")]
 pub struct Changed {
-    /// The most that its disk transfers, MiB a second; none: no limit
+    /// The most that each of its disks transfers, MiB a second; none: no limit
     #[arg(long, value_name = "N|none", value_parser = parse_limit)]
     disk_mib_per_s: Option<Set<u32>>,
-    /// The most operations of its disk a second; none: no limit
+    /// The most operations of each of its disks a second; none: no limit
     #[arg(long, value_name = "N|none", value_parser = parse_limit)]
     disk_ops_per_s: Option<Set<u32>>,
     /// The most that it receives, Mbit a second; none: no limit

@@ -2,6 +2,7 @@
 
 use super::create::Restart;
 use super::devices::Changed;
+use super::drives::parse_change;
 use super::given::{GivenArgs, over};
 use crate::cli::change::{self, Verb};
 use crate::cli::context::Context;
@@ -10,12 +11,14 @@ use crate::cli::filter::parse_label_change;
 use crate::cli::image::merged;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{CloudInit, Metadata, PatchVm, PatchVmSpec};
+use api::v1::{CloudInit, Metadata, Password, PatchDrive, PatchVm, PatchVmSpec};
 use clap::Args;
 
 pub const EXAMPLES: &str = "\
 Examples:
   hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
+  hearth vm update demo --drive data:40G --drive logs:1G      (while it is stopped: data grows, logs is new)
+  hearth vm update demo --remove-drive logs      (while it is stopped: with all that is on it)
   hearth vm update demo --disk-mib-per-s 20 --disk-ops-per-s none
   hearth vm update demo --label app=web --label old-
   hearth vm update demo --rename web
@@ -42,8 +45,11 @@ pub struct UpdateArgs {
     cmdline: Option<String>,
     #[command(flatten)]
     given: GivenArgs,
+    /// Until it is started for the first time: have a new password made for the image's default user, and show it, this once
+    #[arg(long)]
+    new_password: bool,
     /// Nothing for cloud-init any more
-    #[arg(long, conflicts_with_all = ["user_data", "ssh_keys"])]
+    #[arg(long, conflicts_with_all = ["user_data", "ssh_keys", "new_password"])]
     no_cloud_init: bool,
     /// No metadata any more
     #[arg(long, conflicts_with = "metadata")]
@@ -54,6 +60,12 @@ pub struct UpdateArgs {
     /// Size of the root disk, never less than it is: 4G (while it is stopped)
     #[arg(long, value_name = "SIZE", value_parser = parse_mib)]
     disk: Option<u64>,
+    /// Add a data drive, or change the one of that name: data:20G, data:ro, data:20G:rw (while it is stopped); may be repeated
+    #[arg(long = "drive", value_name = "NAME[:SIZE][:ro|:rw]", value_parser = parse_change)]
+    drives: Vec<PatchDrive>,
+    /// Take a data drive away with all that is on it (while it is stopped); may be repeated
+    #[arg(long = "remove-drive", value_name = "NAME")]
+    remove_drives: Vec<String>,
     #[command(flatten)]
     devices: Changed,
 }
@@ -73,6 +85,8 @@ impl UpdateArgs {
             cpu_template: self.devices.cpu_template(),
             cloud_init: if self.no_cloud_init { Some(None) } else { cloud_init.map(|given| Some(over(given, before))) },
             metadata: if self.no_metadata { Some(None) } else { metadata.map(Some) },
+            drives: Some(self.drives.clone()).filter(|drives| !drives.is_empty()),
+            remove_drives: Some(self.remove_drives.clone()).filter(|names| !names.is_empty()),
         }
     }
 }
@@ -85,7 +99,10 @@ struct Given {
 }
 
 pub async fn run(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
-    let given = Given { cloud_init: args.given.cloud_init()?, metadata: args.given.metadata()? };
+    let mut given = Given { cloud_init: args.given.cloud_init()?, metadata: args.given.metadata()? };
+    if args.new_password {
+        given.cloud_init.get_or_insert_default().password = Some(Password::Generate);
+    }
     let nothing = args.spec(&given, None) == PatchVmSpec::default();
     if nothing && args.rename.is_none() && args.labels.is_empty() {
         return Err(CliError::Usage { detail: "nothing to change".to_owned(), hint: "see `hearth vm update --help`" });

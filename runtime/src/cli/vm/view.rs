@@ -71,6 +71,10 @@ fn facts(vm: &Vm, now: jiff::Timestamp) -> Facts {
     facts.add("vcpus", &spec.vcpus.to_string());
     facts.add("memory", &units::mib(u64::from(spec.mem_mib)));
     facts.maybe("disk", spec.disk_mib.map(units::mib).as_deref());
+    for drive in &spec.drives {
+        let read_only = if drive.read_only { " read-only" } else { "" };
+        facts.add("drive", &format!("{} {}{read_only}", drive.name, units::mib(drive.size_mib)));
+    }
     facts.maybe("rate limits", (!spec.rate_limits.is_none()).then(|| spec.rate_limits.words()).as_deref());
     facts.maybe("balloon", (spec.balloon_mib > 0).then(|| units::mib(u64::from(spec.balloon_mib))).as_deref());
     facts.maybe("cpu template", spec.cpu_template.map(api::v1::CpuTemplate::as_str));

@@ -7,7 +7,7 @@ use crate::ui::{Button, Dialog, Field, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{PatchVm, PatchVmSpec, RestartPolicy, Vm};
 use model::encode::segment;
-use model::form::{devices::Devices, labels, labels_text};
+use model::form::{devices::Devices, drives, labels, labels_text};
 use model::resource::Shared;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -19,6 +19,9 @@ struct Form {
     vcpus: String,
     mem_mib: String,
     disk_mib: String,
+    /// To add or to change, and to take away: empty, whatever the machine has.
+    drives: String,
+    gone_drives: String,
     cmdline: String,
     devices: Devices,
     restart: RestartPolicy,
@@ -32,6 +35,8 @@ impl Form {
             vcpus: vm.spec.vcpus.to_string(),
             mem_mib: vm.spec.mem_mib.to_string(),
             disk_mib: vm.spec.disk_mib.map_or_else(String::new, |mib| mib.to_string()),
+            drives: String::new(),
+            gone_drives: String::new(),
             devices: Devices::of(&vm.spec),
             cmdline: vm.spec.cmdline.clone().unwrap_or_default(),
             restart: vm.spec.restart,
@@ -44,6 +49,8 @@ impl Form {
         let (limits, balloon_mib) = self.devices.changes(&before.devices);
         let spec = PatchVmSpec {
             disk_mib: (self.disk_mib != before.disk_mib).then(|| self.disk_mib.trim().parse().unwrap_or(0)),
+            drives: drives::changed(&self.drives),
+            remove_drives: drives::removed(&self.gone_drives),
             rate_limits: limits.map(Some),
             balloon_mib,
             vcpus: number(&self.vcpus, &before.vcpus),
@@ -163,6 +170,21 @@ pub fn EditDialog(props: &Props) -> Html {
                     </Field>
                 </div>
                 <DeviceFields devices={form.devices.clone()} {can} problem={(*problem).clone()} onchange={ondevices} />
+                <details open={wrong("spec.drives").or_else(|| wrong("spec.remove_drives")).is_some()}>
+                    <summary data-testid="data-drives">{ "Data drives" }</summary>
+                    <div class="form-grid">
+                        <Field id="drives" label="Add or change drives" error={wrong("spec.drives")}
+                            help="Only while it is not running. One a line: its name, its size in MiB, never less than it is, and ro or rw. Others stay.">
+                            <textarea id="drives" rows="3" value={form.drives.clone()} oninput={edit(|form, value| form.drives = value)}
+                                spellcheck="false" aria-describedby="drives-help" data-testid="vm-edit-drives" />
+                        </Field>
+                        <Field id="gone-drives" label="Remove drives" error={wrong("spec.remove_drives")}
+                            help="Only while it is not running. Their names; what is on them is lost.">
+                            <input id="gone-drives" value={form.gone_drives.clone()} oninput={edit(|form, value| form.gone_drives = value)}
+                                autocomplete="off" spellcheck="false" aria-describedby="gone-drives-help" data-testid="vm-edit-gone-drives" />
+                        </Field>
+                    </div>
+                </details>
                 <footer>
                     <Button label="Cancel" onclick={props.onclose.clone()} />
                     <Button label="Save" tone={Tone::Primary} submit={true} busy={*busy} testid="vm-edit-submit" />

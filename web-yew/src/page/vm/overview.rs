@@ -4,7 +4,7 @@ use super::edit::EditDialog;
 use crate::hearth::use_hearth;
 use crate::route::Route;
 use crate::ui::{Ago, Button, Copyable, Notice, Tone, facts_view, labels_view};
-use api::v1::{RestartPolicy, Vm, VmState};
+use api::v1::{Drive, RestartPolicy, Vm, VmState};
 use model::action::Availability;
 use model::format::{mib, sentence};
 use model::resource::Shared;
@@ -73,6 +73,12 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Network", text(if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(", ") })),
         ("Restart", text(restart)),
     ];
+    if !spec.drives.is_empty() {
+        let words =
+            |drive: &Drive| format!("{} {}{}", drive.name, mib(drive.size_mib), if drive.read_only { ", read-only" } else { "" });
+        let lines = spec.drives.iter().map(|drive| html! { <div>{ words(drive) }</div> });
+        facts.push(("Data drives", html! { { for lines } }));
+    }
     if !spec.rate_limits.is_none() {
         facts.push(("Rate limits", text(spec.rate_limits.words())));
     }
@@ -133,6 +139,9 @@ fn StatusFacts(props: &Props) -> Html {
         None => html! { <span class="muted">{ "not heard of yet" }</span> },
     };
     facts.push(("Guest agent", agent));
+    if status.agent.as_ref().is_some_and(|agent| agent.connected) {
+        facts.push(("A port of it, here", html! { <Copyable text={format!("hearth vm forward {} 8080:80", vm.name)} /> }));
+    }
     facts.push(("Restarts by policy", text(status.restarts.to_string())));
     html! { { facts_view(facts) } }
 }

@@ -9,8 +9,9 @@ use crate::{
     Attempt, OperationId, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Action, Change, Command, Driver, Effect, Exit, Finished, Input, Inspection, Observed, RateLimitsChange, Starting, State,
-        StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm, admit, invariant, step::step, table,
+        Action, Change, CloudInit, Command, DriveChange, Driver, Effect, Exit, Finished, Input, Inspection, Observed,
+        PasswordChange, RateLimitsChange, Starting, State, StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm, admit,
+        invariant, step::step, table,
     },
 };
 use std::{collections::BTreeSet, fmt::Write};
@@ -91,6 +92,14 @@ fn a_limit() -> RateLimitsChange {
     RateLimitsChange { disk_mib_per_s: Some(Some(9)), ..RateLimitsChange::default() }
 }
 
+fn a_drive() -> DriveChange {
+    DriveChange { name: "data".parse().expect("a name"), size_mib: Some(9), read_only: None }
+}
+
+fn a_password() -> Box<CloudInit> {
+    Box::new(CloudInit { password_hash: Some("$6$salt$hash".into()), ..CloudInit::default() })
+}
+
 fn commands() -> Vec<(&'static str, Command)> {
     let looks = Change { name: Some("other".parse().expect("a name")), ..Change::default() };
     vec![
@@ -106,9 +115,19 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("update name", Command::Update(looks)),
         ("update vcpus", Command::Update(Change { vcpus: Some(2), ..Change::default() })),
         ("update disk", Command::Update(Change { disk_mib: Some(900), ..Change::default() })),
+        ("update drives", Command::Update(Change { drives: vec![a_drive()], ..Change::default() })),
         ("update cpu template", Command::Update(Change { cpu_template: Some(None), ..Change::default() })),
         ("update limits", Command::Update(Change { rate_limits: a_limit(), ..Change::default() })),
         ("update balloon", Command::Update(Change { balloon_mib: Some(9), ..Change::default() })),
+        ("update password", Command::Update(Change { cloud_init: Some(Some(a_password())), ..Change::default() })),
+        (
+            "keep password",
+            Command::Update(Change {
+                cloud_init: Some(Some(Box::default())),
+                password: PasswordChange::Kept,
+                ..Change::default()
+            }),
+        ),
         ("cancel", Command::Cancel { operation: OperationId::from_bits(1) }),
         ("cancel another", Command::Cancel { operation: OperationId::from_bits(99) }),
     ]

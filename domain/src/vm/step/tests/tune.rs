@@ -5,8 +5,8 @@ use crate::{
     Attempt, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Change, Command, CpuTemplate, Driver, Finished, Input, Inspection, RateLimitsChange, ReasonCode, RestartPolicy, State,
-        Ticket, admit, step::step,
+        Change, Command, CpuTemplate, DriveChange, Driver, Drives, Finished, Input, Inspection, RateLimitsChange, ReasonCode,
+        RestartPolicy, State, Ticket, admit, step::step,
     },
 };
 
@@ -107,6 +107,32 @@ fn a_disk_only_grows() {
     assert_eq!(admit(&before, &wanted(100), None), Ok(()));
     before.state = State::Running(machine(Attempt(3)));
     assert_eq!(admit(&before, &wanted(101), None).expect_err("it runs").code(), "only-when-stopped");
+}
+
+/// As the disk: while no machine exists. What is asked of drives needs no capability.
+#[test]
+fn drives_change_while_it_is_stopped_and_only_by_name() {
+    let drive = |name: &str, size_mib| DriveChange { name: name.parse().unwrap(), size_mib, read_only: None };
+    let wanted = |drives: &[DriveChange], removed: &[&str]| {
+        let remove_drives = removed.iter().map(|name| name.parse().unwrap()).collect();
+        Command::Update(Change { drives: drives.to_vec(), remove_drives, ..Change::default() })
+    };
+    let mut before = vm(State::Stopped);
+    before.spec.devices.drives = Drives::new(&[drive("data", Some(10)), drive("logs", Some(20))]);
+    let changes = wanted(&[drive("data", Some(11)), drive("new", Some(1))], &["logs"]);
+    let nothing = Some(Offer { driver: Driver::Qemu, capabilities: Capabilities::NONE });
+    assert_eq!(admit(&before, &changes, nothing), Ok(()));
+    let after =
+        step(&before, Input::Command { command: changes.clone(), ticket: ticket(2) }, Timestamp(2)).unwrap().next.unwrap();
+    let told: Vec<_> = after.spec.devices.drives.all().iter().map(|drive| (drive.name.as_str(), drive.size_mib)).collect();
+    assert_eq!(told, [("data", 11), ("new", 1)]);
+    assert_eq!(admit(&before, &wanted(&[drive("data", Some(9))], &[]), None).unwrap_err().code(), "drive-smaller");
+    for at_work in [changes, wanted(&[], &["logs"]), wanted(&[drive("data", None)], &[])] {
+        before.state = State::Running(machine(Attempt(3)));
+        assert_eq!(admit(&before, &at_work, None).expect_err("it runs").code(), "only-when-stopped");
+        before.state = State::Deleting;
+        assert_eq!(admit(&before, &at_work, None).expect_err("it goes").code(), "vm-deleting");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 
 fn noted(seed: Option<&str>) -> Note {
     let seed = seed.map(Into::into);
-    let paths = Paths { kernel: "k".into(), initrd: "i".into(), disk: "d".into(), seed, vsock: "v".into() };
+    let paths = Paths { kernel: "k".into(), initrd: "i".into(), disk: "d".into(), seed, drives: "".into(), vsock: "v".into() };
     let config = config::config(&sample::plan(), paths, &Version::parse("1.16.1")).unwrap();
     note(sample::plan().vm, "1.16.1".into(), &config, true)
 }

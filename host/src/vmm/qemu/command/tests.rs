@@ -2,7 +2,10 @@
 
 use super::super::super::sample::{self, nic};
 use super::*;
-use domain::VmId;
+use domain::{
+    VmId,
+    vm::{DriveChange, Drives, RateLimits},
+};
 
 fn plan(nic: Option<NicPlan>) -> MachinePlan {
     MachinePlan { vcpus: 2, nic, cmdline: Some("debug".into()), ..sample::plan() }
@@ -46,6 +49,25 @@ fn a_seed_is_the_second_drive_and_read_only() {
     let drives = "-drive id=root,if=none,file=disk.qcow2,format=qcow2,discard=unmap -device virtio-blk-device,drive=root \
         -drive id=seed,if=none,file=seed.iso,format=raw,readonly=on -device virtio-blk-device,drive=seed ";
     assert!(words.contains(drives), "{words}");
+}
+
+/// Behind the seed, in their order, by names that the guest finds.
+#[test]
+fn data_drives_follow_and_are_raw() {
+    let drive =
+        |name: &str, read_only| DriveChange { name: name.parse().unwrap(), size_mib: Some(5), read_only: Some(read_only) };
+    let mut plan = MachinePlan { cloud_init: Some(Box::default()), ..plan(Some(nic())) };
+    plan.disk.drives = Drives::new(&[drive("data", false), drive("ro-2", true)]);
+    let words = arguments(&plan, "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio"), None).join(" ");
+    let drives = "-device virtio-blk-device,drive=seed \
+        -drive id=drive-0,if=none,file=drive-0.raw,format=raw,discard=unmap -device virtio-blk-device,drive=drive-0,serial=data \
+        -drive id=drive-1,if=none,file=drive-1.raw,format=raw,discard=unmap,readonly=on \
+        -device virtio-blk-device,drive=drive-1,serial=ro-2 -chardev ";
+    assert!(words.contains(drives), "{words}");
+    let rate_limits = RateLimits { disk_ops_per_s: Some(5), ..RateLimits::default() };
+    plan.tuning.rate_limits = rate_limits;
+    let words = arguments(&plan, "o1", Acceleration::Kvm, Path::new("/images/k"), Path::new("/boot/i.cpio"), None).join(" ");
+    assert_eq!(words.matches(",throttling.iops-total=5 ").count(), 3, "the root and both: {words}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::super::disk;
 use super::*;
-use domain::VmId;
+use domain::{VmId, vm::Drives};
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::PathBuf,
@@ -23,7 +23,8 @@ impl Made {
         File::create(&base).unwrap().set_len(1 << 20).unwrap();
         fs::create_dir(root.join("vm")).unwrap();
         fs::set_permissions(root.join("vm"), fs::Permissions::from_mode(0o700)).unwrap();
-        let (plan, disk) = (DiskPlan { vm: VmId::from_bits(1), base, size_bytes: None }, root.join("vm/disk.qcow2"));
+        let (plan, disk) =
+            (DiskPlan { vm: VmId::from_bits(1), base, size_bytes: None, drives: Drives::default() }, root.join("vm/disk.qcow2"));
         disk::prepare(&plan, &disk).unwrap();
         Self { _folder: folder, plan, disk }
     }
