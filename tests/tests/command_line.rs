@@ -77,6 +77,13 @@ async fn the_tour_of_the_readme_works() -> Result<()> {
         let logs = ok(&server, &["vm", "logs", "web"]).await?;
         ensure!(!logs.trim().is_empty(), "the serial log is empty");
         ok(&server, &["vm", "metrics", "web"]).await?;
+        let counted = ok(&server, &["vm", "metrics", "--vmm", "web"]).await?;
+        ensure!(counted.contains("drive root") && counted.contains("resident"), "{counted}");
+        let timed = ok(&server, &["vm", "logs", "--timestamps", "web"]).await?;
+        ensure!(timed.lines().count() >= logs.lines().count(), "{timed:?} for {logs:?}");
+        // Whoever looked late says so by what stands before the time.
+        ensure!(timed.lines().all(|line| line.trim_start_matches('<').starts_with("20") && line.contains("Z ")), "{timed}");
+        ensure!(ok(&server, &["vm", "logs", "--since", "2090-01-01T00:00:00Z", "web"]).await?.is_empty(), "nobody saw that yet");
         ok(&server, &["node", "tree"]).await?;
         ok(&server, &["vm", "stop", "web"]).await?;
         ok(&server, &["vm", "rm", "web"]).await?;

@@ -2,10 +2,14 @@
 
 use super::facade::{Node, not_found, vmm_error};
 use crate::{error::CommandError, vm::supervisor::tap_of};
-use domain::{VmId, event::Kind, vm};
+use domain::{
+    VmId,
+    event::Kind,
+    vm::{self, Drive},
+};
 use host::{
     net::Traffic,
-    vmm::outside::{Dropped, InterfaceUse, Outside},
+    vmm::outside::{DriveUse, Dropped, InterfaceUse, Outside},
 };
 use std::time::Duration;
 
@@ -13,6 +17,8 @@ use std::time::Duration;
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
 /// What a guest calls its only interface.
 const INTERFACE: &str = "eth0";
+/// The VM's disk, and its cloud-init seed.
+const OWN: [&str; 2] = ["root", "seed"];
 
 impl Node {
     /// Refused when the VM does not run. Within seconds, whatever the VMM does.
@@ -23,6 +29,7 @@ impl Node {
         };
         let look = async {
             let mut outside = self.shared.vmm.outside(id, machine).await.map_err(vmm_error)?;
+            named(&mut outside.drives, row.record.spec.devices.drives.all());
             if let Some(network) = &self.shared.network {
                 match network.traffic(&tap_of(id)).await {
                     Ok(Some(traffic)) => seen_by_the_kernel(&mut outside.interfaces, &traffic),
@@ -33,6 +40,17 @@ impl Node {
             Ok(outside)
         };
         tokio::time::timeout(LOOK_WITHIN, look).await.unwrap_or(Err(CommandError::Busy))
+    }
+}
+
+/// Drivers tell a data drive by its number, and whoever made it by its name. One that goes by a name of hearth's own drives keeps the number.
+fn named(told: &mut [DriveUse], drives: &[Drive]) {
+    for told in told {
+        let number = ["drive-", "drive_"].iter().find_map(|word| told.name.strip_prefix(word)).and_then(|rest| rest.parse().ok());
+        let drive = number.and_then(|number: u32| drives.iter().find(|drive| drive.number == number));
+        if let Some(name) = drive.map(|drive| drive.name.to_string()).filter(|name| !OWN.contains(&name.as_str())) {
+            told.name = name;
+        }
     }
 }
 
@@ -56,6 +74,16 @@ fn seen_by_the_kernel(interfaces: &mut Vec<InterfaceUse>, traffic: &Traffic) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_drives_go_by_their_names() {
+        let drive = |name: &str, number| Drive { name: name.parse().unwrap(), size_mib: 1, read_only: false, number };
+        let drives = [drive("logs", 3), drive("root", 4)];
+        let mut told = ["root", "drive-3", "drive_3", "drive-4", "drive-9", "drive-x"]
+            .map(|name| DriveUse { name: name.into(), ..DriveUse::default() });
+        named(&mut told, &drives);
+        assert_eq!(told.map(|drive| drive.name), ["root", "logs", "logs", "drive-4", "drive-9", "drive-x"]);
+    }
 
     #[test]
     fn the_kernel_counts_where_the_vmm_does_not() {

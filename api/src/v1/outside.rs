@@ -46,7 +46,7 @@ pub struct VmmProcess {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct VmmDrive {
-    /// `root` is the VM's disk.
+    /// `root` is the VM's disk, `seed` cloud-init's; data drives go by their names.
     pub name: String,
     pub read_bytes_total: u64,
     pub written_bytes_total: u64,

@@ -47,7 +47,7 @@ pub fn Metrics(props: &Props) -> Html {
         <>
             if let StreamState::Lost(_) = state { <Notice tone="warn" title="The stream of samples was cut off; connecting again." /> }
             <div class="card facts-row">{ facts_view(facts) }</div>
-            if let Some(vmm) = &last.vmm { outside(vmm) }
+            if let Some(vmm) = &last.vmm { { outside(vmm) } }
             <div class="charts" data-testid="charts">
                 <Chart title={format!("CPU, of {}", plural(u64::from(vm.spec.vcpus), "vCPU", "vCPUs"))} {end_ms} top={100.0} unit={Unit::Percent}
                     lines={vec![Line { name: "used", points: window.gauge(|s| s.cpu_percent) }]} />
