@@ -261,6 +261,10 @@ mod tests {
         drives.apply(&to(&[], &["data", "logs"]));
         drives.apply(&to(&[change("data", Some(1))], &[]));
         assert_eq!(told(&drives), [("data", 1, false, 3)]);
+        assert!(drives.are_apart());
+        let drive = |number| Drive { number, ..drives.all[0].clone() };
+        assert!(!Drives { all: vec![drive(0), drive(0)], next: 1 }.are_apart(), "two with one file");
+        assert!(!Drives { all: vec![drive(1)], next: 1 }.are_apart(), "the next one would have its file");
     }
 
     #[test]
