@@ -56,6 +56,8 @@ pub enum CommandError {
     NoActor { name: String },
     #[error("the guest can't be reached: {detail}")]
     GuestUnavailable { detail: String },
+    #[error(transparent)]
+    Guest(host::guest::GuestFault),
     #[error("{detail}")]
     Vmm { detail: String },
     #[error("the server is shutting down")]

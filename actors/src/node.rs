@@ -5,7 +5,9 @@
 
 mod aside;
 mod facade;
+mod lines;
 mod load;
+mod outside;
 mod resolve;
 mod root;
 mod tree;

@@ -6,6 +6,7 @@
 //! Every call ends: connecting, answering and idling have the bounds of [`limits`]. A call dropped at an await has at most been sent;
 //! nothing of it stays behind in this process.
 
+mod connection;
 mod error;
 mod event;
 mod exec;
@@ -24,13 +25,14 @@ mod vm;
 mod wait;
 mod webhook;
 
+pub use connection::{Connection, ConnectionEvent, ConnectionInput, GuestPort};
 pub use error::ClientError;
 pub use event::{EventItem, EventQuery, Events};
 pub use exec::{ExecEvent, ExecInput, ExecStream};
 pub use host::Hosts;
 pub use http::Client;
 pub use image::Images;
-pub use logs::Logs;
+pub use logs::{Logs, LogsQuery};
 pub use metrics::MetricsStream;
 pub use node::TreeQuery;
 pub use operation::Operations;

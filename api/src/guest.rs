@@ -11,7 +11,7 @@
 //!   |             Hello{nonce, generation, …} |
 //!   |<----------------------------------------|   everything before this answer is of an earlier session: dropped
 //!   | Control(id, HostMessage)                |
-//!   |---------------------------------------->|   answered once under the same id; an exec's id is its stream
+//!   |---------------------------------------->|   answered once under the same id; an exec's or connection's is its stream
 //!   |       Stdout(id) … Credit(id) … Stdin(id)|
 //! ```
 //!
@@ -19,7 +19,7 @@
 //! - An end sends data on a stream only as far as the other's credit reaches ([`credit_cost`]); control frames need none and go first.
 //! - An unknown message is answered [`ErrorCode::Unsupported`]; unknown fields are ignored; new fields are optional. The generation is the
 //!   lower of the two at hello, and nobody sends a message born later ([`HostMessage::born`]).
-//! - A lost session is not resumed. Its processes get SIGHUP at once and SIGKILL after [`LOST_SESSION_GRACE_MS`].
+//! - A lost session is not resumed. Its connections are dropped; its processes get SIGHUP at once and SIGKILL after [`LOST_SESSION_GRACE_MS`].
 mod boot;
 mod crc;
 mod error;

@@ -2,7 +2,9 @@
 //!
 //! Requests refuse unknown fields; responses may grow, so readers ignore what they do not know, and enums decode to `Unknown`.
 
+pub mod cloud_init;
 pub mod common;
+pub mod connect;
 pub mod devices;
 pub mod drive;
 pub mod event;
@@ -13,10 +15,13 @@ pub mod image;
 pub mod metrics;
 pub mod node;
 pub mod operation;
+pub mod outside;
 pub mod vm;
 pub mod webhook;
 
+pub use cloud_init::{CloudInit, Credentials, Password};
 pub use common::{Labels, List, Reason};
+pub use connect::ConnectControl;
 pub use devices::{CpuTemplate, PatchRateLimits, RateLimits};
 pub use drive::{Drive, PatchDrive};
 pub use event::{Event, EventKind};
@@ -27,9 +32,10 @@ pub use image::{CreateImage, Image, ImageKind, ImageSpec, ImageState, ImageStatu
 pub use metrics::{HostMetrics, VmMetrics};
 pub use node::{ActorKind, ActorView, Doing, NodeTree};
 pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};
+pub use outside::{VmmDrive, VmmInterface, VmmMetrics, VmmProcess, VmmSafety};
 pub use vm::{
-    AgentStatus, CloudInit, Confinement, CreateVm, Metadata, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm,
-    VmSpec, VmState, VmStatus, VmmStatus,
+    AgentStatus, Confinement, CreateVm, Metadata, PatchVm, PatchVmSpec, RebootRequest, RestartPolicy, StopRequest, Vm, VmSpec,
+    VmState, VmStatus, VmmStatus,
 };
 pub use webhook::{
     CreateWebhook, DeadLetter, Delivery, DeliveryFailure, DeliverySuccess, PatchWebhook, PatchWebhookSpec, Redeliver, Webhook,

@@ -30,7 +30,10 @@ pub use devices::{CloudInit, CpuTemplate, Devices, RateLimits, SSH_KEY_TYPES, US
 pub use drives::{DRIVE_NAME_MAX, DRIVES_MAX, Drive, DriveChange, DriveName, Drives, DrivesChange};
 pub use effect::{Effect, Step};
 pub use hold::Hold;
-pub use input::{Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, RateLimitsChange, StopMode, Ticket, Timer};
+pub use input::{
+    Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, PasswordChange, RateLimitsChange, StopMode, Ticket,
+    Timer,
+};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,

@@ -2,7 +2,7 @@
 //! They are the agent's own children, so whoever else reaps (init, the keeper) can't take their exit codes.
 mod account;
 mod pty;
-mod pump;
+pub mod pump;
 mod spawn;
 
 #[cfg(any(test, fuzzing))]

@@ -11,6 +11,7 @@
 //! processes that it must not end at shutdown (systemd.io/ROOT_STORAGE_DAEMONS).
 mod boot;
 mod clock;
+mod connection;
 mod exec;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

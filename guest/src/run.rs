@@ -27,13 +27,16 @@ pub fn run() -> ExitCode {
     match words.as_slice() {
         _ if std::process::id() == 1 => boot::run(),
         ["--socket", path] => listen(transport::socket::bind(path), path, Rights::Processes),
+        ["--vsock", port] => {
+            port.parse().map_or_else(|_| usage(), |port| listen(transport::vsock::listen(port), "vsock", Rights::Processes))
+        }
         [keeper::KEEP, machine @ ..] => Machine::from_words(machine).map_or_else(usage, keeper::run),
         machine => Machine::from_words(machine).map_or_else(usage, agent),
     }
 }
 
 fn usage() -> ExitCode {
-    kmsg::log("usage: hearth-agent --socket PATH (inside a guest it is /init and needs no arguments)");
+    kmsg::log("usage: hearth-agent --socket PATH | --vsock PORT (inside a guest it is /init and needs no arguments)");
     ExitCode::from(2)
 }
 

@@ -8,11 +8,14 @@ pub fn session(input: &[u8]) {
     guest::fuzz(input);
 }
 
-/// QEMU's control socket and log of events, and what /proc says of processes and mounts; what simulated VMs left; what programs print.
+/// QEMU's control socket and log of events, and what /proc says of processes and mounts; what simulated VMs left; what programs print; what
+/// VMMs say of their machines from outside.
 pub fn vmm(input: &[u8]) {
     match input.split_first() {
         Some((0..=191, _)) => vmm::qemu::fuzz::words(input),
         Some((192..=223, rest)) => vmm::simulated::fuzz(rest),
+        Some((224..=239, rest)) => vmm::firecracker::fuzz(rest),
+        Some((240..=247, rest)) => vmm::qemu::fuzz::outside(rest),
         Some((_, rest)) => doctor::fuzz(rest),
         None => {}
     }

@@ -12,12 +12,14 @@ use async_trait::async_trait;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
+mod connection;
 mod exec;
 pub mod initramfs;
 mod mux;
 
 // All that the trait names, for those who implement it.
 pub use api::guest::{ExecRequest, InterfaceAddresses, MetricsSample, NetworkConfig, ShutdownKind};
+pub use connection::{Connection, ConnectionEvent, ConnectionSink, ConnectionSource, Port};
 pub use exec::{Collected, ExecControl, ExecEvent, ExecLink, ExecOutput, ExecSession, ExecStdin, OutputSender};
 pub use mux::Guest;
 #[cfg(test)]
@@ -60,6 +62,14 @@ pub enum GuestFault {
     Refused(GuestError),
     #[error("the guest's agent sent what can't be: {detail}")]
     Protocol { detail: &'static str },
+    #[error("nobody listens at {port} of the guest")]
+    NobodyListens { port: Port },
+    /// A connection that stood.
+    #[error("the connection to the guest's port broke: {detail}")]
+    Reset { detail: String },
+    /// By a way that is not the agent's.
+    #[error("the guest's {port} can't be reached: {detail}")]
+    Unreachable { port: Port, detail: String },
 }
 
 /// What actors use of a guest. Cancel: a dropped call may have taken effect. Every call ends by itself: with `Timeout` after
@@ -73,6 +83,10 @@ pub trait GuestSession: Send + Sync + std::fmt::Debug + 'static {
 
     /// Returns when the process runs. `Refused` with `NotFound` or `PermissionDenied` when it can't.
     async fn exec(&self, request: ExecRequest) -> Result<ExecSession, GuestFault>;
+
+    /// Connects to this TCP port of the guest's loopback. `NobodyListens` when nobody does, `TooOld` where the agent can't, `Refused` with `Busy`
+    /// beyond what it holds at a time ([`api::guest::MAX_CONNECTIONS`]).
+    async fn connect(&self, port: u16) -> Result<Connection, GuestFault>;
 
     /// The newest sample; `None` until the first, which comes right after hello.
     fn metrics(&self) -> watch::Receiver<Option<MetricsSample>>;

@@ -46,6 +46,18 @@ pub enum NetError {
     AddressTaken { address: Ipv4Addr, detail: String },
 }
 
+/// As the kernel counts it at the host's end of a TAP, told as the guest sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub received_bytes: u64,
+    pub received_packets: u64,
+    /// What the guest, or its VMM, did not take in time.
+    pub received_dropped: u64,
+    pub sent_bytes: u64,
+    pub sent_packets: u64,
+    pub sent_dropped: u64,
+}
+
 #[async_trait]
 pub trait Network: Send + Sync + 'static {
     /// Makes the bridge, its address, forwarding and the rules, or repairs what is missing of them. Idempotent.
@@ -56,6 +68,10 @@ pub trait Network: Send + Sync + 'static {
     /// after each. Networks that have nothing to bind do nothing.
     async fn bind(&self, _tap: &str, _address: Ipv4Addr, _mac: [u8; 6]) -> Result<(), NetError> {
         Ok(())
+    }
+    /// What went through an attached TAP since it was made; absent where there is none of that name, or no network counts.
+    async fn traffic(&self, _tap: &str) -> Result<Option<Traffic>, NetError> {
+        Ok(None)
     }
     /// Removes it; absent is no error.
     async fn detach(&self, tap: &str) -> Result<(), NetError>;

@@ -32,7 +32,15 @@ fn files(plan: &MachinePlan, cloud_init: &CloudInit) -> Vec<(&'static str, Strin
     }
     let user = cloud_init.user_data.as_deref().unwrap_or(NOTHING).to_owned();
     let network = plan.nic.as_ref().map(|nic| ("network-config", line(&network(nic))));
-    [("meta-data", line(&meta))].into_iter().chain(network).chain([("user-data", user)]).collect()
+    let vendor = cloud_init.password_hash.as_deref().map(|hash| ("vendor-data", vendor(hash)));
+    [("meta-data", line(&meta))].into_iter().chain(network).chain([("user-data", user)]).chain(vendor).collect()
+}
+
+/// What is hearth's own stands beside the user's data, which stays as it is and wins where both say something. `password` is the default
+/// user's, whatever the image calls it, and known as a hash by its `$6$`; it does not expire, and whether sshd takes passwords stays the
+/// image's choice. Source: cloud-init's `cc_set_passwords`, which knows hashes since 17.1 (tried with 22.4), and its document of vendor data.
+fn vendor(password_hash: &str) -> String {
+    format!("#cloud-config\n{}", line(&json!({ "password": password_hash, "chpasswd": { "expire": false } })))
 }
 
 fn line(value: &serde_json::Value) -> String {
@@ -67,18 +75,21 @@ mod tests {
 
     #[test]
     fn the_files_word_for_word() {
-        let keys = vec!["ssh-ed25519 AAAA me@\"here\"".to_owned(), "ssh-rsa BBBB".to_owned()];
-        let mut plan = plan(Some(CloudInit { user_data: Some("#!/bin/sh\necho ü: \"$1\"\r\n".into()), ssh_keys: keys }));
+        let ssh_keys = vec!["ssh-ed25519 AAAA me@\"here\"".to_owned(), "ssh-rsa BBBB".to_owned()];
+        let user_data = Some("#!/bin/sh\necho ü: \"$1\"\r\n".into());
+        let mut plan = plan(Some(CloudInit { user_data, ssh_keys, password_hash: Some("$6$salt$hash/.".into()) }));
         let meta = "{\"instance-id\":\"vm_00000000000000000000000007\",\"local-hostname\":\"web-1\",\
                     \"public-keys\":[\"ssh-ed25519 AAAA me@\\\"here\\\"\",\"ssh-rsa BBBB\"]}\n";
         let network = "{\"ethernets\":{\"eth0\":{\"addresses\":[\"10.77.0.5/16\"],\"match\":{\"macaddress\":\"52:54:00:01:02:ff\"},\
                        \"nameservers\":{\"addresses\":[\"10.77.0.1\",\"9.9.9.9\"]},\
                        \"routes\":[{\"to\":\"0.0.0.0/0\",\"via\":\"10.77.0.1\"}]}},\"version\":2}\n";
         let user = "#!/bin/sh\necho ü: \"$1\"\r\n";
-        let expected = [("meta-data", meta), ("network-config", network), ("user-data", user)];
+        let vendor = "#cloud-config\n{\"chpasswd\":{\"expire\":false},\"password\":\"$6$salt$hash/.\"}\n";
+        let expected = [("meta-data", meta), ("network-config", network), ("user-data", user), ("vendor-data", vendor)];
         assert_eq!(written(&plan), expected.map(|(name, text)| (name, text.to_owned())));
         // Without interface there is nothing to say of it, and cloud-init finds none by itself.
         plan.nic = None;
+        plan.cloud_init.as_mut().unwrap().password_hash = None;
         let names: Vec<_> = written(&plan).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["meta-data", "user-data"]);
     }
@@ -101,6 +112,7 @@ mod tests {
         let cloud_init = CloudInit {
             user_data: Some("u".repeat(USER_DATA_MAX).into()),
             ssh_keys: vec!["k".repeat(SSH_KEY_MAX); SSH_KEYS_MAX],
+            password_hash: Some("h".repeat(106).into()),
         };
         assert!(image(&plan(Some(cloud_init))).unwrap().len() < 256 << 10);
     }

@@ -7,6 +7,8 @@ pub mod confinement;
 pub mod disks;
 pub mod firecracker;
 pub mod limits;
+pub mod lines;
+pub mod outside;
 pub mod qemu;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -18,7 +20,7 @@ pub(crate) use shared::{cmdline::mac_text, layout::storage_error};
 
 pub use snapshot::SnapshotKind;
 
-use crate::guest::GuestSession;
+use crate::guest::{Connection, GuestFault, GuestSession, Port};
 use async_trait::async_trait;
 use confinement::Confinement;
 use domain::{
@@ -26,6 +28,8 @@ use domain::{
     host::{Capabilities, VmmFacts},
     vm::{CloudInit, CpuTemplate, Drives, Exit, Inspection, Machine, RateLimits},
 };
+use lines::LinesWanted;
+use outside::Outside;
 use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -234,13 +238,35 @@ pub trait Vmm: Send + Sync + 'static {
     /// Connects to the guest's agent and settles hello. One session at a time; a new one ends the older.
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError>;
 
+    /// Connects to a port of the guest's vsock, for whoever has `Capabilities::vsock`. The agent's own port is nobody else's. Errors: `NobodyListens`
+    /// (also in a guest without a driver for it), `Timeout`, `Unreachable`.
+    async fn vsock(&self, _vm: VmId, _machine: &Machine, port: u32, _deadline: Duration) -> Result<Connection, GuestFault> {
+        Err(GuestFault::Unreachable { port: Port::Vsock(port), detail: "this driver has no vsock".to_owned() })
+    }
+
     /// Attaches to the serial console. `history_bytes`: how much of what was printed comes first (at most what is kept).
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError>;
 
     /// The serial console's log as kept: its last `bytes`; empty when there is none.
     async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError>;
 
+    /// As [`Vmm::console_log`], of whole lines, with when they were first seen or since a moment.
+    async fn lines(&self, _vm: VmId, _wanted: &LinesWanted) -> Result<Vec<u8>, VmmError> {
+        Err(VmmError::Unsupported { what: "times of what is printed" })
+    }
+
+    /// As [`Vmm::console`], likewise.
+    async fn follow_lines(&self, _vm: VmId, _wanted: &LinesWanted) -> Result<Box<dyn Console>, VmmError> {
+        Err(VmmError::Unsupported { what: "times of what is printed" })
+    }
+
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError>;
+
+    /// What the VMM and the kernel tell of a machine that lives, from outside its guest. What could not be learned, as from a VMM that does not
+    /// answer, is named in it and waited for at most two seconds. Errors: `Gone`; hearth is short of what it needs.
+    async fn outside(&self, _vm: VmId, _machine: &Machine) -> Result<Outside, VmmError> {
+        Err(VmmError::Unsupported { what: "counters of its own" })
+    }
 
     /// How the process is confined, at this moment; absent where there is no process.
     async fn confinement(&self, _vm: VmId, _machine: &Machine) -> Result<Option<Confinement>, VmmError> {

@@ -1,79 +1,18 @@
 //! The agent as a real process against the mux client, over a unix socket. The agent runs by hand here (`--socket`), so it has no right
 //! over the machine; booting it is tried in the VMM suites.
 #![allow(clippy::unwrap_used)]
-use api::guest::{ErrorCode, ExecRequest, ExitStatus, NetworkConfig, ShutdownKind, Stdin, TtySize};
+use api::guest::{ErrorCode, ExecRequest, ExitStatus, GENERATION, NetworkConfig, ShutdownKind, Stdin, TtySize};
 use host::guest::{Collected, ExecEvent, ExecSession, Guest, GuestFault, GuestSession};
-use std::{
-    path::PathBuf,
-    process::{Child, Command},
-    sync::OnceLock,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
     time::timeout,
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
+#[path = "support/agent.rs"]
+mod agent;
 
-/// Built once: the agent is a workspace of its own, so cargo does not do it for these tests.
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let guest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../guest");
-        let done = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--quiet"])
-            .current_dir(&guest)
-            // The outer cargo's own settings are not meant for this build.
-            .env_remove("CARGO_TARGET_DIR")
-            .status()
-            .unwrap();
-        assert!(done.success(), "the agent does not build");
-        guest.join("target/debug/hearth-agent")
-    })
-}
-
-struct Agent {
-    child: Child,
-    socket: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Agent {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("agent.sock");
-        let child = Command::new(program()).arg("--socket").arg(&socket).spawn().unwrap();
-        let agent = Self { child, socket, _folder: folder };
-        drop(agent.stream().await);
-        agent
-    }
-
-    async fn stream(&self) -> UnixStream {
-        timeout(DEADLINE, async {
-            loop {
-                match UnixStream::connect(&self.socket).await {
-                    Ok(stream) => return stream,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            }
-        })
-        .await
-        .expect("the agent listens")
-    }
-
-    async fn guest(&self) -> Guest {
-        Guest::connect(self.stream().await, DEADLINE).await.unwrap()
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use agent::{Agent, DEADLINE};
 
 fn shell(script: &str) -> ExecRequest {
     ExecRequest { argv: ["sh", "-c", script].map(str::to_owned).to_vec(), ..ExecRequest::default() }
@@ -118,7 +57,7 @@ async fn says_who_it_is_and_answers() {
     let agent = Agent::start().await;
     let guest = agent.guest().await;
     let info = guest.info();
-    assert_eq!((info.generation, info.agent_version.as_str()), (1, env!("CARGO_PKG_VERSION")));
+    assert_eq!((info.generation, info.agent_version.as_str()), (GENERATION, env!("CARGO_PKG_VERSION")));
     assert!(!info.boot_id.is_empty() && !info.kernel_release.is_empty());
     assert!(guest.ping().await.unwrap() < DEADLINE);
 }
@@ -337,7 +276,7 @@ async fn a_hello_on_the_same_connection_begins_anew() {
     // Half a frame, then another host.
     near.write_all(&bytes[..bytes.len() / 2]).await.unwrap();
     let guest = Guest::connect(near, DEADLINE).await.unwrap();
-    assert_eq!(guest.info().generation, 1);
+    assert_eq!(guest.info().generation, GENERATION);
     gone(pid).await;
     assert_eq!(run(&guest, shell("echo anew")).await.stdout, b"anew\n");
     drop(guest);

@@ -11,6 +11,7 @@ use domain::{
     Attempt, VmId,
     vm::{Exit, Inspection},
 };
+use host::guest::GuestSession;
 use host::vmm::{
     NicPlan, Vmm, VmmError,
     simulated::{Faults, Simulated, SimulatedOptions},
@@ -47,6 +48,23 @@ async fn keeps_the_contract() {
     contract::held_ends_and_is_replaced(&vmm, vm(2), &lab.images).await;
     contract::guest_ends_by_itself(&vmm, vm(3), &lab.images).await;
     contract::sweep_spares_the_known(&vmm, [vm(4), vm(5)], &lab.images).await;
+}
+
+/// What its guest says that it wrote is what is invented outside of it, too.
+async fn waits_until_written(guest: &dyn GuestSession, bytes: u64) {
+    let written = || guest.metrics().borrow().as_ref().unwrap().disks.iter().map(|disk| disk.write_bytes).sum::<u64>();
+    let (from, before) = (Instant::now(), written());
+    while written() < before + bytes {
+        assert!(from.elapsed() < SOON, "nothing is written");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_guest_writes_is_counted_outside_of_it() {
+    let lab = lab();
+    let vmm = lab.driver(Faults::default());
+    contract::writes_show_outside(&vmm, vm(1), &lab.images, waits_until_written, 4096).await;
 }
 
 #[tokio::test]

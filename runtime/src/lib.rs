@@ -8,5 +8,6 @@ pub mod embed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod http;
+pub mod password;
 pub mod telemetry;
 pub mod up;

@@ -9,6 +9,8 @@ mod double;
 mod guest;
 #[path = "cli/plain.rs"]
 mod plain;
+#[path = "cli/ports.rs"]
+mod ports;
 #[path = "cli/pty.rs"]
 mod pty;
 #[path = "cli/streams.rs"]

@@ -188,6 +188,7 @@ fn equipped_vms() -> Vec<Vm> {
         cloud_init: Some(Box::new(CloudInit {
             user_data: Some("#cloud-config\n".into()),
             ssh_keys: vec!["ssh-ed25519 AAAA me".into()],
+            password_hash: None,
         })),
         metadata: Some("{\"a\":1}".into()),
         drives: Drives::default(),
@@ -201,8 +202,8 @@ fn equipped_vms() -> Vec<Vm> {
     all
 }
 
-/// Since schema 3 its data drives are told too. What comes later stands at the end here.
-fn vms_with_drives() -> Vec<Vm> {
+/// Since schema 3 also its data drives, and what a password became.
+fn vms_with_drives_and_passwords() -> Vec<Vm> {
     let drive = |name: &str, size_mib, read_only| DriveChange {
         name: name.parse().unwrap(),
         size_mib: Some(size_mib),
@@ -212,6 +213,10 @@ fn vms_with_drives() -> Vec<Vm> {
     let mut full = vm(State::Created);
     full.spec.devices.drives = Drives::new(&[drive("data", 70_000, false), drive("logs-2", 1 << 33, true)]);
     all.push(full);
+    let mut vm = vm(State::Created);
+    let password_hash = Some(format!("$6$saltsaltsaltsalt${}", "h".repeat(86)).into());
+    vm.spec.devices.cloud_init = Some(Box::new(CloudInit { user_data: None, ssh_keys: vec![], password_hash }));
+    all.push(vm);
     all
 }
 
@@ -487,7 +492,7 @@ fn vm_2() {
 
 #[test]
 fn vm_3() {
-    agree(&vms_with_drives());
+    agree(&vms_with_drives_and_passwords());
 }
 
 #[test]

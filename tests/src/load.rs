@@ -324,7 +324,7 @@ impl User {
                 Ok(())
             }
             // It was carried out, and deleted since.
-            Err(ClientError::Problem(problem)) if problem.code == "vm-not-found" => Ok(()),
+            Err(ClientError::Problem(problem)) if problem.code == "gone-since" => Ok(()),
             Err(error) if self.failures == Failures::Found => Err(error).with_context(|| format!("{request:?} again")),
             Err(_) => Ok(()),
         }

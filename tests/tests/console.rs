@@ -39,7 +39,12 @@ async fn a_vms_life_in_the_browser() -> Result<()> {
         browser.type_in("vm-create-keys", "ssh-ed25519 AAAA seen").await?;
         browser.click("data-drives").await?;
         browser.type_in("vm-create-drives", "data 64 ro").await?;
+        browser.click("vm-create-password").await?;
         browser.click("vm-create-submit").await?;
+        browser.text("vm-password", "is the password", |text| text.matches('-').count() == 4).await?;
+        let shown = "return document.querySelector(\"[data-testid='vm-password']\").innerText.match(/([a-z2-9]{5}-){4}[a-z2-9]{5}/)[0]";
+        let password = browser.script(shown).await?;
+        browser.click("vm-create-done").await?;
         browser.click("nav-vms").await?;
         attribute(&browser, "vm-state-seen", "running").await?;
         // What the host gives away is told without a look at the host.
@@ -72,6 +77,9 @@ async fn a_vms_life_in_the_browser() -> Result<()> {
         browser.until_script("the data drive", "return /data 64 MiB, read-only/.test(document.querySelector('main').innerText)").await?;
         let keys = seen.spec.cloud_init.map(|given| given.ssh_keys).unwrap_or_default();
         ensure!(keys == ["ssh-ed25519 AAAA seen"], "{keys:?}");
+        let kept = format!("return document.documentElement.innerHTML.includes({password})");
+        ensure!(browser.script(&kept).await? == false, "the password is still on the page");
+        browser.until_script("that one was made", "return /1 key, a password/.test(document.querySelector('main').innerText)").await?;
 
         let described = "const b = document.querySelector(\"[data-testid='action-start']\"); return b?.getAttribute('aria-disabled') === 'true' && (b.getAttribute('aria-description') ?? '').includes('already running')";
         browser.until_script("why start is refused", described).await?;

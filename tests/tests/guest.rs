@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use api::{
     client::{ExecEvent, Options as CallOptions},
-    v1::{ExecRequest, Exit, Resize, VmSpec},
+    v1::{ExecRequest, Exit, Resize, VmMetrics, VmSpec},
 };
 use hearth_tests::{
     Guest, Need, Options, PATIENCE, Server, guest::nothing_left, machine, raw::Raw, remains, scenario, small, terminal::Typist,
@@ -207,6 +207,12 @@ async fn metrics_show_what_the_guest_does() -> Result<()> {
         };
         ensure!(loaded.time_ms > first.time_ms && loaded.uptime_s > first.uptime_s, "{first:?} {loaded:?}");
         ensure!(loaded.vmm_cpu_ms_total > first.vmm_cpu_ms_total, "{first:?} {loaded:?}");
+        let outside = |sample: &VmMetrics| {
+            let drives = sample.vmm.as_ref().map(|vmm| vmm.drives.as_slice()).unwrap_or_default();
+            drives.iter().find(|drive| drive.name == "root").map(|root| root.written_bytes_total)
+        };
+        let (before, after) = (outside(&first).context("no root drive")?, outside(&loaded).context("no root drive")?);
+        ensure!(after >= before + (8 << 20), "the VMM counts {before}, then {after}");
         guest.sh("kill $(cat /tmp/load)").await?;
         let begun = Instant::now();
         while next().await?.cpu_percent > 40.0 {

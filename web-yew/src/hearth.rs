@@ -166,10 +166,10 @@ impl Hearth {
         self.run(work, telling, told);
     }
 
-    /// The VM as the answer shows it: the page need not wait for the event.
+    /// The VM as the answer shows it: the page need not wait for the event. What is told once stays with the caller.
     pub fn apply_vm(&self, accepted: &Accepted) -> Option<Vm> {
         let vm: Vm = decode(&accepted.body).ok()?;
-        self.live.apply(Msg::Vm(Box::new(vm.clone())));
+        self.live.apply(Msg::Vm(Box::new(Vm { credentials: None, ..vm.clone() })));
         Some(vm)
     }
 }

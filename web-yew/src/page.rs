@@ -10,6 +10,7 @@ mod node;
 mod operations;
 mod parts;
 pub mod sign_in;
+mod told;
 mod vm;
 mod vm_create;
 mod vm_devices;

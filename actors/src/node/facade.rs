@@ -19,14 +19,14 @@ use crate::{
 use domain::{
     HostId, ImageId, Name, OperationId, VmId, WebhookId,
     event::Kind,
-    host::Host,
+    host::{Capability, Host},
     image::Image,
     operation::{NotCancellable, Operation},
     vm::{self, Command, StopMode, Vm},
     webhook::{self, Webhook},
 };
 use host::{
-    guest::GuestSession,
+    guest::{Connection, GuestSession},
     secret::{Secret, SecretError},
     vmm::{Console, Usage, confinement::Confinement},
 };
@@ -37,6 +37,8 @@ use tokio::sync::watch;
 
 /// A look at a process takes some reads of `/proc`; nobody waits for one that hangs.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
+/// How long a guest may take to accept a connection to its vsock: its kernel does so at once, on a busy machine within seconds.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long the root may take to answer or to stop.
 const ROOT_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -386,6 +388,23 @@ impl Node {
         ask(&actor, |reply_to| VmMsg::Guest { reply_to }).await.map(|(_, session)| session)
     }
 
+    /// Connects to a port of the guest's vsock. Refused as [`Node::guest`] is, and where the host's driver has no vsock; `Guest` tells why it failed.
+    pub async fn vsock(&self, id: VmId, port: u32) -> Result<Connection, CommandError> {
+        let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
+        let offer = self.shared.view.offer(row.record.host);
+        if let Some(Err(lacking)) = offer.map(|offer| offer.has(Capability::Vsock)) {
+            return Err(CommandError::Vm(vm::actions::Refused::NotOffered(lacking)));
+        }
+        let mut table = vm::table(&row.record, offer).into_iter();
+        if let Some((_, Some(refused))) = table.find(|(action, _)| *action == vm::Action::Exec) {
+            return Err(CommandError::Vm(refused));
+        }
+        match row.record.state.machine() {
+            None => Err(CommandError::Vm(vm::actions::Refused::NotRunning)),
+            Some(machine) => self.shared.vmm.vsock(id, machine, port, CONNECT_WITHIN).await.map_err(CommandError::Guest),
+        }
+    }
+
     pub async fn console(&self, id: VmId, history_bytes: u64) -> Result<Box<dyn Console>, CommandError> {
         let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
         if row.record.state.machine().is_none() {
@@ -505,11 +524,11 @@ impl Node {
     }
 }
 
-fn not_found(kind: Kind, reference: String) -> CommandError {
+pub(super) fn not_found(kind: Kind, reference: String) -> CommandError {
     CommandError::NotFound { kind, reference }
 }
 
-fn vmm_error(error: host::vmm::VmmError) -> CommandError {
+pub(super) fn vmm_error(error: host::vmm::VmmError) -> CommandError {
     CommandError::Vmm { detail: chain(&error) }
 }
 

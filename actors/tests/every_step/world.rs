@@ -11,8 +11,8 @@ use domain::{
 };
 use host::{
     guest::{
-        ExecRequest, ExecSession, GuestFault, GuestInfo, GuestSession, InterfaceAddresses, MetricsSample, NetworkConfig,
-        ShutdownKind,
+        Connection, ExecRequest, ExecSession, GuestFault, GuestInfo, GuestSession, InterfaceAddresses, MetricsSample,
+        NetworkConfig, ShutdownKind,
     },
     image::{Copying, FileStore, ImageError, ImageStore},
     net::{NetError, Network},
@@ -283,6 +283,9 @@ impl GuestSession for Session {
     }
     async fn exec(&self, request: ExecRequest) -> Result<ExecSession, GuestFault> {
         self.inner.exec(request).await
+    }
+    async fn connect(&self, port: u16) -> Result<Connection, GuestFault> {
+        self.inner.connect(port).await
     }
     fn metrics(&self) -> watch::Receiver<Option<MetricsSample>> {
         self.inner.metrics()

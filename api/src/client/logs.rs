@@ -10,12 +10,33 @@ pub struct Logs {
     url: String,
 }
 
+/// Which part of a log, and how.
+#[derive(Debug, Clone, Default)]
+pub struct LogsQuery {
+    /// On and on, until the VM is gone.
+    pub follow: bool,
+    /// Before each line, when hearth first saw it.
+    pub timestamps: bool,
+    /// A time in RFC 3339, or so long ago, as `10m`.
+    pub since: Option<String>,
+}
+
 impl Client {
     /// With `follow` the stream goes on until the VM is gone.
     pub async fn logs(&self, vm: &str, follow: bool) -> Result<Logs, ClientError> {
+        self.logs_of(vm, &LogsQuery { follow, ..LogsQuery::default() }).await
+    }
+
+    pub async fn logs_of(&self, vm: &str, query: &LogsQuery) -> Result<Logs, ClientError> {
         let mut url = self.url(&["v1", "vms", vm, "logs"])?;
-        if follow {
+        if query.follow {
             url.query_pairs_mut().append_pair("follow", "true");
+        }
+        if query.timestamps {
+            url.query_pairs_mut().append_pair("timestamps", "true");
+        }
+        if let Some(since) = &query.since {
+            url.query_pairs_mut().append_pair("since", since);
         }
         let response = self.get_stream(url).await?;
         Ok(Logs { url: shown(response.url()), response })

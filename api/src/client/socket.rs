@@ -122,7 +122,8 @@ impl Socket {
         ClientError::Problem(Box::new(problem))
     }
 
-    fn lost(&self, reason: &str) -> ClientError {
+    /// A stream that ended before it was done.
+    pub fn lost(&self, reason: &str) -> ClientError {
         ClientError::Lost { url: self.url.clone(), reason: reason.to_owned() }
     }
 }

@@ -5,7 +5,7 @@ use super::http::{Client, Request, decode, json};
 use super::limits::REQUEST_TIMEOUT;
 use super::page::{ListQuery, Pages};
 use super::wait::{Accepted, Options};
-use crate::v1::{CreateVm, ExecRequest, ExecResult, PatchVm, RebootRequest, StopRequest, Vm, VmMetrics};
+use crate::v1::{CreateVm, ExecRequest, ExecResult, PatchVm, RebootRequest, StopRequest, Vm, VmMetrics, VmmMetrics};
 use reqwest::Method;
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ impl Vms<'_> {
     /// The newest sample.
     pub async fn metrics(&self, id: &str) -> Result<VmMetrics, ClientError> {
         self.0.get(self.0.url(&["v1", "vms", id, "metrics"])?).await
+    }
+
+    /// What is known from outside the guest, which need not answer.
+    pub async fn vmm_metrics(&self, id: &str) -> Result<VmmMetrics, ClientError> {
+        self.0.get(self.0.url(&["v1", "vms", id, "metrics", "vmm"])?).await
     }
 
     async fn action(

@@ -36,6 +36,10 @@ fn said() -> Vec<Vec<u8>> {
         br#"{"type":"metrics","load":[1e99,-0.1,3.3333333333333335]}"#.to_vec(),
         br#"{"type":"teleport","to":[{}]}"#.to_vec(),
         b"fd00::5/64".to_vec(),
+        json(&HostMessage::Connect { port: u16::MAX }),
+        json(&AgentMessage::Connected { credit: 1 }),
+        json(&AgentMessage::Disconnected { reason: Some("reset".into()) }),
+        json(&AgentMessage::Failed(GuestError::new(ErrorCode::ConnectionRefused, "no"))),
     ]
 }
 

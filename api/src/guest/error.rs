@@ -16,6 +16,8 @@ pub enum ErrorCode {
     PermissionDenied,
     /// The agent has as many streams as it takes; end one first.
     Busy,
+    /// Nobody listens at that port of the guest.
+    ConnectionRefused,
     /// A message came before hello: the agent has started anew and knows no session.
     NoSession,
     /// The guest's kernel refused.

@@ -18,9 +18,9 @@ const MAX_ENCODED: usize = MAX_BODY + MAX_BODY / 254 + 1;
 pub enum FrameKind {
     /// A JSON message; the stream is the request's id, 0 for what nobody asked for.
     Control = 1,
-    /// Bytes for a process' standard input; no bytes means its end.
+    /// Bytes for a process' standard input, or for who listens at a port; no bytes means its end.
     Stdin = 2,
-    /// Bytes of a process' standard output or terminal; no bytes means its end.
+    /// Bytes of a process' standard output or terminal, or of who listens at a port; no bytes means its end.
     Stdout = 3,
     /// Bytes of a process' standard error; no bytes means its end.
     Stderr = 4,

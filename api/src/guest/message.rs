@@ -3,7 +3,7 @@ use super::{ExecRequest, ExitStatus, GuestError, InterfaceAddresses, MetricsSamp
 use serde::{Deserialize, Serialize};
 
 /// From host to agent. Every one but `Hello` is answered once under its frame's stream id with `Done`, `Failed` or what is named here;
-/// those about a running exec bear that exec's id and are answered only by `Failed`.
+/// those about a running exec or a connection bear its id and are answered only by `Failed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -20,7 +20,7 @@ pub enum HostMessage {
     Signal {
         signal: i32,
     },
-    /// Nobody listens to this exec any more: SIGHUP, SIGKILL after the grace.
+    /// Nobody listens to this stream any more: an exec gets SIGHUP, SIGKILL after the grace; a connection is dropped.
     Close,
     /// Pace of `Metrics`; absent: the idle pace.
     SubscribeMetrics {
@@ -39,6 +39,11 @@ pub enum HostMessage {
     Shutdown {
         kind: ShutdownKind,
         deadline_ms: u64,
+    },
+    /// Opens a TCP connection to this port of the guest's loopback, by IPv4 or else IPv6. Answered by `Connected` or `Failed`; then bytes go
+    /// both ways as an exec's input and standard output do, no bytes being each side's end, until `Disconnected`. `Close` drops it.
+    Connect {
+        port: u16,
     },
     /// Of a later generation.
     #[serde(other)]
@@ -63,6 +68,15 @@ pub enum AgentMessage {
     /// Comes after the exec's last output; the stream is over.
     Exited {
         status: ExitStatus,
+    },
+    /// The connection stands; the host may send so much on it.
+    Connected {
+        credit: u32,
+    },
+    /// Comes after the connection's last byte; the stream is over. With a reason if it broke, of at most [`super::MAX_REASON`] bytes.
+    Disconnected {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Stream 0, at the pace asked for.
     Metrics(Box<MetricsSample>),
@@ -124,6 +138,7 @@ impl HostMessage {
             Self::Hello(_) | Self::Ping | Self::Exec(_) | Self::Resize(_) | Self::Signal { .. } | Self::Close => 1,
             Self::SubscribeMetrics { .. } | Self::SetClock { .. } | Self::AddEntropy { .. } => 1,
             Self::ConfigureNetwork(_) | Self::Shutdown { .. } => 1,
+            Self::Connect { .. } => 2,
             Self::Unknown => u32::MAX,
         }
     }
@@ -142,6 +157,7 @@ impl HostMessage {
             Self::AddEntropy { .. } => "add-entropy",
             Self::ConfigureNetwork(_) => "configure-network",
             Self::Shutdown { .. } => "shutdown",
+            Self::Connect { .. } => "connect",
             Self::Unknown => "unknown",
         }
     }
@@ -179,5 +195,18 @@ mod tests {
         assert_eq!(text, r#"{"type":"shutdown","kind":"poweroff","deadline_ms":9}"#);
         let exited = serde_json::to_string(&AgentMessage::Exited { status: ExitStatus::Code(3) }).unwrap();
         assert_eq!(exited, r#"{"type":"exited","status":{"code":3}}"#);
+        let connect = serde_json::to_string(&HostMessage::Connect { port: 80 }).unwrap();
+        assert_eq!(connect, r#"{"type":"connect","port":80}"#);
+        let connected = serde_json::to_string(&AgentMessage::Connected { credit: 7 }).unwrap();
+        assert_eq!(connected, r#"{"type":"connected","credit":7}"#);
+        let over = AgentMessage::Disconnected { reason: None };
+        assert_eq!(serde_json::to_string(&over).unwrap(), r#"{"type":"disconnected"}"#);
+        assert_eq!(serde_json::to_string(&ErrorCode::ConnectionRefused).unwrap(), r#""connection-refused""#);
+    }
+
+    /// An agent of the first generation answers hello with that; it is never sent what it does not know.
+    #[test]
+    fn what_the_first_generation_does_not_know_is_born_later() {
+        assert_eq!((HostMessage::Ping.born(), HostMessage::Connect { port: 1 }.born()), (1, 2));
     }
 }

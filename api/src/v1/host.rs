@@ -79,8 +79,8 @@ pub struct HostStatus {
     pub vmm_reason: String,
     /// What the driver can do with VMs, as far as hearth offers it today: `pause`, `console_input`, `guest_agent`, `power_off_told` (from a
     /// reboot), `snapshot`, `diff_snapshot`, `restore`, `drive_hotplug`, `nic_hotplug`, `memory_hotplug`, `balloon`, `disk_rate_limit`,
-    /// `network_rate_limit`, `metadata`, `cpu_templates`, `jailed`. Without `pause` pausing and resuming are refused with
-    /// `unsupported-by-driver`, without `guest_agent` programs and shells; and so is a VM that asks for limits, a balloon, metadata or a CPU
+    /// `network_rate_limit`, `metadata`, `cpu_templates`, `jailed`, `vsock` (ports of guests' vsock, for users). Without `pause` pausing and resuming are refused with
+    /// `unsupported-by-driver`, without `guest_agent` programs, shells and connections to TCP ports, without `vsock` those to vsock ports; and so is a VM that asks for limits, a balloon, metadata or a CPU
     /// template without the one that it needs. Without `console_input` a console that is typed into is closed with the reason. The others
     /// tell what hearth does not offer with this driver at all.
     #[serde(default)]

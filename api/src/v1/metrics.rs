@@ -1,6 +1,7 @@
 //! Metrics of VMs and hosts: `GET /v1/vms/ID/metrics` answers the newest sample; as a WebSocket or with `Accept: text/event-stream` it
 //! streams one a second while someone looks. `GET /v1/hosts/ID/metrics` likewise.
 
+use super::outside::VmmMetrics;
 use serde::{Deserialize, Serialize};
 
 /// Counters (`*_total`) rise since the guest's boot; a reader makes rates of two samples.
@@ -28,6 +29,9 @@ pub struct VmMetrics {
     /// What the VMM process uses on the host.
     pub vmm_rss_bytes: u64,
     pub vmm_cpu_ms_total: u64,
+    /// What the VMM and the host's kernel count: the guest has no say in it. Absent where nobody could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vmm: Option<VmmMetrics>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Virtual machines.
 
 use super::{
+    cloud_init::{CloudInit, Credentials},
     common::{Labels, Reason},
     devices::{CpuTemplate, PatchRateLimits, RateLimits, told},
     drive::{Drive, PatchDrive},
@@ -27,6 +28,9 @@ pub struct Vm {
     pub updated_at: Timestamp,
     pub spec: VmSpec,
     pub status: VmStatus,
+    /// Of a password that this request had made: in its answer alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
 }
 
 /// What the VM is to be.
@@ -89,32 +93,6 @@ fn is_zero(number: &u32) -> bool {
 }
 
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
-
-/// For cloud-init in the guest. The same VM is the same instance: what cloud-init does once, it does once in the VM's life.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct CloudInit {
-    /// `#cloud-config`, a script that begins with `#!`, or whatever else cloud-init reads; handed over as it is. At most 32 KiB. Who may read
-    /// the VM may read it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_data: Option<String>,
-    /// Public keys for the image's default user, as in `authorized_keys`. At most 32.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ssh_keys: Vec<String>,
-}
-
-impl CloudInit {
-    /// In one line, for people: how much there is, not what.
-    pub fn words(&self) -> String {
-        let data = self
-            .user_data
-            .as_ref()
-            .map_or_else(|| "no user data".to_owned(), |data| format!("user data of {} bytes", data.len()));
-        let s = if self.ssh_keys.len() == 1 { "" } else { "s" };
-        format!("{data}, {} key{s}", self.ssh_keys.len())
-    }
-}
 
 fn default_networks() -> Vec<String> {
     vec!["default".to_owned()]

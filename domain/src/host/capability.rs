@@ -23,10 +23,11 @@ pub enum Capability {
     Metadata,
     CpuTemplates,
     Jailed,
+    Vsock,
 }
 
 impl Capability {
-    pub const ALL: [Capability; 16] = [
+    pub const ALL: [Capability; 17] = [
         Capability::Pause,
         Capability::ConsoleInput,
         Capability::GuestAgent,
@@ -43,6 +44,7 @@ impl Capability {
         Capability::Metadata,
         Capability::CpuTemplates,
         Capability::Jailed,
+        Capability::Vsock,
     ];
 
     /// What a driver without it does not do; follows "the … driver".
@@ -64,6 +66,7 @@ impl Capability {
             Capability::Metadata => "has no metadata service",
             Capability::CpuTemplates => "has no CPU templates",
             Capability::Jailed => "does not jail its VMMs",
+            Capability::Vsock => "can't reach vsock ports of guests",
         }
     }
 }
@@ -96,6 +99,8 @@ pub struct Capabilities {
     pub cpu_templates: bool,
     /// Its VMMs run jailed: own root, own user, no rights.
     pub jailed: bool,
+    /// Ports of a guest's vsock, for users.
+    pub vsock: bool,
 }
 
 impl Capabilities {
@@ -117,6 +122,7 @@ impl Capabilities {
         metadata: false,
         cpu_templates: false,
         jailed: false,
+        vsock: false,
     };
 
     pub fn has(mut self, what: Capability) -> bool {
@@ -141,6 +147,7 @@ impl Capabilities {
             Capability::Metadata => &mut self.metadata,
             Capability::CpuTemplates => &mut self.cpu_templates,
             Capability::Jailed => &mut self.jailed,
+            Capability::Vsock => &mut self.vsock,
         }
     }
 }
@@ -223,7 +230,7 @@ mod tests {
     fn a_number_that_is_not_known_here_is_passed_over() {
         let newest = Capability::ALL.len() as u32;
         let read = Capabilities::from(vec![0, newest, u32::MAX, newest - 1]);
-        assert_eq!(read, Capabilities { pause: true, jailed: true, ..Capabilities::NONE });
+        assert_eq!(read, Capabilities { pause: true, vsock: true, ..Capabilities::NONE });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     cancel,
     devices::Devices,
     drives,
-    input::{Change, Command, StopMode},
+    input::{Change, Command, PasswordChange, StopMode},
     state::{ReasonCode, Starting, State, StopStage, Stopping, Then, Vm},
 };
 use crate::{
@@ -99,6 +99,10 @@ pub enum Refused {
     DriveNamedTwice,
     #[error("the VM has no drive of that name")]
     NoSuchDrive,
+    #[error("no password was made for the VM")]
+    NoPassword,
+    #[error("the VM was started already, and cloud-init sets passwords at a guest's first boot only")]
+    PasswordTooLate,
     #[error("the VM's deletion failed half-way, its disk may be gone")]
     HalfDeleted,
     #[error(transparent)]
@@ -134,6 +138,8 @@ impl Refused {
             Refused::DriveWithoutSize => "drive-without-size",
             Refused::DriveNamedTwice => "drive-named-twice",
             Refused::NoSuchDrive => "no-such-drive",
+            Refused::NoPassword => "no-password",
+            Refused::PasswordTooLate => "password-too-late",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => "unsupported-by-driver",
         }
     }
@@ -142,6 +148,7 @@ impl Refused {
     pub fn field(self) -> Option<&'static str> {
         match self {
             Refused::DiskSmaller => Some("spec.disk_mib"),
+            Refused::NoPassword => Some("spec.cloud_init.password"),
             Refused::FieldNotOffered { field, .. } => Some(field),
             other => drives::field(other),
         }
@@ -167,6 +174,8 @@ impl Refused {
             Refused::DriveWithoutSize => "give size_mib, or check the name: see the VM's spec.drives",
             Refused::DriveNamedTwice => "name each once; to replace one, take it away first and add it by a second change",
             Refused::NoSuchDrive => "see the VM's spec.drives for their names",
+            Refused::NoPassword => "leave it out, or ask for one with \"generate\"",
+            Refused::PasswordTooLate => "change it in the guest (`hearth vm shell NAME`, then passwd), or make the VM anew",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => {
                 "see `hearth host get` for what each host's driver can do; another driver may (hearth up --vmm)"
             }
@@ -202,6 +211,26 @@ fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
     if let Some(change) = &change.drives {
         vm.spec.devices.drives.admit(change)?;
     }
+    updatable(vm, change)?;
+    password(vm, change)
+}
+
+/// A new one only where no guest has booted yet: the instance of a VM is the same for its life, so that cloud-init would not look at it.
+fn password(vm: &Vm, change: &Change) -> Result<(), Refused> {
+    let Some(Some(given)) = &change.cloud_init else { return Ok(()) };
+    let before = vm.spec.devices.cloud_init.as_ref().is_some_and(|before| before.password_hash.is_some());
+    match change.password {
+        PasswordChange::Kept if !before => Err(Refused::NoPassword),
+        PasswordChange::Replaced
+            if given.password_hash.is_some() && !matches!(vm.state, State::Creating { .. } | State::Created) =>
+        {
+            Err(Refused::PasswordTooLate)
+        }
+        PasswordChange::Kept | PasswordChange::Replaced => Ok(()),
+    }
+}
+
+fn updatable(vm: &Vm, change: &Change) -> Result<(), Refused> {
     match &vm.state {
         State::Deleting => Err(Refused::Deleting),
         State::Created | State::Stopped | State::Failed => Ok(()),

@@ -3,7 +3,7 @@
 
 use super::{
     devices::{CpuTemplate, Devices, RateLimits},
-    input::{Change, RateLimitsChange},
+    input::{Change, PasswordChange, RateLimitsChange},
     spec::VmSpec,
 };
 
@@ -31,10 +31,21 @@ impl Change {
         self.rate_limits.apply(&mut spec.devices.rate_limits);
         set(&mut spec.devices.balloon_mib, self.balloon_mib.as_ref());
         set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
-        set(&mut spec.devices.cloud_init, self.cloud_init.as_ref());
+        self.give(&mut spec.devices);
         set(&mut spec.devices.metadata, self.metadata.as_ref());
         if let Some(change) = &self.drives {
             spec.devices.drives.apply(change);
+        }
+    }
+
+    fn give(&self, devices: &mut Devices) {
+        let Some(given) = &self.cloud_init else { return };
+        let before = devices.cloud_init.take().and_then(|before| before.password_hash);
+        devices.cloud_init.clone_from(given);
+        if let Some(after) = &mut devices.cloud_init
+            && self.password == PasswordChange::Kept
+        {
+            after.password_hash = before;
         }
     }
 
@@ -119,7 +130,7 @@ mod tests {
     #[test]
     fn what_the_guest_is_given_is_replaced_as_a_whole_and_taken_away() {
         let mut changed = spec();
-        let given = CloudInit { user_data: Some("a".into()), ssh_keys: Vec::new() };
+        let given = CloudInit { user_data: Some("a".into()), ..CloudInit::default() };
         let change =
             Change { cloud_init: Some(Some(Box::new(given.clone()))), metadata: Some(Some("{}".into())), ..Change::default() };
         change.apply(&mut changed);
@@ -130,6 +141,24 @@ mod tests {
         let away = Change { cloud_init: Some(None), metadata: Some(None), ..Change::default() };
         away.apply(&mut changed);
         assert_eq!((changed.devices.clone(), away.asks().needs()), (spec().devices, vec![]));
+    }
+
+    /// Whoever sends back what a GET showed must not lose the password by it, nor get an older one back.
+    #[test]
+    fn a_password_is_kept_replaced_or_taken_away_with_the_rest() {
+        let mut changed = spec();
+        let with =
+            |hash: Option<&str>| Some(Some(Box::new(CloudInit { password_hash: hash.map(Into::into), ..CloudInit::default() })));
+        let mut becomes = |cloud_init, password| {
+            Change { cloud_init, password, ..Change::default() }.apply(&mut changed);
+            changed.devices.cloud_init.as_ref().map(|given| given.password_hash.as_deref().map(str::to_owned))
+        };
+        assert_eq!(becomes(with(Some("first")), PasswordChange::Replaced), Some(Some("first".into())));
+        assert_eq!(becomes(with(None), PasswordChange::Kept), Some(Some("first".into())));
+        assert_eq!(becomes(None, PasswordChange::Replaced), Some(Some("first".into())));
+        assert_eq!(becomes(with(Some("second")), PasswordChange::Replaced), Some(Some("second".into())));
+        assert_eq!(becomes(with(None), PasswordChange::Replaced), Some(None));
+        assert_eq!(becomes(Some(None), PasswordChange::Kept), None);
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct CloudInit {
     pub user_data: Option<Box<str>>,
     /// For the image's default user, one `authorized_keys` line each.
     pub ssh_keys: Vec<String>,
+    /// Of the image's default user: what `crypt(3)` makes of a password that hearth made and told once (`$6$…`, 106 characters). The password
+    /// itself is nowhere.
+    pub password_hash: Option<Box<str>>,
 }
 
 impl Devices {
@@ -127,7 +130,8 @@ impl Devices {
 impl fmt::Debug for CloudInit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.user_data.as_ref().map_or(0, |data| data.len());
-        write!(out, "CloudInit({bytes} bytes, {} keys)", self.ssh_keys.len())
+        let password = if self.password_hash.is_some() { ", a password" } else { "" };
+        write!(out, "CloudInit({bytes} bytes, {} keys{password})", self.ssh_keys.len())
     }
 }
 
@@ -217,6 +221,7 @@ mod tests {
             cloud_init: Some(Box::new(CloudInit {
                 user_data: Some("x".repeat(USER_DATA_MAX + 1).into()),
                 ssh_keys: vec!["x".into(); SSH_KEYS_MAX + 1],
+                password_hash: None,
             })),
             ..Devices::default()
         };
@@ -235,10 +240,20 @@ mod tests {
 
     #[test]
     fn what_is_given_to_cloud_init_is_not_printed() {
-        let cloud_init = CloudInit { user_data: Some("password: hunter2".into()), ssh_keys: vec!["ssh-rsa AAAA".into()] };
-        let devices = Devices { cloud_init: Some(Box::new(cloud_init)), ..Devices::default() };
-        let printed = format!("{devices:?}");
-        assert!(printed.contains("CloudInit(17 bytes, 1 keys)") && !printed.contains("hunter2"), "{printed}");
+        let mut cloud_init = CloudInit {
+            user_data: Some("password: hunter2".into()),
+            ssh_keys: vec!["ssh-rsa AAAA".into()],
+            password_hash: Some("$6$salt$hash".into()),
+        };
+        let printed = |cloud_init: &CloudInit| {
+            let devices = Devices { cloud_init: Some(Box::new(cloud_init.clone())), ..Devices::default() };
+            format!("{devices:?}")
+        };
+        let with = printed(&cloud_init);
+        assert!(with.contains("CloudInit(17 bytes, 1 keys, a password)"), "{with}");
+        assert!(!with.contains("hunter2") && !with.contains("$6$"), "{with}");
+        cloud_init.password_hash = None;
+        assert!(printed(&cloud_init).contains("CloudInit(17 bytes, 1 keys)"));
     }
 
     /// Each alone is allowed; together they would be more than the journal takes.
@@ -247,7 +262,7 @@ mod tests {
         let given = |user_data: usize, metadata: usize, keys: usize| {
             let key = format!("ssh-rsa {}", "A".repeat(2_000));
             let user_data = Some("x".repeat(user_data).into());
-            let cloud_init = Some(Box::new(CloudInit { user_data, ssh_keys: vec![key; keys] }));
+            let cloud_init = Some(Box::new(CloudInit { user_data, ssh_keys: vec![key; keys], password_hash: None }));
             Devices { cloud_init, metadata: Some("x".repeat(metadata).into()), ..Devices::default() }
         };
         assert_eq!(fields(&given(USER_DATA_MAX, GIVEN_MAX - USER_DATA_MAX, 0)), Vec::<&str>::new());

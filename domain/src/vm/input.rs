@@ -62,6 +62,8 @@ pub struct Change {
     pub cpu_template: Option<Option<CpuTemplate>>,
     /// At any time; the guest sees it from its next start on. Each is replaced as a whole, or taken away.
     pub cloud_init: Option<Option<Box<CloudInit>>>,
+    /// Meant for a `cloud_init` that is replaced.
+    pub password: PasswordChange,
     pub metadata: Option<Option<Box<str>>>,
     /// Never less than it is.
     pub disk_mib: Option<u64>,
@@ -70,6 +72,16 @@ pub struct Change {
     /// These a running or paused machine takes over at once.
     pub rate_limits: RateLimitsChange,
     pub balloon_mib: Option<u32>,
+}
+
+/// What becomes of the password that was made before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PasswordChange {
+    /// What comes with the new `cloud_init` takes its place: another one, while the VM was never started, or none.
+    #[default]
+    Replaced,
+    /// It stays.
+    Kept,
 }
 
 /// Each limit by itself. Absent: as it is; `Some(None)`: none.

@@ -1,4 +1,4 @@
-//! Bytes between a process and its stream, as far as credit reaches.
+//! Bytes between a process, or a port, and its stream, as far as credit reaches.
 use super::spawn::{Input, Output};
 use crate::session::Outbox;
 use api::guest::{DATA_CHUNK, FRAME_COST, FrameKind, credit_cost};
@@ -28,28 +28,12 @@ impl Pump<'_> {
             Output::Stderr(stream) => self.carry(stream).await,
             Output::Terminal(stream) => self.carry(stream).await,
         }
-        if self.credit.acquire_many(FRAME_COST).await.map(|permit| permit.forget()).is_ok() {
-            self.outbox.data(self.kind, self.id, &[]).await;
-        }
+        end(self.id, self.kind, self.outbox, self.credit).await;
     }
 
     async fn carry<R: AsyncRead + Unpin>(&mut self, mut stream: R) {
-        let mut buffer = Vec::new();
-        loop {
-            // Nothing is read that can't be sent: the process waits, as with any full pipe.
-            let Ok(least) = self.credit.acquire_many(credit_cost(1)).await else { return };
-            let more = self.credit.available_permits().min(DATA_CHUNK - 1);
-            let more = self.credit.try_acquire_many(more as u32).ok();
-            let room = 1 + more.as_ref().map_or(0, |permit| permit.num_permits());
-            buffer.resize(room, 0);
-            let Some(got) = self.read(&mut stream, &mut buffer).await else { return };
-            least.forget();
-            if let Some(permit) = more {
-                permit.forget();
-            }
-            self.credit.add_permits(room - got);
-            self.outbox.data(self.kind, self.id, &buffer[..got]).await;
-        }
+        let (id, kind, outbox, credit) = (self.id, self.kind, self.outbox, self.credit);
+        carry(id, kind, outbox, credit, async |buffer: &mut [u8]| self.read(&mut stream, buffer).await).await;
     }
 
     /// `None` at the end.
@@ -65,6 +49,39 @@ impl Pump<'_> {
         };
         // A terminal whose other side has closed gives EIO; any error is the end.
         got?.ok().filter(|got| *got > 0)
+    }
+}
+
+/// Sends what `read` gives, until it gives nothing.
+pub async fn carry(
+    id: u32,
+    kind: FrameKind,
+    outbox: &Outbox,
+    credit: &Semaphore,
+    mut read: impl AsyncFnMut(&mut [u8]) -> Option<usize>,
+) {
+    let mut buffer = Vec::new();
+    loop {
+        // Nothing is read that can't be sent: who writes waits, as with any full pipe.
+        let Ok(least) = credit.acquire_many(credit_cost(1)).await else { return };
+        let more = credit.available_permits().min(DATA_CHUNK - 1);
+        let more = credit.try_acquire_many(more as u32).ok();
+        let room = 1 + more.as_ref().map_or(0, |permit| permit.num_permits());
+        buffer.resize(room, 0);
+        let Some(got) = read(&mut buffer).await else { return };
+        least.forget();
+        if let Some(permit) = more {
+            permit.forget();
+        }
+        credit.add_permits(room - got);
+        outbox.data(kind, id, &buffer[..got]).await;
+    }
+}
+
+/// Says that no more comes.
+pub async fn end(id: u32, kind: FrameKind, outbox: &Outbox, credit: &Semaphore) {
+    if credit.acquire_many(FRAME_COST).await.map(|permit| permit.forget()).is_ok() {
+        outbox.data(kind, id, &[]).await;
     }
 }
 

@@ -33,6 +33,16 @@ fn sessions() -> Vec<Vec<u8>> {
         of(1, &[(0, 2, &json(&HostMessage::SetClock { epoch_ns: u64::MAX })), (7, 0, &[1, 0, 2]), (4, 2, b"output")]),
         of(1, &[(0, 2, &json(&HostMessage::SubscribeMetrics { interval_ms: Some(0) })), (3, 255, &[0; 255])]),
         raw,
+        of(
+            1,
+            &[
+                (0, 1, &json(&HostMessage::Connect { port: 80 })),
+                (3, 1, b"input"),
+                (3, 1, b""),
+                (0, 1, &json(&HostMessage::Close)),
+            ],
+        ),
+        of(0, &[(0, 0, &json(&HostMessage::Connect { port: 0 })), (0, 1, b"{\"type\":\"connect\",\"port\":65536}")]),
     ]
 }
 

@@ -37,6 +37,7 @@ impl Requests {
     pub async fn message(&mut self, id: u32, message: HostMessage) {
         let done = match message {
             HostMessage::Exec(request) => return self.exec(id, request).await,
+            HostMessage::Connect { port } => self.connect(id, port).map(|()| None),
             HostMessage::Resize(size) => self.streams.resize(id, size).map(|()| None),
             HostMessage::Signal { signal } => self.streams.signal(id, signal).map(|()| None),
             HostMessage::Close => {
@@ -78,6 +79,15 @@ impl Requests {
             }
             Err(error) => self.outbox.failed(id, error).await,
         }
+    }
+
+    /// Answered when the port has.
+    fn connect(&mut self, id: u32, port: u16) -> Result<(), GuestError> {
+        #[cfg(any(test, fuzzing))]
+        if self.rights == Rights::Nothing {
+            return Err(nothing());
+        }
+        self.streams.connect(id, port)
     }
 
     fn on_the_machine(&self, act: impl FnOnce(PowerOff) -> Result<(), GuestError>) -> Result<Option<AgentMessage>, GuestError> {

@@ -1,8 +1,12 @@
-//! The execs of one session by their ids. Dropping it ends them all, each by the grace that the protocol promises.
+//! The execs and connections of one session by their ids. Dropping it ends them all, processes by the grace that the protocol promises.
 use super::Outbox;
-use crate::exec::{self, Process};
+use crate::{
+    connection,
+    exec::{self, Process},
+};
 use api::guest::{
-    AgentMessage, ErrorCode, ExecRequest, GuestError, MAX_STREAMS, OUTPUT_WINDOW, STDIN_WINDOW, Stdin, TtySize, credit_cost,
+    AgentMessage, ErrorCode, ExecRequest, GuestError, MAX_CONNECTIONS, MAX_STREAMS, OUTPUT_WINDOW, STDIN_WINDOW, Stdin, TtySize,
+    credit_cost,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -14,6 +18,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 thread_local! {
     /// Running execs of all sessions: those of a lost one count until they are gone.
     static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// Connections of all sessions that are open or being opened.
+    static CONNECTED: Cell<usize> = const { Cell::new(0) };
 }
 
 pub struct Streams {
@@ -26,8 +32,9 @@ struct Stream {
     /// What the host may still send; kept by both ends.
     window: Rc<Cell<u32>>,
     output: Rc<Semaphore>,
-    process: Process,
-    /// Dropped with the stream, which the exec's task notices.
+    /// None behind a connection.
+    process: Option<Process>,
+    /// Dropped with the stream, which its task notices.
     _alive: oneshot::Sender<()>,
 }
 
@@ -38,9 +45,7 @@ impl Streams {
 
     /// Starts the process; its output begins when the sender that is given back is used.
     pub fn open(&mut self, id: u32, request: &ExecRequest) -> Result<(AgentMessage, oneshot::Sender<()>), GuestError> {
-        if id == 0 || self.open.borrow().contains_key(&id) {
-            return Err(GuestError::new(ErrorCode::InvalidRequest, "an exec needs an id of its own"));
-        }
+        self.is_new(id)?;
         if RUNNING.get() >= MAX_STREAMS {
             return Err(GuestError::new(
                 ErrorCode::Busy,
@@ -66,7 +71,7 @@ impl Streams {
         };
         let stdin_credit = if request.stdin == Stdin::Stream || request.tty.is_some() { STDIN_WINDOW } else { 0 };
         let message = AgentMessage::Started { pid: process.pid(), stdin_credit };
-        self.open.borrow_mut().insert(id, Stream { stdin, window, output, process, _alive: alive });
+        self.open.borrow_mut().insert(id, Stream { stdin, window, output, process: Some(process), _alive: alive });
         let open = Rc::downgrade(&self.open);
         RUNNING.set(RUNNING.get() + 1);
         tokio::task::spawn_local(async move {
@@ -77,6 +82,39 @@ impl Streams {
             }
         });
         Ok((message, go))
+    }
+
+    /// Begins to connect to a port of the guest's; what comes of it is answered by the connection's own task.
+    pub fn connect(&mut self, id: u32, port: u16) -> Result<(), GuestError> {
+        self.is_new(id)?;
+        if CONNECTED.get() >= MAX_CONNECTIONS {
+            let detail = format!("the agent holds {MAX_CONNECTIONS} connections already; close one first");
+            return Err(GuestError::new(ErrorCode::Busy, detail));
+        }
+        let (stdin, input) = mpsc::unbounded_channel();
+        let (alive, lost) = oneshot::channel();
+        let input_window = Rc::new(Cell::new(STDIN_WINDOW));
+        let credit = Rc::new(Semaphore::new(OUTPUT_WINDOW as usize));
+        let (window, output) = (Rc::clone(&input_window), Rc::clone(&credit));
+        let job = connection::Job { id, port, outbox: self.outbox.clone(), credit, input, input_window, lost };
+        self.open.borrow_mut().insert(id, Stream { stdin, window, output, process: None, _alive: alive });
+        let open = Rc::downgrade(&self.open);
+        CONNECTED.set(CONNECTED.get() + 1);
+        tokio::task::spawn_local(async move {
+            connection::run(job).await;
+            CONNECTED.set(CONNECTED.get() - 1);
+            if let Some(open) = open.upgrade() {
+                open.borrow_mut().remove(&id);
+            }
+        });
+        Ok(())
+    }
+
+    fn is_new(&self, id: u32) -> Result<(), GuestError> {
+        if id == 0 || self.open.borrow().contains_key(&id) {
+            return Err(GuestError::new(ErrorCode::InvalidRequest, "a stream needs an id of its own"));
+        }
+        Ok(())
     }
 
     /// A host that sends beyond its credit loses the stream.
@@ -105,11 +143,11 @@ impl Streams {
     }
 
     pub fn resize(&mut self, id: u32, size: TtySize) -> Result<(), GuestError> {
-        self.with(id, |stream| stream.process.resize(size))
+        self.with(id, |process| process.resize(size))
     }
 
     pub fn signal(&mut self, id: u32, signal: i32) -> Result<(), GuestError> {
-        self.with(id, |stream| stream.process.signal(signal))
+        self.with(id, |process| process.signal(signal))
     }
 
     pub fn close(&mut self, id: u32) {
@@ -117,7 +155,11 @@ impl Streams {
     }
 
     /// A stream that has just ended by itself is no error: the host could not know.
-    fn with(&self, id: u32, act: impl FnOnce(&Stream) -> Result<(), GuestError>) -> Result<(), GuestError> {
-        self.open.borrow().get(&id).map_or(Ok(()), act)
+    fn with(&self, id: u32, act: impl FnOnce(&Process) -> Result<(), GuestError>) -> Result<(), GuestError> {
+        match self.open.borrow().get(&id) {
+            None => Ok(()),
+            Some(Stream { process: Some(process), .. }) => act(process),
+            Some(_) => Err(GuestError::new(ErrorCode::InvalidRequest, "a connection has no process")),
+        }
     }
 }

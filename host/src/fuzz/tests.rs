@@ -16,6 +16,8 @@ fn sessions() -> Vec<Vec<u8>> {
     let metrics = json(&AgentMessage::Metrics(Box::<MetricsSample>::default()));
     let exited = json(&AgentMessage::Exited { status: ExitStatus::Code(3) });
     let started = json(&AgentMessage::Started { pid: 9, stdin_credit: u32::MAX });
+    let connected = json(&AgentMessage::Connected { credit: u32::MAX });
+    let over = json(&AgentMessage::Disconnected { reason: Some("é".repeat(90)) });
     let refused = json(&AgentMessage::Failed(GuestError::new(ErrorCode::NoSession, "who?")));
     vec![
         of(&[(0, 3, &started), (4, 3, b"out"), (5, 3, b"err"), (0, 3, &exited), (4, 3, b"late")]),
@@ -28,6 +30,12 @@ fn sessions() -> Vec<Vec<u8>> {
         [&[1], [0, 5, 1, 2, 3, 0].as_slice()].concat(),
         // Frames as long as credit never covers, to nobody and to one who listens.
         [&[0], [4, 9, 255].repeat(400).as_slice(), [4, 2, 255].repeat(9).as_slice()].concat(),
+        of(&[(0, 8, &connected), (4, 8, b"out"), (6, 8, &9u32.to_le_bytes()), (4, 8, b""), (0, 8, &over), (4, 8, b"late")]),
+        of(&[(4, 7, b""), (4, 7, b"after the end")]),
+        of(&[(5, 7, b"errors of none")]),
+        of(&[(0, 7, &exited), (0, 1, &over), (0, 8, &json(&AgentMessage::Done))]),
+        // Without an end, beyond the window.
+        [&[0], [4, 7, 255].repeat(9).as_slice()].concat(),
     ]
 }
 
@@ -49,6 +57,8 @@ fn words() -> Vec<Vec<u8>> {
         of(192, note),
         of(255, b"{\"nftables\":[{\"chain\":{\"hook\":\"forward\",\"policy\":\"drop\",\"name\":7}}]}"),
         of(255, b"cgroup2 /sys/fs/cgroup cgroup2 rw\nv1.16.1 6.1.0-56"),
+        of(224, b"{\"block_root\":{\"write_bytes\":9},\"net_eth0\":{\"rx_bytes_count\":3},\"vcpu\":{\"exit_io_in\":1}}\n{\"half"),
+        of(240, b"[{\"device\":\"root\",\"stats\":{\"rd_bytes\":1,\"wr_bytes\":2,\"rd_operations\":1,\"wr_operations\":1}}]"),
     ]
 }
 

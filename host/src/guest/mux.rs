@@ -7,6 +7,7 @@
 //! ```
 //! The reader never waits for a consumer: credit bounds what can arrive. The session ends for all when either task ends.
 mod client;
+mod connection;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod hello;

@@ -2,7 +2,10 @@
 //!
 //! Concurrency: any number of calls at once. Cancel: a dropped call may have taken effect; look again with [`Links::find`].
 
-use super::clash::{Claim, Net};
+use super::{
+    Traffic,
+    clash::{Claim, Net},
+};
 use futures_util::{Stream, StreamExt};
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder,
@@ -105,6 +108,16 @@ impl Links {
         let request = self.handle.link().get().match_name(name).execute();
         match collect(what, request).await {
             Ok(found) => Ok(found.into_iter().next().map(read)),
+            Err(error) if error.is(nix::errno::Errno::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Of a TAP device; absent when there is none, or the kernel counts in fewer bits.
+    pub async fn traffic(&self, name: &str) -> Result<Option<Traffic>, LinkError> {
+        let request = self.handle.link().get().match_name(name).execute();
+        match collect("count a device's packets", request).await {
+            Ok(found) => Ok(found.iter().flat_map(|link| &link.attributes).find_map(traffic)),
             Err(error) if error.is(nix::errno::Errno::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
@@ -242,6 +255,19 @@ fn read_route(message: &rtnetlink::packet_route::route::RouteMessage) -> Option<
     }
     // Without a device (unreachable, blackhole, several next hops) nobody's neighbours can be cut off.
     Some(Route { index: index?, net: Net { address, prefix: message.header.destination_prefix_length }, claim })
+}
+
+/// What the host sends into a TAP is what its guest receives.
+fn traffic(attribute: &LinkAttribute) -> Option<Traffic> {
+    let LinkAttribute::Stats64(host) = attribute else { return None };
+    Some(Traffic {
+        received_bytes: host.tx_bytes,
+        received_packets: host.tx_packets,
+        received_dropped: host.tx_dropped,
+        sent_bytes: host.rx_bytes,
+        sent_packets: host.rx_packets,
+        sent_dropped: host.rx_dropped,
+    })
 }
 
 async fn bounded(what: &'static str, request: impl Future<Output = Result<(), rtnetlink::Error>>) -> Result<(), LinkError> {

@@ -12,7 +12,7 @@
 mod bridge;
 
 use super::{
-    NetError, Network, NetworkPlan,
+    NetError, Network, NetworkPlan, Traffic,
     links::{Link, LinkError, Links},
     owner::{self, Mark},
     rules, tap,
@@ -200,6 +200,10 @@ impl Network for NatNetwork {
         self.check_tap(&link, bridge)?;
         self.links.lock_port(link.index, mac).await.map_err(|error| tap_error(tap, error))?;
         self.links.settle_neighbour(bridge, address, mac).await.map_err(|error| tap_error(tap, error))
+    }
+
+    async fn traffic(&self, tap: &str) -> Result<Option<Traffic>, NetError> {
+        self.links.traffic(tap).await.map_err(|error| tap_error(tap, error))
     }
 
     async fn detach(&self, tap: &str) -> Result<(), NetError> {

@@ -13,6 +13,7 @@ mod agent;
 pub mod api;
 mod asking;
 mod config;
+mod counters;
 mod disk;
 mod door;
 mod ending;
@@ -22,12 +23,15 @@ pub mod jail;
 mod jailed;
 mod metadata;
 mod options;
+mod outside;
+mod port;
 pub mod programs;
 mod restore;
 mod room;
 pub mod selftest;
 mod snapshot;
 mod start;
+mod tally;
 mod tap;
 mod tuning;
 mod version;
@@ -35,8 +39,12 @@ pub mod vsock;
 
 pub(super) use files::DISK;
 pub use options::{FirecrackerOptions, JailChoice};
+#[cfg(any(test, fuzzing))]
+pub(crate) use tally::fuzz;
 
 use super::confinement::Confinement;
+use super::lines::LinesWanted;
+use super::outside::Outside;
 use super::shared::{
     CAPABILITIES, Ground, blocking,
     boot::BootFiles,
@@ -46,7 +54,7 @@ use super::shared::{
     runs::Runs,
 };
 use super::{Console, DiskPlan, MachinePlan, SnapshotKind, Tuning, Usage, Vmm, VmmError};
-use crate::guest::GuestSession;
+use crate::guest::{Connection, GuestFault, GuestSession};
 use api::Found;
 use asking::{ADOPT_DEADLINE, call_error, not_started};
 use async_trait::async_trait;
@@ -84,7 +92,7 @@ struct Inner {
 }
 
 const NATURE: Nature = Nature { is_polite: false, explain: ending::explain, beside: Some(halting::watch) };
-const MANNER: Manner = Manner { keyboard: Keyboard::Pipe(KEYBOARD), other_log: None };
+const MANNER: Manner = Manner { keyboard: Keyboard::Pipe(KEYBOARD), other_log: None, beside: Some(counters::keep_short) };
 
 impl Inner {
     /// Where the VM's process has its sockets.
@@ -175,7 +183,7 @@ impl Vmm for Firecracker {
     fn capabilities(&self) -> Capabilities {
         // CPU templates are told to Firecracker, but were not seen to hold on a guest yet: not offered.
         let jailed = self.inner.jails.is_some();
-        Capabilities { network_rate_limit: true, metadata: true, jailed, ..CAPABILITIES }
+        Capabilities { network_rate_limit: true, metadata: true, jailed, vsock: true, ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -290,6 +298,10 @@ impl Vmm for Firecracker {
         meet::meet(&run, self.agent(vm, Instant::now() + deadline), deadline).await
     }
 
+    async fn vsock(&self, vm: VmId, machine: &Machine, port: u32, deadline: Duration) -> Result<Connection, GuestFault> {
+        self.port(vm, machine, port, deadline).await
+    }
+
     async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
         self.runs.console(vm, history_bytes)
     }
@@ -298,8 +310,20 @@ impl Vmm for Firecracker {
         self.runs.console_log(vm, bytes).await
     }
 
+    async fn lines(&self, vm: VmId, wanted: &LinesWanted) -> Result<Vec<u8>, VmmError> {
+        self.runs.lines(vm, *wanted).await
+    }
+
+    async fn follow_lines(&self, vm: VmId, wanted: &LinesWanted) -> Result<Box<dyn Console>, VmmError> {
+        self.runs.follow_lines(vm, wanted)
+    }
+
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
         self.runs.usage(vm, machine)
+    }
+
+    async fn outside(&self, vm: VmId, machine: &Machine) -> Result<Outside, VmmError> {
+        self.look_outside(vm, machine).await
     }
 
     async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Option<Confinement>, VmmError> {

@@ -17,6 +17,7 @@ mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod header;
+mod outside;
 mod own;
 mod qmp;
 mod start;
@@ -28,6 +29,8 @@ pub(super) use files::DISK;
 pub use own::UserChoice;
 
 use super::confinement::Confinement;
+use super::lines::LinesWanted;
+use super::outside::Outside;
 use super::shared::{
     CAPABILITIES, Ground, blocking,
     boot::BootFiles,
@@ -92,7 +95,7 @@ struct Inner {
 }
 
 const NATURE: Nature = Nature { is_polite: true, explain: ending::explain, beside: None };
-const MANNER: Manner = Manner { keyboard: Keyboard::Socket(CONSOLE_SOCKET), other_log: Some(EVENTS_LOG) };
+const MANNER: Manner = Manner { keyboard: Keyboard::Socket(CONSOLE_SOCKET), other_log: Some(EVENTS_LOG), beside: None };
 
 impl Qemu {
     /// Finds QEMU and decides on the acceleration. Takes 5 s where KVM must be tried and guests stand still, and 30 s at most where it is slow.
@@ -279,8 +282,20 @@ impl Vmm for Qemu {
         self.runs.console_log(vm, bytes).await
     }
 
+    async fn lines(&self, vm: VmId, wanted: &LinesWanted) -> Result<Vec<u8>, VmmError> {
+        self.runs.lines(vm, *wanted).await
+    }
+
+    async fn follow_lines(&self, vm: VmId, wanted: &LinesWanted) -> Result<Box<dyn Console>, VmmError> {
+        self.runs.follow_lines(vm, wanted)
+    }
+
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
         self.runs.usage(vm, machine)
+    }
+
+    async fn outside(&self, vm: VmId, machine: &Machine) -> Result<Outside, VmmError> {
+        self.look_outside(vm, machine).await
     }
 
     async fn confinement(&self, vm: VmId, machine: &Machine) -> Result<Option<Confinement>, VmmError> {

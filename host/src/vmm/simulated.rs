@@ -8,13 +8,14 @@ mod console;
 mod fault;
 mod guest;
 mod notes;
+mod outside;
 mod table;
 
 pub use fault::Faults;
 #[cfg(any(test, fuzzing))]
 pub(crate) use notes::fuzz;
 
-use super::{Console, DiskPlan, Follower, MachinePlan, Tuning, Usage, Vmm, VmmError};
+use super::{Console, DiskPlan, Follower, MachinePlan, Tuning, Usage, Vmm, VmmError, lines::LinesWanted, outside::Outside};
 use crate::guest::GuestSession;
 use async_trait::async_trait;
 use domain::{
@@ -227,11 +228,24 @@ impl Vmm for Simulated {
         Ok(console::tail(bytes).to_vec())
     }
 
+    async fn lines(&self, _vm: VmId, wanted: &LinesWanted) -> Result<Vec<u8>, VmmError> {
+        Ok(console::lines(wanted).to_vec())
+    }
+
+    async fn follow_lines(&self, _vm: VmId, wanted: &LinesWanted) -> Result<Box<dyn Console>, VmmError> {
+        Ok(Box::new(console::SimulatedConsole::showing(console::lines(wanted))))
+    }
+
     async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
         match self.phase(vm, machine) {
             None | Some(Phase::Gone(_)) => Err(VmmError::Gone),
             Some(_) => Ok(Usage::default()),
         }
+    }
+
+    async fn outside(&self, vm: VmId, machine: &Machine) -> Result<Outside, VmmError> {
+        let look = |entry: &Entry| (!matches!(entry.phase, Phase::Gone(_))).then(|| outside::look(entry));
+        self.shared.look(vm, Run::of(machine), look).flatten().ok_or(VmmError::Gone)
     }
 
     async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {

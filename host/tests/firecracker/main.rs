@@ -16,6 +16,7 @@ mod life;
 mod many;
 mod metadata;
 mod network;
+mod ports;
 mod rates;
 #[path = "../support/real.rs"]
 mod real;

@@ -7,7 +7,8 @@ use domain::{
     Attempt, VmId,
     vm::{Drives, Exit, Inspection, Machine},
 };
-use host::vmm::{DiskPlan, MachinePlan, Tuning, Vmm};
+use host::guest::GuestSession;
+use host::vmm::{DiskPlan, MachinePlan, Tuning, Vmm, outside::Outside};
 use std::{path::PathBuf, time::Duration};
 
 /// An emulated guest on a busy machine says hello after this at the latest.
@@ -123,4 +124,36 @@ pub async fn sweep_spares_the_known(vmm: &dyn Vmm, vms: [VmId; 2], images: &Imag
     assert_eq!(vmm.sweep(&[known]).await.unwrap(), Vec::<String>::new());
     vmm.kill(known, &kept).await.unwrap();
     vmm.remove(known).await.unwrap();
+}
+
+/// What the guest wrote shows outside of it: the VMM counts at least that. `write` has the guest write at least so many bytes to its disk, and
+/// returns when they are there. What can't be known is absent, and nothing that was known gets less, paused or not.
+pub async fn writes_show_outside(
+    vmm: &dyn Vmm,
+    vm: VmId,
+    images: &Images,
+    write: impl AsyncFn(&dyn GuestSession, u64),
+    bytes: u64,
+) {
+    let machine = start(vmm, &plan(vm, images), 1).await;
+    let guest = vmm.guest(vm, &machine, HELLO).await.expect("hello");
+    let written = |outside: &Outside| -> u64 {
+        assert_eq!(outside.missing, Vec::<String>::new());
+        assert!(outside.process.is_some() && outside.since_ms.is_some(), "{outside:?}");
+        assert_eq!(outside.interfaces, [], "it has no network");
+        outside.drives.iter().find(|drive| drive.name == "root").expect("the VM's disk").written_bytes
+    };
+    let before = vmm.outside(vm, &machine).await.unwrap();
+    write(&*guest, bytes).await;
+    let after = vmm.outside(vm, &machine).await.unwrap();
+    assert!(written(&after) >= written(&before) + bytes, "{before:?} {after:?}");
+    assert!(before.drives[0].read_bytes > 0, "a boot reads");
+    vmm.pause(vm, &machine).await.unwrap();
+    let paused = vmm.outside(vm, &machine).await.unwrap();
+    assert!(written(&paused) >= written(&after));
+    assert_eq!(paused.safety.map(|safety| safety.seccomp_faults), after.safety.map(|safety| safety.seccomp_faults));
+    vmm.kill(vm, &machine).await.unwrap();
+    end(vmm, vm, &machine).await;
+    assert!(vmm.outside(vm, &machine).await.is_err(), "of a machine that is gone nothing is told");
+    vmm.remove(vm).await.unwrap();
 }

@@ -5,9 +5,9 @@
 // Helpers of tests are not seen as tests by the lint.
 #![allow(clippy::unwrap_used)]
 
-use crate::contract::{HELLO, Images, SOON, end, plan, start};
+use crate::contract::{self, HELLO, Images, SOON, end, plan, start};
 use crate::guests::{kill_9, lives, output, within};
-use api::guest::{ExecRequest, ShutdownKind};
+use api::guest::{ExecRequest, ExitStatus, ShutdownKind};
 use domain::vm::RateLimits;
 use domain::{
     Attempt, VmId,
@@ -15,7 +15,7 @@ use domain::{
 };
 use host::{
     guest::GuestSession,
-    vmm::{MachinePlan, Tuning, Vmm},
+    vmm::{MachinePlan, Tuning, Vmm, lines::LinesWanted},
 };
 use std::{
     sync::Arc,
@@ -60,6 +60,8 @@ macro_rules! real_drivers_tests {
             limits_hold_from_the_start_and_change_while_it_runs
             a_balloon_takes_memory_and_gives_it_back
             a_disk_that_grew_holds_more
+            what_a_guest_writes_is_counted_outside_of_it
+            a_second_driver_goes_on_counting
             data_drives_hold_what_is_written_and_grow
         }
     };
@@ -205,6 +207,14 @@ pub async fn the_console_shows_what_the_guest_prints_and_takes_what_is_typed(lab
     tokio::time::timeout(SOON, reading).await.unwrap_or_else(|_| panic!("the console shows {shown:?}"));
     let log = vmm.console_log(lab.vm(), 4096).await.unwrap();
     assert!(String::from_utf8_lossy(&log).contains("written-to-the-console"));
+    let with_times = LinesWanted { bytes: 64 << 10, with_times: true, since_ms: None };
+    let lines = String::from_utf8_lossy(&vmm.lines(lab.vm(), &with_times).await.unwrap()).into_owned();
+    let written = lines.lines().find(|line| line.contains("written-to-the-console")).unwrap();
+    assert!(written.starts_with("20") && written.contains("Z "), "{written}");
+    let since = LinesWanted { since_ms: Some(u64::MAX), ..with_times };
+    assert_eq!(vmm.lines(lab.vm(), &since).await.unwrap(), b"");
+    let next = lab.vmm().await.lines(lab.vm(), &with_times).await.unwrap();
+    assert!(String::from_utf8_lossy(&next).contains(written), "the next hearth knows it, too: {written}");
     let argv = ["sh", "-c", "read line < /dev/ttyS0; echo got-$line"];
     let reading = output(&*guest, &argv);
     // The reader's start can't be seen from here, so it is typed until it was read.
@@ -363,6 +373,43 @@ pub async fn a_disk_that_grew_holds_more(lab: &impl RealLab) {
     let (machine, guest) = booted_as(lab, &*vmm, &plan, 3).await;
     assert_eq!(holds_mib(&*guest).await, after);
     killed_and_gone(lab, &*vmm, &machine).await;
+}
+
+/// To its root, through to the disk.
+async fn writes(guest: &dyn GuestSession, bytes: u64) {
+    let written =
+        guest.exec(shell(&format!("dd if=/dev/zero of=/counted bs=64k count={} conv=fsync", bytes >> 16))).await.unwrap();
+    let written = written.collect(4096).await.unwrap();
+    assert_eq!(written.status, ExitStatus::Code(0), "{}", String::from_utf8_lossy(&written.stderr));
+}
+
+pub async fn what_a_guest_writes_is_counted_outside_of_it(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    contract::writes_show_outside(&*vmm, lab.vm(), lab.images(), writes, 8 << 20).await;
+    let (machine, _guest) = booted(lab, &*vmm).await;
+    let outside = vmm.outside(lab.vm(), &machine).await.unwrap();
+    eprintln!("{outside:?}");
+    let process = outside.process.unwrap();
+    assert!(process.threads > 1 && process.rss_bytes > 10 << 20 && process.cpu_ms > 0);
+    assert_eq!(outside.balloon_bytes, Some(0));
+    killed_and_gone(lab, &*vmm, &machine).await;
+}
+
+pub async fn a_second_driver_goes_on_counting(lab: &impl RealLab) {
+    let first = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*first).await;
+    writes(&*guest, 4 << 20).await;
+    let before = first.outside(lab.vm(), &machine).await.unwrap();
+    drop((guest, first));
+    let second = lab.vmm().await;
+    let after = second.outside(lab.vm(), &machine).await.unwrap();
+    assert_eq!(after.drives.len(), before.drives.len());
+    for (before, after) in before.drives.iter().zip(&after.drives) {
+        assert!(after.written_bytes >= before.written_bytes && after.read_bytes >= before.read_bytes, "{before:?} {after:?}");
+    }
+    // QEMU's is computed of two clocks of the kernel each time.
+    assert!(after.since_ms.unwrap().abs_diff(before.since_ms.unwrap()) < 100, "{before:?} {after:?}");
+    killed_and_gone(lab, &*second, &machine).await;
 }
 
 /// As many as there may be, behind a seed: in their order, by their names where the VMM tells them.

@@ -8,14 +8,19 @@ use crate::guests::{output, skipped};
 use domain::{VmId, vm::CloudInit};
 use host::vmm::{MachinePlan, Vmm};
 
+/// What `crypt(3)` makes of "Hello world!".
+const HASH: &str = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+
 /// What cloud-init would find: the second drive, read-only, with what the newest launch says; and none where none was asked for.
 pub async fn a_guest_has_its_seed(vmm: &dyn Vmm, vm: VmId, images: &Images) {
     let plain = plan(vm, images);
-    let data =
-        |text: &str| Some(Box::new(CloudInit { user_data: Some(text.into()), ssh_keys: vec!["ssh-ed25519 AAAA me".into()] }));
+    let data = |text: &str, password_hash: Option<&str>| {
+        let ssh_keys = vec!["ssh-ed25519 AAAA me".into()];
+        Some(Box::new(CloudInit { user_data: Some(text.into()), ssh_keys, password_hash: password_hash.map(Into::into) }))
+    };
     let plans = [
-        MachinePlan { cloud_init: data("#cloud-config\nruncmd: [[touch, /ran]]\n"), ..plain.clone() },
-        MachinePlan { cloud_init: data("#!/bin/sh\necho changed\n"), ..plain.clone() },
+        MachinePlan { cloud_init: data("#cloud-config\nruncmd: [[touch, /ran]]\n", Some(HASH)), ..plain.clone() },
+        MachinePlan { cloud_init: data("#!/bin/sh\necho changed\n", None), ..plain.clone() },
         plain,
     ];
     for (plan, launch) in plans.iter().zip(1..) {
@@ -45,6 +50,12 @@ pub async fn a_guest_has_its_seed(vmm: &dyn Vmm, vm: VmId, images: &Images) {
                     assert_eq!((&meta["instance-id"], &meta["local-hostname"]), (&vm.to_string().into(), &"contract".into()));
                     assert_eq!(meta["local-hostname"], told(&["hostname"]).await, "the agent says the same");
                     assert_eq!(meta["public-keys"][0], "ssh-ed25519 AAAA me");
+                    let vendor = told(&["sh", "-c", "cat /seed/vendor-data 2>/dev/null"]).await;
+                    let expected = match plan.cloud_init.as_ref().unwrap().password_hash {
+                        Some(_) => format!("#cloud-config\n{{\"chpasswd\":{{\"expire\":false}},\"password\":\"{HASH}\"}}"),
+                        None => String::new(),
+                    };
+                    assert_eq!(vendor.trim_end(), expected);
                 } else {
                     skipped("a_guest_has_its_seed (the mount)", "the guest's kernel has no iso9660");
                 }

@@ -7,7 +7,7 @@ use super::error::{CliError, INTERRUPTED};
 use super::output;
 use super::progress::Progress;
 use api::client::{Accepted, Client, ClientError};
-use api::v1::{Host, Image, Vm, Webhook};
+use api::v1::{Credentials, Host, Image, Vm, Webhook};
 use futures_util::StreamExt;
 use serde::Serialize;
 use std::future::Future;
@@ -21,6 +21,38 @@ pub trait Resource: Serialize + Sized {
     fn id(&self) -> &str;
     fn name(&self) -> &str;
     fn fetch(client: &Client, id: &str) -> impl Future<Output = Result<Self, ClientError>>;
+
+    /// What the answer to a change tells and no other does, for people.
+    fn told_once(&self) -> Option<String> {
+        None
+    }
+
+    /// The same, taken over from that answer into what was looked at since.
+    fn keep_told(&mut self, _answer: Self) {}
+}
+
+/// What is told once and did not come out yet: it does when this is dropped, whatever became of the rest.
+struct Untold(Option<String>);
+
+impl Untold {
+    fn told(&mut self) {
+        self.0 = None;
+    }
+
+    /// The resource goes out as a document, with it.
+    fn told_by(&mut self, context: &Context) {
+        if context.json() {
+            self.told();
+        }
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            output::note(&told);
+        }
+    }
 }
 
 /// How a change is told: `vm demo started`, or, unfinished, `vm demo: start goes on`.
@@ -68,7 +100,7 @@ pub async fn each<T: Resource, F: Future<Output = Result<Accepted<T>, ClientErro
             let asked = call(name.clone());
             let progress = &progress;
             async move {
-                let ended = finish(context, progress, &name, verb, asked).await;
+                let ended = finish(context, progress, &name, (verb, quiet), asked).await;
                 (name, ended)
             }
         })
@@ -113,23 +145,39 @@ async fn finish<T: Resource>(
     context: &Context,
     progress: &Progress,
     name: &str,
-    verb: Verb,
+    (verb, quiet): (Verb, bool),
     asked: impl Future<Output = Result<Accepted<T>, ClientError>>,
 ) -> Result<Ended<T>, ClientError> {
     let accepted = asked.await?;
+    // At once: what follows may take long, fail or be interrupted. Where the output is one document, it stands in that.
+    let mut untold = Untold(accepted.resource.as_ref().and_then(T::told_once));
+    if !context.json()
+        && !quiet
+        && let Some(told) = &untold.0
+        && output::line(told).is_ok()
+    {
+        untold.told();
+    }
     let Some(operation) = accepted.operation else {
+        untold.told_by(context);
         return Ok(Ended { resource: accepted.resource, operation: None });
     };
     if !context.wait {
+        untold.told_by(context);
         return Ok(Ended { resource: accepted.resource, operation: Some(operation) });
     }
     let followed = context.client.follow(&operation, context.timeout, |seen| progress.seen(name, seen)).await;
     progress.ended(name);
     followed?;
     let resource = match (accepted.resource, verb.leaves) {
-        (Some(before), Leaves::Thing) => Some(T::fetch(&context.client, before.id()).await?),
+        (Some(before), Leaves::Thing) => {
+            let mut now = T::fetch(&context.client, before.id()).await?;
+            now.keep_told(before);
+            Some(now)
+        }
         (resource, _) => resource,
     };
+    untold.told_by(context);
     Ok(Ended { resource, operation: None })
 }
 
@@ -153,6 +201,12 @@ impl Resource for Vm {
     }
     async fn fetch(client: &Client, id: &str) -> Result<Vm, ClientError> {
         client.vms().get(id).await
+    }
+    fn told_once(&self) -> Option<String> {
+        self.credentials.as_ref().map(Credentials::words)
+    }
+    fn keep_told(&mut self, answer: Vm) {
+        self.credentials = answer.credentials;
     }
 }
 

@@ -1,12 +1,15 @@
 //! `hearth vm …`: the verbs, and those that are one call. The larger ones are in `vm/`.
 
+mod connect;
 mod create;
 mod devices;
 mod drives;
 mod exec;
+mod forward;
 mod given;
 mod logs;
 mod metrics;
+mod outside;
 mod power;
 mod update;
 mod view;
@@ -54,6 +57,12 @@ pub enum VmCommand {
     /// Run a program in the guest
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::ExecArgs),
+    /// Forward ports of this machine's loopback to ports in the guest, until Ctrl-C
+    #[command(after_help = forward::EXAMPLES)]
+    Forward(forward::ForwardArgs),
+    /// Join standard input and output to a port in the guest; for ssh's ProxyCommand
+    #[command(after_help = connect::EXAMPLES)]
+    Connect(connect::ConnectArgs),
     /// Print what the guest wrote to its serial console
     Logs(logs::LogsArgs),
     /// Attach to the serial console; Ctrl-] leaves
@@ -88,6 +97,8 @@ pub async fn run(context: &Context, command: VmCommand) -> Result<(), CliError> 
         VmCommand::Rm(args) => power::remove(context, &args).await,
         VmCommand::Shell { vm } => attach::shell(context, &vm).await,
         VmCommand::Exec(args) => exec::run(context, args).await,
+        VmCommand::Forward(args) => forward::run(context, args).await,
+        VmCommand::Connect(args) => connect::run(context, args).await,
         VmCommand::Logs(args) => logs::run(context, &args).await,
         VmCommand::Console { vm } => attach::console(context, &vm).await,
         VmCommand::Metrics(args) => metrics::run(context, &args).await,

@@ -40,6 +40,8 @@ fn bodies() -> Vec<Vec<u8>> {
         of(13, "whsec_c2VzYW1lc2VzYW1lc2VzYW1lc2VzYW1l"),
         of(13, "https://a.example.test:8443/hook?x=y"),
         of(13, "HTTP://a b vm-started"),
+        of(14, r#"{"eof":true}"#),
+        of(14, r#"{"eof":"yes","error":null}"#),
         of(0, r#"{"spec":{"vcpus":1,"mem_mib":64,"image":"i","drives":[{"name":"a-1","size_mib":9,"read_only":true}]}}"#),
         of(1, r#"{"spec":{"drives":[{"name":"a"},{"name":"b","size_mib":1,"read_only":false}],"remove_drives":["c","c"]}}"#),
     ]

@@ -11,13 +11,18 @@ use super::{
     problem::{Answer, Refusal},
     with_etag,
 };
+use crate::password::Password;
 use actors::{Who, idempotency::Outcome};
+use api::v1;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{OperationId, event::Kind, operation::Status};
 use serde_json::Value;
+
+/// cloud-init's word for the user that an image names in its own configuration: whom passwords and keys are for.
+const DEFAULT_USER: &str = "default";
 
 /// A resource in the words of the API.
 pub struct Shown {
@@ -29,6 +34,14 @@ pub struct Shown {
 impl Shown {
     pub fn of<T: serde::Serialize>(generation: u64, body: &T) -> Shown {
         Shown { generation, body: serde_json::to_string(body).unwrap_or_default() }
+    }
+
+    fn with(self, credentials: &v1::Credentials) -> Shown {
+        let Ok(mut body) = serde_json::from_str::<Value>(&self.body) else { return self };
+        if let (Some(body), Ok(credentials)) = (body.as_object_mut(), serde_json::to_value(credentials)) {
+            body.insert("credentials".to_owned(), credentials);
+        }
+        Shown { generation: self.generation, body: body.to_string() }
     }
 
     /// What was deleted, as the last that is known of it.
@@ -63,6 +76,15 @@ pub async fn command<F>(serving: &Serving, submission: &Submission, work: F) -> 
 where
     F: Future<Output = Answer<Done>>,
 {
+    telling(serving, submission, None, work).await
+}
+
+/// As [`command`]. `made`: the password that `work` has the hash of; the answer tells it if `work` is what is answered, and not if that is the
+/// record of an earlier request by the same key, whose password is not known any more.
+pub async fn telling<F>(serving: &Serving, submission: &Submission, made: Option<&Password>, work: F) -> Answer
+where
+    F: Future<Output = Answer<Done>>,
+{
     let mut last = None;
     let outcome = idempotency::once(serving, submission, async {
         let done = work.await?;
@@ -72,7 +94,10 @@ where
     })
     .await?;
     match outcome {
-        Outcome::Accepted { kind, id, operation } => answer(serving, submission, (kind, &id), operation, last).await,
+        Outcome::Accepted { kind, id, operation } => {
+            let credentials = made.map(|made| credentials(last.is_some().then_some(made)));
+            answer(serving, submission, (kind, &id), operation, last, credentials).await
+        }
         Outcome::Answered { status, body } => Ok(answered(status, body)),
         Outcome::Refused { status, .. } => {
             Err(Refusal::internal(format!("a recorded refusal of status {status} got past its reader")))
@@ -101,12 +126,23 @@ pub fn answered(status: u16, body: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+fn credentials(told: Option<&Password>) -> v1::Credentials {
+    let hint = "the first answer to this request told the password, and it is not kept: until the VM is started for the first time, \
+                `hearth vm update NAME --new-password` makes another; in a guest that runs, `hearth vm shell NAME` and passwd do";
+    v1::Credentials {
+        user: DEFAULT_USER.to_owned(),
+        password: told.map(Password::reveal),
+        hint: told.is_none().then(|| hint.to_owned()),
+    }
+}
+
 async fn answer(
     serving: &Serving,
     submission: &Submission,
     target: (Kind, &str),
     operation: Option<OperationId>,
     last: Option<Shown>,
+    credentials: Option<v1::Credentials>,
 ) -> Answer {
     let (kind, id) = target;
     let status = match operation {
@@ -119,6 +155,10 @@ async fn answer(
         Refusal::new(StatusCode::GONE, "gone-since", format!("this request was carried out, and {id} was deleted since"))
             .hint("a key stands for one request for 24 hours: use a new Idempotency-Key to have it carried out again")
     })?;
+    let shown = match &credentials {
+        Some(credentials) => shown.with(credentials),
+        None => shown,
+    };
     let mut response = answered(status.as_u16(), shown.body);
     response.headers_mut().insert(header::ETAG, etag(shown.generation));
     if let Some(operation) = operation

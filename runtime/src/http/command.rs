@@ -98,6 +98,7 @@ impl From<CommandError> for Refusal {
                 "wait until the guest's agent is connected, or look at the VM's logs",
             )
             .retry_after(RETRY_AFTER_S),
+            CommandError::Guest(fault) => fault.into(),
             CommandError::Vmm { .. } => {
                 plain(StatusCode::BAD_GATEWAY, "vmm-failed", "look at the VM's reason and at the server's log")
             }

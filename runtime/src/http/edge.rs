@@ -2,7 +2,7 @@
 
 use super::{
     events::Hub,
-    guest::Samplers,
+    guest::{Samplers, Seats},
     idempotency::{self, InFlight},
     layer::Counters,
     problem::{RETRY_AFTER_S, Refusal},
@@ -77,6 +77,7 @@ impl Edge {
             meter,
             in_flight: InFlight::default(),
             samplers: Arc::default(),
+            seats: Arc::default(),
         })));
     }
 
@@ -110,6 +111,7 @@ pub struct Recovered {
     pub meter: Meter,
     pub in_flight: InFlight,
     pub samplers: Arc<Samplers>,
+    pub seats: Arc<Seats>,
 }
 
 impl Deref for Serving {

@@ -1,13 +1,16 @@
 //! What goes on inside a guest: programs, terminals, the serial console, its log, its metrics. Owns the frames on the wire; the session with
 //! the agent belongs to the VM's actor.
 
+mod connect;
 mod console;
 mod exec;
 mod logs;
 mod metrics;
+mod outside;
 mod sampler;
 mod terminal;
 
+pub use connect::Seats;
 pub use sampler::Samplers;
 
 use super::{edge::Edge, problem::Refusal, stream};
@@ -17,16 +20,18 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use host::guest::GuestFault;
+use host::guest::{GuestFault, Port};
 use utoipa_axum::router::OpenApiRouter;
 
 pub fn routes() -> OpenApiRouter<Edge> {
     OpenApiRouter::new()
+        .merge(connect::routes())
         .merge(exec::routes())
         .merge(terminal::routes())
         .merge(console::routes())
         .merge(logs::routes())
         .merge(metrics::routes())
+        .merge(outside::routes())
 }
 
 impl From<GuestFault> for Refusal {
@@ -41,6 +46,16 @@ impl From<GuestFault> for Refusal {
             GuestFault::NoHello { .. } | GuestFault::Timeout { .. } => away(),
             GuestFault::Closed | GuestFault::AgentRestarted | GuestFault::Broken { .. } => away(),
             GuestFault::TooOld { .. } => plain(StatusCode::CONFLICT, "agent-too-old", "reboot the VM"),
+            GuestFault::NobodyListens { port } => plain(
+                StatusCode::CONFLICT,
+                "nobody-listens",
+                match port {
+                    Port::Tcp(_) => "start the service in the guest; it must listen on 127.0.0.1 or on all addresses",
+                    Port::Vsock(_) => "start the service in the guest; it must listen on its vsock, with any CID",
+                },
+            ),
+            GuestFault::Reset { .. } => plain(StatusCode::BAD_GATEWAY, "guest-failed", "connect again"),
+            GuestFault::Unreachable { .. } => away(),
             GuestFault::TooLarge { .. } => {
                 plain(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "shorten the command or its environment")
             }

@@ -80,14 +80,24 @@ pub enum SendError {
 
 pub fn halves(socket: WebSocket) -> (Sender, Receiver) {
     let (sink, stream) = socket.split();
+    (Sender(sink), Receiver { stream, pings: pings(), heard: Instant::now() })
+}
+
+/// When pings are due.
+pub fn pings() -> Interval {
     let mut pings = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    (Sender(sink), Receiver { stream, pings, heard: Instant::now() })
+    pings
 }
 
 impl Sender {
     pub async fn send(&mut self, message: Message) -> Result<(), SendError> {
         bounded(self.0.send(message)).await
+    }
+
+    /// Waits for as long as the peer takes nothing. For who finds out by [`Receiver::next`] whether there still is one.
+    pub async fn push(&mut self, message: Message) -> Result<(), SendError> {
+        self.0.send(message).await.map_err(|_| SendError::Gone)
     }
 
     /// Several in one write.

@@ -1,7 +1,9 @@
 //! `/v1/vms`: lists, reads, and every command that a VM takes.
 
+mod given;
+
 use super::{
-    accepted::{Done, Shown, command, unchanged},
+    accepted::{Done, Shown, telling, unchanged},
     convert::{self, devices},
     drives,
     edge::{Edge, Serving},
@@ -10,6 +12,7 @@ use super::{
     problem::{Answer, Refusal},
     with_etag,
 };
+use crate::password::Password;
 use actors::{Accepted, NewVm, view::VmView};
 use api::v1;
 use axum::{
@@ -20,7 +23,7 @@ use domain::{
     Labels, Name, VmId,
     event::Kind,
     name::check_labels,
-    vm::{Change, CloudInit, Command, Devices, RestartPolicy, StopMode, Vm, VmSpec},
+    vm::{Change, Command, Devices, PasswordChange, RestartPolicy, StopMode, Vm, VmSpec},
 };
 use std::sync::Arc;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -43,8 +46,6 @@ const STATES: [&str; 13] = [
 /// The contract's default for a guest to shut down in.
 const STOP_DEADLINE_S: u32 = 30;
 const STOP_DEADLINE_MAX_S: u32 = 600;
-/// Beside the user's own metadata.
-const HEARTHS_OWN: &str = "hearth";
 
 pub fn routes() -> OpenApiRouter<Edge> {
     OpenApiRouter::new()
@@ -102,23 +103,27 @@ async fn list(serving: Serving, query: ListQuery) -> Answer<Json<v1::List<v1::Vm
     Ok(Json(v1::List { items: rows.iter().map(|row| convert::vm(row, view)).collect(), next_cursor }))
 }
 
-/// Creates a VM, and starts it if that is asked for.
+/// Creates a VM, and starts it if that is asked for. With `spec.cloud_init.password` `generate` the answer holds `credentials`, and no other does:
+/// not that to a repetition by the Idempotency-Key, and none is told where `wait` ends with the failure of the operation.
 #[utoipa::path(post, path = "/v1/vms", tag = "vms", params(super::openapi::PostParams), request_body = v1::CreateVm,
     responses((status = 202, body = v1::Vm, headers(("Location", description = "the operation"), ("ETag"))), (status = 200, body = v1::Vm)))]
 async fn create(serving: Serving, caller: Caller, submission: Submission) -> Answer {
+    // Read here, judged within: a repetition is answered whatever became of its words.
+    let wanted = submission.json::<v1::CreateVm>();
+    let made = given::new_password(wanted.as_ref().ok().and_then(|wanted| wanted.spec.cloud_init.as_ref()))?;
     let work = async {
         submission.creates()?;
-        let wanted: v1::CreateVm = submission.json()?;
+        let wanted = wanted?;
         let new = NewVm {
             name: wanted.name.as_deref().map(name).transpose()?,
             project: project(wanted.project.as_deref())?,
             labels: labels(wanted.labels)?,
-            spec: spec(wanted.spec)?,
+            spec: spec(wanted.spec, made.as_ref())?,
             start: wanted.start,
         };
         Ok(done(&serving, serving.node.create_vm(new, submission.who(caller)).await?))
     };
-    command(&serving, &submission, work).await
+    telling(&serving, &submission, made.as_ref(), work).await
 }
 
 /// Reads a VM, by id or name.
@@ -140,12 +145,22 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
 }
 
 /// Changes a VM: its name, labels, restart policy, limits and balloon; while it does not run, its vCPUs, memory, command line, CPU template,
-/// the size of its disk and its data drives; for its next start, what cloud-init is given and its metadata.
+/// the size of its disk and its data drives; for its next start, what cloud-init is given and its metadata. A new password is made only until
+/// its first start, and told in `credentials` of this answer alone.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]
 async fn update(serving: Serving, caller: Caller, Reference(id): Reference, submission: Submission) -> Answer {
     let wanted: v1::PatchVm = submission.json()?;
     let spec = wanted.spec.unwrap_or_default();
+    let made = given::new_password(spec.cloud_init.as_ref().and_then(Option::as_ref))?;
+    let (cloud_init, password) = match spec.cloud_init {
+        Some(Some(words)) => {
+            let (cloud_init, password) = given::changed(words, made.as_ref());
+            (Some(Some(cloud_init)), password)
+        }
+        Some(None) => (Some(None), PasswordChange::default()),
+        None => (None, PasswordChange::default()),
+    };
     let change = Change {
         name: wanted.name.as_deref().map(name).transpose()?,
         labels: wanted.labels.map(labels).transpose()?,
@@ -158,10 +173,11 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         rate_limits: spec.rate_limits.map(devices::changed_rate_limits).unwrap_or_default(),
         balloon_mib: spec.balloon_mib,
         cpu_template: spec.cpu_template.map(|template| template.map(devices::asked_template)),
-        cloud_init: spec.cloud_init.map(|given| given.map(cloud_init)),
-        metadata: spec.metadata.map(|given| given.map(metadata).transpose()).transpose()?,
+        cloud_init,
+        password,
+        metadata: spec.metadata.map(|given| given.map(given::metadata).transpose()).transpose()?,
     };
-    order(serving, caller, &id, &submission, Command::Update(change)).await
+    order_telling(serving, caller, &id, &submission, Command::Update(change), made.as_ref()).await
 }
 
 /// Deletes a VM with its disk and its data drives. `force` ends it first if it runs.
@@ -217,11 +233,22 @@ async fn reboot(serving: Serving, caller: Caller, Reference(id): Reference, subm
 
 /// The VM is looked up inside the idempotent part: a repetition is answered even when the name has gone elsewhere.
 async fn order(serving: Serving, caller: Caller, reference: &str, submission: &Submission, wanted: Command) -> Answer {
+    order_telling(serving, caller, reference, submission, wanted, None).await
+}
+
+async fn order_telling(
+    serving: Serving,
+    caller: Caller,
+    reference: &str,
+    submission: &Submission,
+    wanted: Command,
+    made: Option<&Password>,
+) -> Answer {
     let work = async {
         let id = find(&serving, reference)?.record.id;
         Ok(done(&serving, serving.node.command_vm(id, wanted, submission.who(caller)).await?))
     };
-    command(&serving, submission, work).await
+    telling(&serving, submission, made, work).await
 }
 
 fn done(serving: &Serving, accepted: Accepted<Arc<Vm>>) -> Done {
@@ -249,7 +276,7 @@ fn stop_mode(request: v1::StopRequest) -> Answer<StopMode> {
     Ok(if request.force { StopMode::Force } else { StopMode::Graceful { deadline_ms: u64::from(seconds) * 1000 } })
 }
 
-fn spec(spec: v1::VmSpec) -> Answer<VmSpec> {
+fn spec(spec: v1::VmSpec, made: Option<&Password>) -> Answer<VmSpec> {
     Ok(VmSpec {
         host: spec.host,
         vcpus: spec.vcpus,
@@ -264,23 +291,11 @@ fn spec(spec: v1::VmSpec) -> Answer<VmSpec> {
             rate_limits: devices::asked_rate_limits(spec.rate_limits),
             balloon_mib: spec.balloon_mib,
             cpu_template: spec.cpu_template.map(devices::asked_template),
-            cloud_init: spec.cloud_init.map(cloud_init),
-            metadata: spec.metadata.map(metadata).transpose()?,
+            cloud_init: spec.cloud_init.map(|words| given::first(words, made)).transpose()?,
+            metadata: spec.metadata.map(given::metadata).transpose()?,
             drives: drives::asked(spec.drives)?,
         },
     })
-}
-
-fn cloud_init(given: v1::CloudInit) -> Box<CloudInit> {
-    Box::new(CloudInit { user_data: given.user_data.map(String::into_boxed_str), ssh_keys: given.ssh_keys })
-}
-
-fn metadata(given: v1::Metadata) -> Answer<Box<str>> {
-    if given.contains_key(HEARTHS_OWN) {
-        let detail = format!("the key \"{HEARTHS_OWN}\" is for what hearth says of the VM: take another");
-        return Err(super::command::unprocessable("invalid-spec", "spec.metadata", &detail));
-    }
-    Ok(serde_json::Value::Object(given).to_string().into_boxed_str())
 }
 
 fn restart(policy: v1::RestartPolicy) -> RestartPolicy {

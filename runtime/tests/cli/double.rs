@@ -91,10 +91,12 @@ fn router(memory: Arc<Memory>) -> Router {
         .route("/v1/vms", get(list).post(create))
         .route("/v1/vms/{id}", get(vm_get).patch(vm_patch).delete(vm_delete))
         .route("/v1/vms/{id}/metrics", get(metrics))
+        .route("/v1/vms/{id}/metrics/vmm", get(vmm_metrics))
         .route("/v1/vms/{id}/logs", get(logs))
         .route("/v1/vms/{id}/shell", any(guest::shell))
         .route("/v1/vms/{id}/console", any(guest::shell))
         .route("/v1/vms/{id}/exec", any(guest::exec))
+        .route("/v1/vms/{id}/connect", any(guest::connect))
         .route("/v1/vms/{id}/{action}", post(action))
         .route("/v1/operations/{id}", get(operation))
         .route("/v1/events", any(events))
@@ -150,15 +152,28 @@ fn accepted(name: &str, state: &str) -> Response {
 }
 
 async fn create(Json(body): Json<Value>) -> Response {
-    accepted(body["name"].as_str().unwrap_or("made-up"), "creating")
+    let name = body["name"].as_str().unwrap_or("made-up");
+    let (head, _) = accepted(name, "creating").into_parts();
+    (head, Json(telling(vm(name, "creating"), &body)).into_response().into_body()).into_response()
+}
+
+/// With a password where one is asked for; `again` was asked for before.
+fn telling(mut vm: Value, body: &Value) -> Value {
+    if body["spec"]["cloud_init"]["password"] == "generate" {
+        vm["credentials"] = match body["name"].as_str() {
+            Some("again") => json!({"user": "default", "hint": "told before"}),
+            _ => json!({"user": "default", "password": "abcde-fghjk"}),
+        };
+    }
+    vm
 }
 
 async fn vm_get(Path(id): Path<String>) -> Response {
     absent(&id).unwrap_or_else(|| Json(vm(id.trim_start_matches("vm_"), "running")).into_response())
 }
 
-async fn vm_patch(Path(id): Path<String>) -> Response {
-    Json(vm(&id, "stopped")).into_response()
+async fn vm_patch(Path(id): Path<String>, Json(body): Json<Value>) -> Response {
+    Json(telling(vm(&id, "stopped"), &body)).into_response()
 }
 
 async fn vm_delete(Path(id): Path<String>) -> Response {
@@ -199,6 +214,12 @@ async fn metrics(Path(id): Path<String>) -> Response {
     absent(&id).unwrap_or_else(|| Json(sample()).into_response())
 }
 
+async fn vmm_metrics(Path(id): Path<String>) -> Response {
+    let drives = vec![api::v1::VmmDrive { name: "root".into(), written_bytes_total: 4096, ..Default::default() }];
+    let metrics = api::v1::VmmMetrics { drives, missing: vec!["the balloon's size: why".into()], ..Default::default() };
+    absent(&id).unwrap_or_else(|| Json(metrics).into_response())
+}
+
 fn sample() -> Value {
     let metrics =
         api::v1::VmMetrics { cpu_percent: 12.5, mem_used_bytes: 64 << 20, mem_total_bytes: 256 << 20, ..Default::default() };
@@ -207,6 +228,9 @@ fn sample() -> Value {
 
 async fn logs(uri: Uri) -> Response {
     let parts = ["first\nsecond\n", "third\n"].map(|part| Ok::<_, std::io::Error>(part.to_owned()));
+    if uri.query() == Some("timestamps=true&since=10m") {
+        return "- first\n".into_response();
+    }
     assert!(matches!(uri.query(), None | Some("follow=true")));
     Body::from_stream(futures_util::stream::iter(parts)).into_response()
 }

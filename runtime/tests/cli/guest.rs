@@ -73,6 +73,39 @@ pub async fn exec(Path(id): Path<String>, upgrade: WebSocketUpgrade) -> Response
     })
 }
 
+/// A port that echoes until it is told of the end; that of `greets` says so and has ended, and waits for the other end.
+pub async fn connect(Path(id): Path<String>, upgrade: WebSocketUpgrade) -> Response {
+    if id == "refused" {
+        return problem(409, "nobody-listens", "nobody listens at TCP port 80 of the guest", "start the service in the guest");
+    }
+    upgrade.on_upgrade(move |mut socket| async move {
+        let greets = id == "greets";
+        if greets {
+            let _ = socket.send(Message::Binary("hello\n".into())).await;
+            let _ = socket.send(Message::Text("{\"eof\":true}".into())).await;
+        }
+        while let Some(Ok(message)) = socket.recv().await {
+            match message {
+                Message::Binary(bytes) if bytes.starts_with(b"break") => {
+                    let error = Message::Text("{\"error\":\"the VM is stopping\"}".into());
+                    let _ = socket.send(error).await;
+                    let close = CloseFrame { code: 1011, reason: "the VM is stopping".into() };
+                    return drop(socket.send(Message::Close(Some(close))).await);
+                }
+                Message::Binary(bytes) if !greets => drop(socket.send(Message::Binary(bytes)).await),
+                Message::Text(text) => {
+                    assert_eq!(text.as_str(), "{\"eof\":true}");
+                    if !greets {
+                        let _ = socket.send(Message::Text(text)).await;
+                    }
+                    return goodbye(&mut socket).await;
+                }
+                _ => {}
+            }
+        }
+    })
+}
+
 fn frame(stream: u8, bytes: &[u8]) -> Message {
     let mut frame = BytesMut::new();
     frame.put_u8(stream);

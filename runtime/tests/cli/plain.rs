@@ -189,6 +189,17 @@ fn metrics_once() {
 }
 
 #[test]
+fn what_the_vmm_counts() {
+    let double = Double::start();
+    let ran = double.run(&["vm", "metrics", "--vmm", "demo"]);
+    assert!(ran.code == Some(0) && ran.out.contains("drive root") && ran.out.contains("4K"), "{ran:?}");
+    assert!(ran.err.contains("vm demo: not known: the balloon's size: why"), "{ran:?}");
+    let ran = double.run(&["vm", "metrics", "--vmm", "demo", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()["drives"][0]["written_bytes_total"], 4096);
+    assert_eq!(double.run(&["vm", "metrics", "--vmm", "-f", "demo"]).code, Some(2));
+}
+
+#[test]
 fn what_the_guest_is_given_comes_out_of_files_and_no_private_key_leaves_the_machine() {
     let double = Double::start();
     let folder = tempfile::tempdir().unwrap();
@@ -226,4 +237,40 @@ fn what_the_guest_is_given_comes_out_of_files_and_no_private_key_leaves_the_mach
     let patch = &double.seen("PATCH /v1/vms/demo")[1];
     assert_eq!(patch.body, serde_json::json!({"spec": {"cloud_init": null, "metadata": null}}));
     assert_eq!(double.run(&["vm", "update", "demo", "--no-metadata", "--metadata", &metadata]).code, Some(2));
+}
+
+/// Where it was asked for, and there alone; also when what follows fails or nobody waits for it.
+#[test]
+fn a_password_that_was_made_is_shown_once() {
+    let double = Double::start();
+    let (line, told) = ("the password of the image's default user, shown this once: abcde-fghjk", "abcde-fghjk");
+    let create = |name: &'static str, more: &[&str]| {
+        double.run(&[&["vm", "create", name, "--image", "busybox", "--password"][..], more].concat())
+    };
+    let ran = create("demo", &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), format!("{line}\nvm demo created and started\n").as_str()), "{ran:?}");
+    assert!(!ran.err.contains(told), "{ran:?}");
+    assert_eq!(double.seen("POST /v1/vms")[0].body["spec"]["cloud_init"], serde_json::json!({"password": "generate"}));
+    let ran = create("demo", &["-q"]);
+    assert_eq!((ran.out.as_str(), ran.err.contains(line)), ("vm_demo\n", true), "{ran:?}");
+    let ran = create("demo", &["-o", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&shown["credentials"]["password"], shown["status"]["state"].as_str()),
+        (&told.into(), Some("running")),
+        "{ran:?}"
+    );
+    assert!(!ran.err.contains(told), "{ran:?}");
+    let ran = create("doomed", &["-o", "json"]);
+    assert!(ran.code == Some(1) && ran.err.contains(line) && !ran.out.contains(told), "{ran:?}");
+    let ran = create("slow", &["-o", "json", "--no-wait"]);
+    assert!(ran.code == Some(0) && ran.out.contains(told) && !ran.err.contains(told), "{ran:?}");
+    let ran = create("again", &[]);
+    assert!(ran.code == Some(0) && ran.out.starts_with("told before\n"), "{ran:?}");
+
+    let ran = double.run(&["vm", "update", "demo", "--new-password"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), format!("{line}\nvm demo updated\n").as_str()), "{ran:?}");
+    let patch = double.seen("PATCH /v1/vms/demo").pop().unwrap();
+    assert_eq!(patch.body, serde_json::json!({"spec": {"cloud_init": {"password": "generate"}}}));
+    assert!(!double.run(&["vm", "get", "demo"]).out.contains(told));
 }

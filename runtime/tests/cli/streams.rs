@@ -70,6 +70,7 @@ fn logs_are_printed_as_they_are() {
     assert_eq!(double.run(&["vm", "logs", "demo"]).out, "first\nsecond\nthird\n");
     assert_eq!(double.run(&["vm", "logs", "demo", "-f"]).out, "first\nsecond\nthird\n");
     assert_eq!(double.run(&["vm", "logs", "demo", "-n", "1"]).out, "third\n");
+    assert_eq!(double.run(&["vm", "logs", "demo", "-t", "--since", "10m"]).out, "- first\n");
 }
 
 #[test]

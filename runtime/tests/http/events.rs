@@ -4,7 +4,7 @@ use crate::bench::{Bench, TOKEN};
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -213,14 +213,42 @@ async fn metrics_stream_while_somebody_looks() {
     assert_eq!(first["mem_total_bytes"], 128 * 1024 * 1024);
     assert!(second["time_ms"].as_u64() > first["time_ms"].as_u64(), "{first} {second}");
     assert_eq!(bench.get("/v1/vms/a/metrics").await.body["mem_total_bytes"], 128 * 1024 * 1024);
+    let root = |sample: &Value| sample["drives"][0].clone();
+    let (inside, outside) = (bench.get("/v1/vms/a/metrics").await.body, bench.get("/v1/vms/a/metrics/vmm").await.body);
+    assert_eq!(root(&outside)["name"], "root", "{outside}");
+    assert!(root(&inside["vmm"])["written_bytes_total"].as_u64() <= root(&outside)["written_bytes_total"].as_u64());
+    assert!(inside["vmm"]["since_ms"].as_u64() > Some(0) && outside["missing"] == json!([]), "{inside} {outside}");
+    assert!(outside.get("balloon_bytes").is_none() && outside.get("safety").is_none(), "nobody knows: {outside}");
+    // A guest that stands still tells nothing, and its VMM does.
+    bench.ask("POST", "/v1/vms/a/pause?wait=10", &[], Body::empty()).await;
+    assert_eq!(root(&bench.get("/v1/vms/a/metrics/vmm").await.body)["name"], "root");
+    bench.ask("POST", "/v1/vms/a/resume?wait=10", &[], Body::empty()).await;
     bench.ask("POST", "/v1/vms/a/stop?wait=10", &[("content-type", "application/json")], "{\"force\":true}").await;
     assert_eq!(close(&mut socket).await.0, 1000, "the guest is gone");
+    bench.get("/v1/vms/a/metrics/vmm").await.refuses(409, "vm-not-running", "");
     let mut host =
         connect(address, &format!("/v1/hosts/{}/metrics", bench.get("/v1/hosts").await.body["items"][0]["id"].as_str().unwrap()))
             .await
             .unwrap();
     event(&mut host).await;
     host.send(Message::Close(None)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_has_its_times_when_they_are_wanted() {
+    let bench = Bench::with_images().await;
+    bench.post("/v1/vms?wait=10", &bench.vm("a")).await;
+    let log = async |query: &str| bench.get(&format!("/v1/vms/a/logs{query}")).await;
+    let text = async |query: &str| log(query).await.body.as_str().unwrap_or_default().to_owned();
+    assert!(text("").await.starts_with("this VM is simulated"));
+    assert!(text("?timestamps=true").await.starts_with("- this VM is simulated"), "nobody saw when");
+    for since in ["10m", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5%2B02:00"] {
+        assert_eq!(log(&format!("?since={since}")).await.status, 200, "{since}");
+        assert_eq!(text(&format!("?timestamps=1&since={since}")).await, "", "what nobody knows the time of is left out");
+    }
+    for wrong in ["", "m", "-5m", "10", "10w", "yesterday", "2026-01-01"] {
+        log(&format!("?since={wrong}")).await.refuses(400, "bad-query", "since");
+    }
 }
 
 /// Two hundred events a second for a hundred subscribers is the target; what is asserted is that each gets all of them in order. The

@@ -150,6 +150,7 @@ async fn unknown_things_are_not_found() {
         ("/v1/vms/nope", "vm-not-found"),
         ("/v1/vms/vm_01m8518g4mpkj1h161k98z9qj8", "vm-not-found"),
         ("/v1/vms/nope/metrics", "vm-not-found"),
+        ("/v1/vms/nope/metrics/vmm", "vm-not-found"),
         ("/v1/vms/nope/logs", "vm-not-found"),
         ("/v1/images/nope", "image-not-found"),
         ("/v1/hosts/nope", "host-not-found"),

@@ -54,14 +54,27 @@ impl Server {
         let dir = dir.to_str().unwrap();
         let arguments = ["up", "--vmm", "simulated", "--no-network", "--listen", "127.0.0.1:0", "--data-dir", dir];
         let mut command = hearth(&arguments);
-        command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.envs(environment.iter().copied()).stderr(Stdio::piped());
+        Server::of(command)
+    }
+
+    /// All that it can log goes into a file.
+    pub fn start_logging(dir: &Path, log: &Path) -> Server {
+        let dir = dir.to_str().unwrap();
+        let arguments = ["up", "--vmm", "simulated", "--no-network", "--listen", "127.0.0.1:0", "--data-dir", dir];
+        let mut command = hearth(&arguments);
+        command.env("HEARTH_LOG", "trace,ractor=trace").stderr(std::fs::File::create(log).unwrap());
+        Server::of(command)
+    }
+
+    fn of(mut command: Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // The end of its output, should it fail to start, ends this; the run of all tests has a deadline.
         let ready = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("hearth is ready: ").map(str::to_owned));
         let Some(url) = ready else {
             let mut text = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+            child.stderr.take().map(|mut all| all.read_to_string(&mut text));
             panic!("hearth up failed: {text}");
         };
         Server { child, url }

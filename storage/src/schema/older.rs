@@ -2,13 +2,13 @@
 
 mod vm;
 
-pub(super) use vm::Vm2;
+pub(super) use vm::{Vm1, Vm2};
 
 use domain::{
-    Attempt, Generation, HostId, Labels, Name, OperationId, Timestamp, VmId, WebhookId,
+    Attempt, Generation, HostId, Labels, Name, OperationId, Timestamp, WebhookId,
     host::{Capabilities, Facts, Host, State as HostState, VmmFacts},
     operation::{Operation, OperationKind, Status, StepRecord, Target},
-    vm::{BootImages, Devices, Driver, InFlight, Nic, Reason, RestartPolicy, Restarts, State as VmState, Vm, VmSpec},
+    vm::Driver,
     webhook::{DeadRef, Failure, State, Success, Webhook, WebhookSpec},
 };
 use serde::{Deserialize, Serialize};
@@ -165,78 +165,6 @@ impl From<Webhook1> for Webhook {
             last_success: old.last_success,
             last_failure: old.last_failure,
             secret: 0,
-        }
-    }
-}
-
-/// Schema 1 of a VM: without what is asked of its devices.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Vm1 {
-    id: VmId,
-    name: Name,
-    project: Name,
-    labels: Labels,
-    generation: Generation,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    spec: VmSpec1,
-    boot: BootImages,
-    host: HostId,
-    nic: Option<Nic>,
-    network_note: Option<String>,
-    state: VmState,
-    attempt: Attempt,
-    operation: Option<InFlight>,
-    restarts: Restarts,
-    reason: Option<Reason>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct VmSpec1 {
-    host: Option<String>,
-    vcpus: u32,
-    mem_mib: u32,
-    kernel: Option<String>,
-    image: String,
-    disk_mib: Option<u64>,
-    cmdline: Option<String>,
-    networks: Vec<String>,
-    restart: RestartPolicy,
-}
-
-impl From<Vm1> for Vm {
-    fn from(old: Vm1) -> Vm {
-        let spec = old.spec;
-        Vm {
-            id: old.id,
-            name: old.name,
-            project: old.project,
-            labels: old.labels,
-            generation: old.generation,
-            created_at: old.created_at,
-            updated_at: old.updated_at,
-            spec: VmSpec {
-                host: spec.host,
-                vcpus: spec.vcpus,
-                mem_mib: spec.mem_mib,
-                kernel: spec.kernel,
-                image: spec.image,
-                disk_mib: spec.disk_mib,
-                cmdline: spec.cmdline,
-                networks: spec.networks,
-                restart: spec.restart,
-                devices: Devices::default(),
-            },
-            boot: old.boot,
-            host: old.host,
-            nic: old.nic,
-            network_note: old.network_note,
-            state: old.state,
-            attempt: old.attempt,
-            operation: old.operation,
-            restarts: old.restarts,
-            reason: old.reason,
-            retuned: false,
         }
     }
 }

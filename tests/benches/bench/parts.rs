@@ -16,7 +16,7 @@ use anyhow::Result;
 use stats::Row;
 use std::io::Write;
 
-const PARTS: [&str; 6] = ["overhead", "events", "commands", "scale", "idle", "sizes"];
+const PARTS: [&str; 7] = ["overhead", "firecracker", "events", "commands", "scale", "idle", "sizes"];
 
 pub fn run() -> Result<()> {
     // cargo adds `--bench`.
@@ -26,7 +26,8 @@ pub fn run() -> Result<()> {
     for part in PARTS.into_iter().filter(|part| wanted.is_empty() || wanted.iter().any(|word| word == part)) {
         say(&format!("-- {part}"))?;
         let found = match part {
-            "overhead" => runtime.block_on(overhead::run()),
+            "overhead" => runtime.block_on(overhead::qemu::run()),
+            "firecracker" => runtime.block_on(overhead::firecracker::run()),
             "events" => runtime.block_on(events::run()),
             "commands" => runtime.block_on(commands::run()),
             "scale" => runtime.block_on(scale::run()),

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
-use fake_firecracker::{document::Document, fault::Fault, serve};
+use fake_firecracker::{document::Document, fault::Fault, machine::Machine, serve};
 use std::path::PathBuf;
 
 #[derive(Parser)]
@@ -18,6 +18,8 @@ struct Arguments {
     log_path: Option<PathBuf>,
     #[arg(long)]
     level: Option<String>,
+    #[arg(long)]
+    metrics_path: Option<PathBuf>,
     /// KIND@METHOD PATH: what to do instead of answering that request.
     #[arg(long, value_parser = |text: &str| text.parse::<Fault>())]
     fault: Option<Fault>,
@@ -28,7 +30,8 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let path = Document::find().map_err(|why| anyhow!(why))?;
     let fault = arguments.fault.map_or_else(beside, |fault| Ok(Some(fault)))?;
-    serve::serve(&arguments.api_sock, &arguments.id, Document::read(&path)?, fault).await
+    let machine = Machine::new(&arguments.id, arguments.metrics_path.as_deref());
+    serve::serve(&arguments.api_sock, machine, Document::read(&path)?, fault).await
 }
 
 fn beside() -> Result<Option<Fault>> {

@@ -30,10 +30,10 @@ struct State {
 }
 
 /// Until the process ends.
-pub async fn serve(socket: &Path, id: &str, document: Document, fault: Option<Fault>) -> Result<()> {
+pub async fn serve(socket: &Path, machine: Machine, document: Document, fault: Option<Fault>) -> Result<()> {
     let listener = UnixListener::bind(socket).with_context(|| format!("{}", socket.display()))?;
     let requests = Mutex::new(File::create(socket.with_extension("requests"))?);
-    let state = Arc::new(State { document, machine: Mutex::new(Machine::new(id)), fault, requests });
+    let state = Arc::new(State { document, machine: Mutex::new(machine), fault, requests });
     // For who started it: connecting succeeds from here on.
     writeln!(std::io::stdout(), "listening")?;
     loop {

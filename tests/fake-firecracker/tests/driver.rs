@@ -7,7 +7,8 @@ use domain::{
     Attempt, VmId,
     vm::{DriveChange, Drives, Inspection, Machine},
 };
-use fake_firecracker::document::Document;
+use fake_firecracker::{document::Document, vsock::ECHO_PORT};
+use host::guest::{ConnectionEvent, GuestFault, Port};
 use host::vmm::{
     DiskPlan, MachinePlan, SnapshotKind, Tuning, Vmm, VmmError,
     firecracker::{Firecracker, FirecrackerOptions, JailChoice},
@@ -33,6 +34,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 struct Scene {
     folder: TempDir,
+    owner: String,
     driver: Firecracker,
     plan: MachinePlan,
 }
@@ -54,14 +56,8 @@ impl Scene {
         for (name, bytes) in [("kernel", 64), ("base", 4096)] {
             fs::write(folder.path().join(name), vec![7; bytes]).unwrap();
         }
-        let options = FirecrackerOptions {
-            data: folder.path().join("data"),
-            owner: format!("t{number:x}"),
-            agent: b"an agent".to_vec(),
-            binary: Some(binary),
-            jail: JailChoice::None,
-        };
-        let driver = Firecracker::detect(options).await.unwrap();
+        let owner = format!("t{number:x}");
+        let driver = Firecracker::detect(options(&folder, &owner)).await.unwrap();
         let vm = VmId::from_bits(number.into());
         let plan = MachinePlan {
             vm,
@@ -80,7 +76,12 @@ impl Scene {
             dirty_tracking: false,
         };
         driver.prepare_disk(&plan.disk).await.unwrap();
-        Some(Self { folder, driver, plan })
+        Some(Self { folder, owner, driver, plan })
+    }
+
+    /// As a hearth that is started anew has it.
+    async fn another_driver(&self) -> Firecracker {
+        Firecracker::detect(options(&self.folder, &self.owner)).await.unwrap()
     }
 
     async fn launch(&self) -> Machine {
@@ -121,6 +122,16 @@ impl Scene {
         assert!(!lives(machine.pid), "its process is left");
         assert_eq!(below(&self.folder.path().join("data/vms")), Vec::<PathBuf>::new(), "a file is left");
         assert_eq!(self.driver.sweep(&[]).await.unwrap(), Vec::<String>::new());
+    }
+}
+
+fn options(folder: &TempDir, owner: &str) -> FirecrackerOptions {
+    FirecrackerOptions {
+        data: folder.path().join("data"),
+        owner: owner.to_owned(),
+        agent: b"an agent".to_vec(),
+        binary: Some(folder.path().join("firecracker")),
+        jail: JailChoice::None,
     }
 }
 
@@ -192,6 +203,48 @@ async fn a_process_that_hangs_is_given_up_and_can_be_ended() {
     scene.ends(&machine).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_the_vsock_is_reached_and_the_agents_is_not() {
+    let Some(scene) = Scene::open("a_port_of_the_vsock_is_reached_and_the_agents_is_not", NO_FAULT).await else { return };
+    assert!(scene.driver.capabilities().vsock);
+    let vm = scene.plan.vm;
+    let machine = scene.launch().await;
+    let held = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await;
+    assert!(matches!(held, Err(GuestFault::Unreachable { .. })), "nothing of it runs yet: {held:?}");
+    scene.release(&machine).await.unwrap();
+    let nobody = scene.driver.vsock(vm, &machine, ECHO_PORT + 1, SOON).await;
+    assert!(matches!(nobody, Err(GuestFault::NobodyListens { port: Port::Vsock(8) })), "{nobody:?}");
+    let agents = scene.driver.vsock(vm, &machine, 1023, SOON).await.unwrap_err();
+    assert_eq!(agents.to_string(), "the guest's vsock port 1023 can't be reached: it is the guest agent's");
+
+    let mut echo = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
+    echo.input.write_all(b"hello").await.unwrap();
+    echo.input.close().await.unwrap();
+    let mut got = Vec::new();
+    let mut eof = false;
+    loop {
+        match tokio::time::timeout(SOON, echo.output.next()).await.expect("it ends").unwrap() {
+            ConnectionEvent::Bytes(bytes) => got.extend_from_slice(&bytes),
+            ConnectionEvent::Eof => eof = true,
+            ConnectionEvent::Closed => break,
+        }
+    }
+    assert!(eof && got == b"hello", "{got:?}");
+
+    // The machine's end is told as that.
+    let mut open = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
+    scene.driver.kill(vm, &machine).await.unwrap();
+    let told = loop {
+        match tokio::time::timeout(SOON, open.output.next()).await.expect("it ends") {
+            Ok(ConnectionEvent::Eof) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => break fault.to_string(),
+        }
+    };
+    assert_eq!(told, "the connection to the guest's port broke: the VM ended");
+    scene.ends(&machine).await;
+}
+
 /// As of a machine without the device. A balloon that is wanted is another matter.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balloon_that_is_not_wanted_may_be_refused() {
@@ -203,6 +256,42 @@ async fn a_balloon_that_is_not_wanted_may_be_refused() {
     let error = scene.driver.tune(scene.plan.vm, &machine, &wanted).await.unwrap_err();
     assert!(matches!(error, VmmError::Refused { call: "PATCH /balloon", .. }), "{error:?}");
     scene.ends(&machine).await;
+}
+
+/// Each flush of the stand-in tells of 4 KiB more, and nothing of what it told before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_counts_is_summed_up_also_by_the_next_hearth() {
+    let Some(mut scene) = Scene::open("what_it_counts_is_summed_up_also_by_the_next_hearth", NO_FAULT).await else { return };
+    scene.plan.tuning.balloon_mib = 8;
+    let machine = scene.launch().await;
+    assert_eq!(scene.driver.outside(scene.plan.vm, &machine).await.unwrap().drives, [], "nothing runs yet");
+    scene.release(&machine).await.unwrap();
+    let since = scene.driver.outside(scene.plan.vm, &machine).await.unwrap().since_ms;
+    for flushed in 2..40 {
+        let driver = scene.another_driver().await;
+        let outside = driver.outside(scene.plan.vm, &machine).await.unwrap();
+        let root = &outside.drives[0];
+        assert_eq!((root.name.as_str(), root.written_bytes, root.writes), ("root", flushed * 4096, flushed));
+        assert_eq!((outside.since_ms, outside.balloon_bytes), (since, Some(8 << 20)));
+        assert_eq!(outside.missing, Vec::<String>::new());
+    }
+    scene.ends(&machine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_answer_is_told_with_what_it_wrote_last() {
+    for fault in ["hang@GET /balloon/statistics", "garbage@GET /balloon/statistics", "refuse@GET /balloon/statistics"] {
+        let Some(scene) = Scene::open("one_that_does_not_answer_is_told_with_what_it_wrote_last", fault).await else { return };
+        let machine = scene.launch().await;
+        scene.release(&machine).await.unwrap();
+        let from = Instant::now();
+        let outside = scene.driver.outside(scene.plan.vm, &machine).await.unwrap();
+        assert!(from.elapsed() < Duration::from_secs(5), "{:?}", from.elapsed());
+        assert_eq!((outside.balloon_bytes, outside.drives[0].written_bytes), (None, 4096), "{fault}");
+        assert!(outside.process.is_some());
+        assert!(outside.missing.len() == 1 && outside.missing[0].contains("balloon"), "{:?}", outside.missing);
+        scene.ends(&machine).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

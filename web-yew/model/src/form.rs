@@ -3,7 +3,7 @@
 pub mod devices;
 pub mod drives;
 
-use api::v1::{CloudInit, Labels};
+use api::v1::{CloudInit, Labels, Password};
 
 /// `tier=web owner=ops`: words by spaces or commas; one without `=` has an empty value.
 pub fn labels(text: &str) -> Labels {
@@ -16,12 +16,13 @@ pub fn labels_text(labels: &Labels) -> String {
     labels.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// What a guest is given for its first boot: user data as it is, and keys, one a line. Nothing where neither is there.
-pub fn cloud_init(user_data: &str, ssh_keys: &str) -> Option<CloudInit> {
+/// What a guest is given for its first boot: user data as it is, keys, one a line, and a password to be made. Nothing where none is there.
+pub fn cloud_init(user_data: &str, ssh_keys: &str, password: bool) -> Option<CloudInit> {
     let lines = ssh_keys.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let given = CloudInit {
         user_data: Some(user_data.to_owned()).filter(|text| !text.trim().is_empty()),
         ssh_keys: lines.map(str::to_owned).collect(),
+        password: password.then_some(Password::Generate),
     };
     (given != CloudInit::default()).then_some(given)
 }
@@ -52,8 +53,10 @@ mod tests {
 
     #[test]
     fn a_first_boot_that_is_asked_for() {
-        assert_eq!(cloud_init(" \n", "\n# mine\n"), None);
-        let given = cloud_init("#cloud-config\n", " ssh-rsa A b\r\n\nssh-rsa C d").unwrap();
+        assert_eq!(cloud_init(" \n", "\n# mine\n", false), None);
+        let asked = cloud_init("", "", true).map(|given| given.password);
+        assert_eq!(asked, Some(Some(Password::Generate)));
+        let given = cloud_init("#cloud-config\n", " ssh-rsa A b\r\n\nssh-rsa C d", false).unwrap();
         assert_eq!(given.user_data.as_deref(), Some("#cloud-config\n"), "as it is");
         assert_eq!(given.ssh_keys, ["ssh-rsa A b", "ssh-rsa C d"]);
         assert!(ssh_keys_hint("-----BEGIN OPENSSH PRIVATE KEY-----").is_some() && ssh_keys_hint("ssh-rsa A b").is_none());

@@ -1,12 +1,13 @@
 //! The dialog that creates a virtual machine. The server judges the input; its words are shown at the fields that they are about.
 
+use super::told::Told;
 use super::vm_devices::DeviceFields;
 use crate::hearth::{Telling, use_hearth};
 use crate::link::http::Accepted;
 use crate::route::Route;
 use crate::ui::{Button, Check, Dialog, Field, Notice, ProblemNotice, Tone};
 use api::problem::Problem;
-use api::v1::{CreateVm, ImageKind, ImageState, RestartPolicy, VmSpec};
+use api::v1::{CreateVm, Credentials, ImageKind, ImageState, RestartPolicy, VmSpec};
 use model::form::{cloud_init, devices::Devices, drives, labels, ssh_keys_hint, vm_name_hint};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -25,6 +26,7 @@ struct Form {
     labels: String,
     ssh_keys: String,
     user_data: String,
+    password: bool,
     devices: Devices,
     restart: RestartPolicy,
     network: bool,
@@ -45,6 +47,7 @@ impl Default for Form {
             labels: String::new(),
             ssh_keys: String::new(),
             user_data: String::new(),
+            password: false,
             devices: Devices::default(),
             restart: RestartPolicy::default(),
             network: true,
@@ -75,7 +78,7 @@ impl Form {
                 rate_limits: self.devices.rate_limits(),
                 balloon_mib: self.devices.balloon_mib(),
                 cpu_template: None,
-                cloud_init: cloud_init(&self.user_data, &self.ssh_keys),
+                cloud_init: cloud_init(&self.user_data, &self.ssh_keys, self.password),
                 metadata: None,
                 drives: drives::asked(&self.drives),
             },
@@ -94,6 +97,7 @@ pub fn VmCreate(props: &Props) -> Html {
     let form = use_state(Form::default);
     let busy = use_state(|| false);
     let problem = use_state(|| None::<Problem>);
+    let credentials = use_state(|| None::<Credentials>);
     let ready = |kind: ImageKind| {
         let images = hearth.store().images.rows().filter(move |image| image.spec.kind == kind);
         images.filter(|image| image.status.state == ImageState::Ready).cloned().collect::<Vec<_>>()
@@ -145,7 +149,7 @@ pub fn VmCreate(props: &Props) -> Html {
     let general = problem.as_ref().filter(|problem| problem.fields.is_empty()).cloned();
     let onsubmit = {
         let (form, busy, problem, hearth) = (form.clone(), busy.clone(), problem.clone(), hearth.clone());
-        let (image, onclose) = (image.clone(), props.onclose.clone());
+        let (image, onclose, credentials) = (image.clone(), props.onclose.clone(), credentials.clone());
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
             if *busy || ssh_keys_hint(&form.ssh_keys).is_some() {
@@ -159,11 +163,13 @@ pub fn VmCreate(props: &Props) -> Html {
             let api = hearth.live.api().clone();
             let ended = {
                 let (busy, problem, onclose, hearth) = (busy.clone(), problem.clone(), onclose.clone(), hearth.clone());
+                let credentials = credentials.clone();
                 Callback::from(move |answer: Result<Accepted, Problem>| match answer {
-                    Ok(accepted) => {
-                        hearth.apply_vm(&accepted);
-                        onclose.emit(());
-                    }
+                    // Shown here; the store does not keep them.
+                    Ok(accepted) => match hearth.apply_vm(&accepted).and_then(|vm| vm.credentials) {
+                        Some(told) => credentials.set(Some(told)),
+                        None => onclose.emit(()),
+                    },
                     Err(found) => {
                         problem.set(Some(found));
                         busy.set(false);
@@ -173,6 +179,9 @@ pub fn VmCreate(props: &Props) -> Html {
             hearth.run(async move { api.post("/v1/vms", &request).await }, telling, ended);
         })
     };
+    if let Some(credentials) = &*credentials {
+        return html! { <Told credentials={credentials.clone()} onclose={props.onclose.clone()} /> };
+    }
     html! {
         <Dialog title="Create a virtual machine" onclose={props.onclose.clone()} wide={true}>
             <form {onsubmit} class="form">
@@ -260,6 +269,8 @@ pub fn VmCreate(props: &Props) -> Html {
                                 spellcheck="false" aria-describedby="user-data-help" />
                         </Field>
                     </div>
+                    <Check label="Make a password for the image's user" checked={form.password} onchange={check(|form, on| form.password = on)}
+                        testid="vm-create-password" />
                 </details>
                 <footer>
                     <Check label="Start it when it is created" checked={form.start} onchange={check(|form, on| form.start = on)} testid="vm-create-start" />

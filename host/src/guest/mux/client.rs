@@ -1,8 +1,9 @@
 //! The handle of a session: connects, asks and waits for answers.
-use super::super::{ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT};
+use super::super::{Connection, ExecSession, GuestFault, GuestInfo, GuestSession, Port, REQUEST_TIMEOUT};
+use super::connection::{Sink, Source};
 use super::hello::{Incoming, settle};
 use super::link::Link;
-use super::state::{CONTROL_QUEUE, DATA_QUEUE, Shared, Stream, control_frame};
+use super::state::{CONTROL_QUEUE, DATA_QUEUE, Events, Shared, Stream, control_frame};
 use super::{reader, writer};
 use api::guest::{
     AgentMessage, ErrorCode, ExecRequest, GuestError, HostMessage, InterfaceAddresses, MetricsSample, NetworkConfig,
@@ -133,7 +134,7 @@ impl GuestSession for Guest {
         let id = self.shared().new_id();
         let (events, receiver) = mpsc::unbounded_channel();
         let stdin = Arc::new(Semaphore::new(0));
-        self.shared().open(id, Stream { events, window: OUTPUT_WINDOW, stdin: Arc::clone(&stdin) });
+        self.shared().open(id, Stream { events: Events::Exec(events), window: OUTPUT_WINDOW, stdin: Arc::clone(&stdin) });
         let link = Arc::new(Link { handle: Arc::clone(&self.handle), id, stdin });
         // Made before the question: if this call is dropped or fails, its drop closes the stream, and the agent ends what it started.
         let session = ExecSession::new(link, receiver, 0);
@@ -146,6 +147,29 @@ impl GuestSession for Guest {
                 }
                 Err(fault)
             }
+        }
+    }
+
+    async fn connect(&self, port: u16) -> Result<Connection, GuestFault> {
+        let id = self.shared().new_id();
+        let (to, arrived) = mpsc::unbounded_channel();
+        let stdin = Arc::new(Semaphore::new(0));
+        let events = Events::Connection { to, eof: false };
+        self.shared().open(id, Stream { events, window: OUTPUT_WINDOW, stdin: Arc::clone(&stdin) });
+        let link = Arc::new(Link { handle: Arc::clone(&self.handle), id, stdin });
+        // Made before the question, as an exec's session is.
+        let source = Source::new(Arc::clone(&link), arrived);
+        match self.ask(id, &HostMessage::Connect { port }).await {
+            Ok(AgentMessage::Connected { .. }) => Ok(Connection { input: Box::new(Sink { link }), output: Box::new(source) }),
+            Ok(_) => Err(GuestFault::Protocol { detail: "another answer than connected" }),
+            Err(GuestFault::Refused(error)) => {
+                self.shared().close(id, None);
+                Err(match error.code {
+                    ErrorCode::ConnectionRefused => GuestFault::NobodyListens { port: Port::Tcp(port) },
+                    _ => GuestFault::Refused(error),
+                })
+            }
+            Err(fault) => Err(fault),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What an exec's consumer asks, over the mux.
+//! What a stream's consumer asks, over the mux.
 use super::super::{ExecLink, GuestFault};
 use super::client::Handle;
 use super::state::{control_frame, data_frame};
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// An exec's stream.
+/// A stream: an exec's, or a connection's, whose input and output are carried alike.
 pub(super) struct Link {
     pub(super) handle: Arc<Handle>,
     pub(super) id: u32,

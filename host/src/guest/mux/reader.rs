@@ -1,9 +1,8 @@
 //! Takes each frame to who waits for it. Never waits itself: what a guest may send is bounded by credit and by one answer a request.
-use super::super::{ExecEvent, GuestFault};
+use super::super::GuestFault;
 use super::hello::Incoming;
-use super::state::Shared;
-use api::guest::{AgentMessage, ErrorCode, Frame, FrameKind, credit_cost};
-use bytes::Bytes;
+use super::state::{Last, Shared};
+use api::guest::{AgentMessage, ErrorCode, Frame, FrameKind, MAX_REASON};
 use tokio::io::AsyncRead;
 use tokio::sync::Semaphore;
 
@@ -24,8 +23,7 @@ pub(super) async fn run<R: AsyncRead + Unpin>(mut incoming: Incoming<R>, shared:
 pub(super) fn take(shared: &Shared, frame: Frame) -> Result<(), GuestFault> {
     match frame.kind {
         FrameKind::Control => control(shared, frame.stream, &frame.payload),
-        FrameKind::Stdout => output(shared, frame.stream, frame.payload, ExecEvent::Stdout),
-        FrameKind::Stderr => output(shared, frame.stream, frame.payload, ExecEvent::Stderr),
+        FrameKind::Stdout | FrameKind::Stderr => output(shared, frame),
         FrameKind::Credit => credit(shared, &frame),
         FrameKind::Stdin => Err(GuestFault::Protocol { detail: "input for the host" }),
     }
@@ -38,10 +36,11 @@ fn control(shared: &Shared, id: u32, payload: &[u8]) -> Result<(), GuestFault> {
         AgentMessage::Failed(error) if error.code == ErrorCode::NoSession => return Err(GuestFault::AgentRestarted),
         AgentMessage::Metrics(sample) => drop(shared.metrics.send_replace(Some(*sample))),
         AgentMessage::Addresses { interfaces } => drop(shared.addresses.send_replace(interfaces)),
-        AgentMessage::Exited { status } => shared.close(id, Some(ExecEvent::Exit(status))),
-        AgentMessage::Started { stdin_credit, .. } => {
+        AgentMessage::Exited { status } => shared.close(id, Some(Last::Exit(status))),
+        AgentMessage::Disconnected { reason } => shared.close(id, Some(Last::Over(reason.map(short)))),
+        AgentMessage::Started { stdin_credit: credit, .. } | AgentMessage::Connected { credit } => {
             // Before the answer goes out, so that the caller finds its stdin open.
-            shared.with_stream(id, |stream| add_permits(&stream.stdin, stdin_credit));
+            shared.with_stream(id, |stream| add_permits(&stream.stdin, credit));
             answered(shared, id, message);
         }
         AgentMessage::Done | AgentMessage::Failed(_) => answered(shared, id, message),
@@ -58,23 +57,15 @@ fn answered(shared: &Shared, id: u32, message: AgentMessage) {
     }
 }
 
-fn output(shared: &Shared, id: u32, payload: Vec<u8>, event: fn(Bytes) -> ExecEvent) -> Result<(), GuestFault> {
-    // No bytes is one output's end; the exit says that all have ended.
-    if payload.is_empty() {
-        return Ok(());
-    }
-    let cost = credit_cost(payload.len());
-    let kept = shared.with_stream(id, |stream| {
-        stream.window = stream.window.checked_sub(cost)?;
-        // A consumer that has gone is noticed by its drop.
-        let _ = stream.events.send(event(Bytes::from(payload)));
-        Some(())
-    });
-    match kept {
-        Some(None) => Err(GuestFault::Protocol { detail: "output beyond its credit" }),
-        // Output that was under way when the stream was closed.
-        Some(Some(())) | None => Ok(()),
-    }
+/// Of a stream that was closed meanwhile: nobody wants it.
+fn output(shared: &Shared, frame: Frame) -> Result<(), GuestFault> {
+    shared.with_stream(frame.stream, |stream| stream.take(frame.kind, frame.payload)).unwrap_or(Ok(()))
+}
+
+/// A guest's own words, which people are shown.
+fn short(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(MAX_REASON));
+    reason
 }
 
 fn credit(shared: &Shared, frame: &Frame) -> Result<(), GuestFault> {

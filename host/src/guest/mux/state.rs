@@ -1,6 +1,10 @@
 //! What the handles, the reader and the writer of a session share.
 use super::super::{ExecEvent, GuestFault, GuestInfo, OutputSender};
-use api::guest::{AgentMessage, FrameKind, HostMessage, InterfaceAddresses, MAX_PAYLOAD, MetricsSample, frame};
+use super::connection::Arrived;
+use api::guest::{
+    AgentMessage, ExitStatus, FrameKind, HostMessage, InterfaceAddresses, MAX_PAYLOAD, MetricsSample, credit_cost, frame,
+};
+use bytes::Bytes;
 use std::{
     collections::HashMap,
     sync::{
@@ -26,7 +30,7 @@ pub(super) struct Shared {
     next_id: AtomicU32,
     pending: Mutex<HashMap<u32, oneshot::Sender<AgentMessage>>>,
     streams: Mutex<HashMap<u32, Stream>>,
-    /// Execs whose consumer has gone; the writer says so. Not more than there are streams.
+    /// Streams whose consumer has gone; the writer says so. Not more than there are streams.
     abandoned: Mutex<Vec<u32>>,
     pub(super) abandon: Notify,
     pub(super) metrics: watch::Sender<Option<MetricsSample>>,
@@ -35,14 +39,71 @@ pub(super) struct Shared {
     end: watch::Sender<Option<GuestFault>>,
 }
 
-/// A running exec.
+/// A running exec, or a connection.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) events: OutputSender,
+    pub(super) events: Events,
     /// What the agent may still send us; it is cut off when it sends more.
     pub(super) window: u32,
     /// What we may still send to its stdin.
     pub(super) stdin: Arc<Semaphore>,
+}
+
+/// Who hears what comes on a stream. One that has gone is noticed by its drop.
+#[derive(Debug)]
+pub(super) enum Events {
+    Exec(OutputSender),
+    /// `eof`: the guest's side has ended.
+    Connection {
+        to: mpsc::UnboundedSender<Arrived>,
+        eof: bool,
+    },
+}
+
+/// The agent's last word on a stream.
+#[derive(Debug)]
+pub(super) enum Last {
+    Exit(ExitStatus),
+    Over(Option<String>),
+}
+
+impl Stream {
+    /// What came on it. Errors: more than its credit, or what its kind does not have.
+    pub(super) fn take(&mut self, kind: FrameKind, payload: Vec<u8>) -> Result<(), GuestFault> {
+        let empty = payload.is_empty();
+        let cost = credit_cost(payload.len());
+        let spend = || {
+            self.window = self.window.checked_sub(cost).ok_or(GuestFault::Protocol { detail: "output beyond its credit" })?;
+            Ok(Bytes::from(payload))
+        };
+        match &mut self.events {
+            // No bytes is one output's end; the exit says that all have ended.
+            Events::Exec(_) if empty => {}
+            Events::Exec(to) => {
+                let bytes = spend()?;
+                let _ = to.send(if kind == FrameKind::Stderr { ExecEvent::Stderr(bytes) } else { ExecEvent::Stdout(bytes) });
+            }
+            Events::Connection { eof: true, .. } => return Err(GuestFault::Protocol { detail: "output after its end" }),
+            Events::Connection { .. } if kind == FrameKind::Stderr => {
+                return Err(GuestFault::Protocol { detail: "a connection's errors" });
+            }
+            Events::Connection { to, eof } => {
+                let bytes = spend()?;
+                *eof = empty;
+                let _ = to.send(if empty { Arrived::Eof } else { Arrived::Bytes(bytes) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The last word, if it is one of this kind of stream; else the consumer sees an end without one.
+    fn end(&self, last: Last) {
+        match (&self.events, last) {
+            (Events::Exec(to), Last::Exit(status)) => drop(to.send(ExecEvent::Exit(status))),
+            (Events::Connection { to, .. }, Last::Over(reason)) => drop(to.send(Arrived::Over(reason))),
+            (Events::Exec(_), Last::Over(_)) | (Events::Connection { .. }, Last::Exit(_)) => {}
+        }
+    }
 }
 
 impl Shared {
@@ -91,12 +152,11 @@ impl Shared {
         lock(&self.streams).get_mut(&id).map(act)
     }
 
-    /// Ends a stream. Its consumer sees what came, then the exit if there is one, then the end.
-    pub(super) fn close(&self, id: u32, last: Option<ExecEvent>) {
+    /// Ends a stream. Its consumer sees what came, then the last word if there is one, then the end.
+    pub(super) fn close(&self, id: u32, last: Option<Last>) {
         let stream = lock(&self.streams).remove(&id);
         if let (Some(stream), Some(last)) = (&stream, last) {
-            // A consumer that has gone does not need it.
-            let _ = stream.events.send(last);
+            stream.end(last);
         }
         if let Some(stream) = stream {
             stream.stdin.close();

@@ -1,4 +1,4 @@
-//! Writes what waits, control before data, and tells the agent of abandoned execs.
+//! Writes what waits, control before data, and tells the agent of abandoned streams.
 use super::super::GuestFault;
 use super::state::{Shared, Wire, control_frame};
 use api::guest::HostMessage;

@@ -185,6 +185,30 @@ fn guests_reach_the_gateway_and_nothing_else_of_the_host() {
 }
 
 #[test]
+fn what_passes_is_counted_as_the_guest_sees_it() {
+    in_namespace(|| async {
+        let network = opened().await;
+        let mut guest = Wire::guest(&network, 11).await;
+        let before = network.traffic("tap11").await.unwrap().unwrap();
+        guest.others_before_pong(ONE, 1);
+        let after = network.traffic("tap11").await.unwrap().unwrap();
+        assert!(after.sent_packets > before.sent_packets && after.received_packets > before.received_packets, "{after:?}");
+        let ping = Packet::icmp(ONE, GATEWAY, 8, 2);
+        // No more than the device's queue: nothing is dropped before the host sees it.
+        for _ in 0..100 {
+            guest.send(&ping);
+        }
+        guest.others_before_pong(ONE, 3);
+        let end = network.traffic("tap11").await.unwrap().unwrap();
+        assert!(
+            end.sent_packets >= after.sent_packets + 100 && end.sent_bytes >= after.sent_bytes + 100 * 42,
+            "{after:?} {end:?}"
+        );
+        assert_eq!(network.traffic("nowhere").await.unwrap(), None);
+    });
+}
+
+#[test]
 fn guests_do_not_reach_one_another() {
     in_namespace(|| async {
         let network = opened().await;

@@ -16,14 +16,16 @@ use domain::VmId;
 use std::{os::unix::net::UnixStream, time::Duration};
 use tokio::time::Instant;
 
-/// An agent that is not there within the first second may be minutes away, and asking costs a connection.
+/// Asking costs a connection, and an agent that is not there yet may be minutes away.
 const SELDOM: Duration = Duration::from_millis(250);
+/// A guest waits for hearth for no more than this part of the time that it took to boot.
+const PART: u32 = 50;
 
 impl Firecracker {
     /// A connection to the agent, once it listens.
     pub(super) async fn agent(&self, vm: VmId, until: Instant) -> Result<UnixStream, VmmError> {
         let room = self.inner.room(vm);
-        let (from, mut again) = (Instant::now(), AGAIN);
+        let from = Instant::now();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -39,8 +41,7 @@ impl Firecracker {
                     return Err(VmmError::Short { detail: error.to_string() });
                 }
                 Err(VsockError::Unreachable(_) | VsockError::NobodyListens { .. }) => {
-                    tokio::time::sleep(again.min(until.saturating_duration_since(Instant::now()))).await;
-                    again = (again * 2).min(SELDOM);
+                    tokio::time::sleep(pause(from.elapsed()).min(until.saturating_duration_since(Instant::now()))).await;
                 }
                 Err(VsockError::Timeout { .. }) => return Err(late(until - from)),
                 Err(error @ VsockError::Garbled { .. }) => {
@@ -48,5 +49,30 @@ impl Firecracker {
                 }
             }
         }
+    }
+}
+
+/// Before the next try of a guest that has booted for so long.
+fn pause(elapsed: Duration) -> Duration {
+    (elapsed / PART).clamp(AGAIN, SELDOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_waits_a_fiftieth_of_its_boot_and_is_asked_some_hundred_times_in_a_minute() {
+        let ms = Duration::from_millis;
+        assert_eq!(pause(ms(0)), AGAIN);
+        assert_eq!(pause(ms(400)), AGAIN);
+        assert_eq!(pause(ms(2_000)), ms(40));
+        assert_eq!(pause(ms(60_000)), SELDOM);
+        let (mut elapsed, mut asked) = (Duration::ZERO, 0);
+        while elapsed < ms(60_000) {
+            elapsed += pause(elapsed);
+            asked += 1;
+        }
+        assert!((300..500).contains(&asked), "{asked}");
     }
 }

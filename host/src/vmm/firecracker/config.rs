@@ -169,10 +169,14 @@ fn template(template: domain::vm::CpuTemplate) -> CpuTemplate {
     }
 }
 
+/// Seconds. Who has statistics is told the balloon's size; the guest's own figures, which cost it a moment each time, are the agent's to tell.
+const BALLOON_STATISTICS_EVERY_S: u16 = 3600;
+
 /// What the guest frees goes back to the host in any case.
 fn balloon(version: &Version, amount_mib: u32) -> Balloon {
     let free_page_reporting = version.has_free_page_reporting();
-    Balloon { amount_mib, deflate_on_oom: true, free_page_reporting, ..Balloon::default() }
+    let stats_polling_interval_s = BALLOON_STATISTICS_EVERY_S;
+    Balloon { amount_mib, deflate_on_oom: true, stats_polling_interval_s, free_page_reporting, ..Balloon::default() }
 }
 
 fn kernel_cmdline(plan: &MachinePlan) -> String {

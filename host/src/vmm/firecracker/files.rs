@@ -8,6 +8,9 @@ pub const RESTORED_DISK: &str = "disk.restored";
 pub const KEYBOARD: &str = "keyboard";
 /// What Firecracker itself said in the newest launch.
 pub const VMM_LOG: &str = "firecracker.log";
+/// What Firecracker counted in the newest launch, and the sum of what was read of it.
+pub const METRICS: &str = "firecracker.metrics";
+pub const TALLY: &str = "firecracker.tally";
 /// What it said before it had a log, and what the jailer said.
 pub const ERRORS: &str = "firecracker.err";
 /// What the machine is configured with once its process runs.

@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::config::Paths;
 use super::files::{
-    API_SOCKET, DISK, RESTORED_DISK, ROOM_INITRD, ROOM_KERNEL, ROOM_MEMORY, ROOM_STATE, RUN, VMM_LOG, VSOCK_SOCKET,
+    API_SOCKET, DISK, METRICS, RESTORED_DISK, ROOM_INITRD, ROOM_KERNEL, ROOM_MEMORY, ROOM_STATE, RUN, VMM_LOG, VSOCK_SOCKET,
 };
 use super::jail::{File, Jail};
 use domain::vm::Drives;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// What a launch brings.
 #[derive(Debug, Clone, Copy)]
 pub struct Files<'a> {
-    /// The VM's own; its disk and its log must be there, its seed where it has one, and its restored disk where it goes on from a snapshot.
+    /// The VM's own; its disk, its log and its file of metrics must be there, its seed where it has one, and its restored disk where it goes on from a snapshot.
     pub folder: &'a Path,
     pub kernel: &'a Path,
     pub initrd: &'a Path,
@@ -44,8 +44,8 @@ pub struct Room {
 }
 
 /// The arguments that the process gets either way; relative names, since it works in its room.
-fn own_arguments(log: &str) -> [&str; 6] {
-    ["--api-sock", API_SOCKET, "--log-path", log, "--level", "Info"]
+fn own_arguments<'a>(log: &'a str, metrics: &'a str) -> [&'a str; 8] {
+    ["--api-sock", API_SOCKET, "--log-path", log, "--level", "Info", "--metrics-path", metrics]
 }
 
 /// A jail with the VM's files in it. Blocks.
@@ -54,6 +54,7 @@ pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
     let own = |source: &str, name: &str| File::Own { source: files.folder.join(source), name: name.into() };
     let disk = own(if files.from.is_some() { RESTORED_DISK } else { DISK }, DISK);
     let mut inside = vec![shared(files.kernel, ROOM_KERNEL), shared(files.initrd, ROOM_INITRD), disk, own(VMM_LOG, VMM_LOG)];
+    inside.push(own(METRICS, METRICS));
     inside.extend(files.has_seed.then(|| own(SEED, SEED)));
     inside.extend(files.drives.all().iter().map(|drive| drives::file(drive.number)).map(|name| own(&name, &name)));
     if let Some(from) = files.from {
@@ -61,7 +62,7 @@ pub fn jailed(jail: &Jail, files: &Files<'_>) -> Result<Room, VmmError> {
     }
     jail.prepare(&inside)?;
     let mut arguments = vec!["jailer".to_owned()];
-    arguments.extend(jail.arguments(own_arguments(VMM_LOG)));
+    arguments.extend(jail.arguments(own_arguments(VMM_LOG, METRICS)));
     let paths = Paths {
         kernel: ROOM_KERNEL.into(),
         initrd: ROOM_INITRD.into(),
@@ -78,9 +79,9 @@ pub fn open(binary: &Path, id: &str, files: &Files<'_>) -> Result<Room, VmmError
     let run = files.folder.join(RUN);
     remove_open(files.folder)?;
     layout::make_folder(&run)?;
-    let log = format!("../{VMM_LOG}");
+    let (log, metrics) = (format!("../{VMM_LOG}"), format!("../{METRICS}"));
     let mut arguments = vec!["firecracker".to_owned(), "--id".into(), id.to_owned()];
-    arguments.extend(own_arguments(&log).map(str::to_owned));
+    arguments.extend(own_arguments(&log, &metrics).map(str::to_owned));
     let paths = Paths {
         kernel: files.kernel.into(),
         initrd: files.initrd.into(),

@@ -19,7 +19,7 @@ use super::files::{API_SOCKET, CONFIG, DISK, ERRORS, KEYBOARD, VMM_LOG};
 use super::restore::{self, Origin, Source};
 use super::room::{self, Room};
 use super::tap::{add_network_interface, bring_home, with_tap};
-use super::{Inner, asking::call_error, disk, ending, metadata};
+use super::{Inner, asking::call_error, counters, disk, ending, metadata};
 use crate::net::lend;
 use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
@@ -81,6 +81,7 @@ fn program(
         layout::remove_file(&folder.join(log)).map_err(failed)?;
     }
     hold::log(folder, VMM_LOG).map_err(failed)?;
+    counters::begin(folder)?;
     if let Some(source) = from {
         seed::put_back(source.seed().as_deref(), folder)?;
         restore::stage(source, folder)?;

@@ -1,7 +1,7 @@
 //! What QEMU and the kernel say, as the fuzzer wants it: see `host::fuzz`.
 
 use super::super::shared::{cgroup, console, process};
-use super::{detect, files::CONSOLE_LOG, inspection, qmp};
+use super::{detect, files::CONSOLE_LOG, inspection, outside, qmp};
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -29,6 +29,15 @@ pub fn words(input: &[u8]) {
             }
         }
     }
+}
+
+/// What is told of drives and balloon.
+pub fn outside(said: &[u8]) {
+    let Ok(told) = serde_json::from_slice::<Value>(said) else { return };
+    let drives = outside::drives(&told);
+    assert!(drives.len() <= 32 && drives.is_sorted_by(|one, other| one.name <= other.name));
+    assert!(drives.iter().all(|drive| !drive.name.is_empty() && drive.name.chars().count() <= 64));
+    let _balloon = outside::balloon_bytes(&told, Some(&told));
 }
 
 /// A conversation whose other end says this. Each line is read at most once, an answer answers its own question.

@@ -108,15 +108,17 @@ impl Cgroups {
 
 /// Whether the kernel ended a process of the group because the group's memory was used up.
 pub fn ran_out_of_memory(group: Option<&std::path::Path>) -> bool {
-    group.is_some_and(|group| counts_an_end(&fs::read_to_string(group.join("memory.events")).unwrap_or_default()))
+    group.and_then(oom_kills).is_some_and(|count| count > 0)
+}
+
+/// How many processes of the group the kernel ended because the group's memory was used up; absent where nobody counts.
+pub fn oom_kills(group: &Path) -> Option<u64> {
+    counted_ends(&fs::read_to_string(group.join("memory.events")).ok()?)
 }
 
 /// From the text of `memory.events`.
-fn counts_an_end(events: &str) -> bool {
-    events
-        .lines()
-        .filter_map(|line| line.strip_prefix("oom_kill "))
-        .any(|count| count.trim().parse::<u64>().is_ok_and(|count| count > 0))
+fn counted_ends(events: &str) -> Option<u64> {
+    events.lines().filter_map(|line| line.strip_prefix("oom_kill ")).find_map(|count| count.trim().parse().ok())
 }
 
 fn names(entries: fs::ReadDir) -> Vec<VmId> {
@@ -129,9 +131,9 @@ mod tests {
 
     #[test]
     fn the_end_for_want_of_memory_is_told_by_the_kernels_count() {
-        assert!(counts_an_end("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"));
-        assert!(!counts_an_end("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 3\n"));
-        assert!(!counts_an_end(""));
+        assert_eq!(counted_ends("low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n"), Some(1));
+        assert_eq!(counted_ends("low 0\nhigh 0\nmax 12\noom 1\noom_kill 0\noom_group_kill 3\n"), Some(0));
+        assert_eq!(counted_ends(""), None);
     }
 
     #[test]

@@ -4,7 +4,12 @@
 //! Output is read from the log alone, woken by inotify, so that history and what follows join without a gap or a repetition, and any
 //! number may read. A VMM serves one writer: the attachments share one connection for what they type.
 
-use super::super::VmmError;
+mod kept;
+mod lines;
+mod stamp;
+mod times;
+
+use super::super::{VmmError, lines::LinesWanted};
 use super::layout::{self, CONSOLE_LOG};
 use super::process;
 use super::run::lock;
@@ -12,6 +17,7 @@ use nix::{
     fcntl::{FallocateFlags, fallocate},
     sys::inotify::{AddWatchFlags, InitFlags, Inotify},
 };
+use stamp::Stamp;
 use std::{
     fs::File,
     io::{self, Write},
@@ -19,12 +25,13 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
+use times::Times;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, unix::AsyncFd},
     net::{UnixStream, unix::pipe},
@@ -56,6 +63,8 @@ pub struct Manner {
     /// Another log in the VM's folder that the VMM appends to; cut like the console's. One that is not appended to can't be cut: its writer
     /// would go on where it was, behind a hole.
     pub other_log: Option<&'static str>,
+    /// What else in the VM's folder is kept short, as often as the logs are looked at. Blocks.
+    pub beside: Option<fn(&Path)>,
 }
 
 #[derive(Debug)]
@@ -64,6 +73,8 @@ pub struct ConsoleLog {
     manner: Manner,
     /// How many bytes were cut from the log's beginning, while this driver lives. Held during each read and cut.
     cut: Mutex<u64>,
+    /// When its parts were first seen; absent until the first look. Taken after `cut`.
+    times: Mutex<Option<Times>>,
     input: Mutex<Weak<Input>>,
 }
 
@@ -119,7 +130,7 @@ impl Input {
 
 impl ConsoleLog {
     pub fn new(folder: PathBuf, manner: Manner) -> Arc<Self> {
-        Arc::new(Self { folder, manner, cut: Mutex::new(0), input: Mutex::new(Weak::new()) })
+        Arc::new(Self { folder, manner, cut: Mutex::new(0), times: Mutex::default(), input: Mutex::new(Weak::new()) })
     }
 
     fn path(&self) -> PathBuf {
@@ -146,18 +157,32 @@ impl ConsoleLog {
     pub fn trim(&self) -> io::Result<()> {
         let mut cut = lock(&self.cut);
         if let Ok(file) = File::options().read(true).append(true).open(self.path()) {
-            *cut += cut_front(&file, MOST_LOG_BYTES, KEPT_BYTES)?;
+            if file.metadata()?.len() > MOST_LOG_BYTES {
+                self.seen(*cut, |_| kept::forget(&self.folder));
+            }
+            let surplus = cut_front(&file, MOST_LOG_BYTES, KEPT_BYTES)?;
+            if surplus > 0 {
+                *cut += surplus;
+                if let Some(times) = lock(&self.times).as_mut() {
+                    times.cut(*cut);
+                    kept::write(&self.folder, times, *cut);
+                }
+            }
         }
         if let Some(name) = self.manner.other_log
             && let Ok(file) = File::options().read(true).append(true).open(self.folder.join(name))
         {
             cut_front(&file, MOST_EVENT_BYTES, MOST_EVENT_BYTES / 2)?;
         }
+        drop(cut);
+        if let Some(keep_short) = self.manner.beside {
+            keep_short(&self.folder);
+        }
         Ok(())
     }
 
     /// History first, then what follows, and keystrokes the other way, until the returned end is dropped or shut down, or the VM removed.
-    pub fn attach(self: &Arc<Self>, history: u64) -> Result<DuplexStream, VmmError> {
+    pub fn attach(self: &Arc<Self>, wanted: &LinesWanted) -> Result<DuplexStream, VmmError> {
         let path = self.path();
         let failed = |source| VmmError::Folder { path: path.clone(), source };
         let file = File::options().create(true).append(true).read(true).mode(0o600).open(&path).map_err(failed)?;
@@ -165,13 +190,10 @@ impl ConsoleLog {
         let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB;
         inotify.add_watch(&path, events).map_err(|error| failed(error.into()))?;
         let changes = process::watched(inotify.into())?;
-        let start = {
-            let cut = lock(&self.cut);
-            let len = file.metadata().map_err(failed)?.len();
-            *cut + len.saturating_sub(history)
-        };
+        let start = self.start(&file, wanted).map_err(failed)?;
+        let stamp = wanted.with_times.then(Stamp::new);
         let (theirs, ours) = tokio::io::duplex(PIPE);
-        tokio::spawn(attend(Arc::clone(self), file, changes, start, ours));
+        tokio::spawn(attend(Arc::clone(self), file, changes, (start, stamp), ours));
         Ok(theirs)
     }
 
@@ -205,7 +227,7 @@ pub struct Fuzzed {
 #[cfg(any(test, fuzzing))]
 impl Fuzzed {
     pub fn new(path: &std::path::Path) -> Self {
-        let manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: Some("other.log") };
+        let manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: Some("other.log"), beside: None };
         Self { log: ConsoleLog::new(path.parent().map(PathBuf::from).unwrap_or_default(), manner), at: 0 }
     }
 
@@ -255,15 +277,18 @@ fn cut_front(file: &File, most: u64, keep: u64) -> io::Result<u64> {
     Ok(surplus)
 }
 
-async fn attend(log: Arc<ConsoleLog>, file: File, changes: AsyncFd<OwnedFd>, start: u64, ours: DuplexStream) {
+async fn attend(log: Arc<ConsoleLog>, file: File, changes: AsyncFd<OwnedFd>, from: (u64, Option<Stamp>), ours: DuplexStream) {
     let (mut typed, mut shown) = tokio::io::split(ours);
     let output = async {
-        let (mut at, mut buffer, mut told) = (start, vec![0; CHUNK], [0; 4096]);
+        let ((mut at, mut stamp), mut buffer, mut told, mut out) = (from, vec![0; CHUNK], [0; 4096], Vec::new());
         loop {
             loop {
                 match log.read(&file, &mut at, &mut buffer)? {
                     0 => break,
-                    read => shown.write_all(&buffer[..read]).await?,
+                    read => {
+                        let bytes = log.stamped(&mut stamp, at - read as u64, &buffer[..read], &mut out);
+                        shown.write_all(bytes).await?;
+                    }
                 }
             }
             if file.metadata()?.nlink() == 0 {

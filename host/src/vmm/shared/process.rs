@@ -3,7 +3,8 @@
 //! A pid can be given to another process at any moment. So the pidfd is opened first and the start time compared afterwards: if it
 //! matches then, the pidfd is that process for good.
 
-use super::super::{Usage, VmmError};
+use super::super::{Usage, VmmError, outside::ProcessUse};
+use super::cgroup;
 use super::layout::{is_short, short_or};
 use domain::vm::Machine;
 use nix::{
@@ -18,6 +19,7 @@ use nix::{
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    path::Path,
     time::Duration,
 };
 use tokio::io::{Interest, unix::AsyncFd};
@@ -30,6 +32,7 @@ pub struct Stat {
     pub cpu_ticks: u64,
     pub start_ticks: u64,
     pub rss_pages: u64,
+    pub threads: u64,
 }
 
 /// How a process ended, as far as its parent or the kernel tells.
@@ -45,13 +48,14 @@ pub enum Ended {
 pub fn parse_stat(text: &str) -> Option<Stat> {
     let rest = &text[text.rfind(')')? + 1..];
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    // proc(5): state is field 3, utime 14, stime 15, starttime 22, rss 24; the first of `fields` is field 3.
+    // proc(5): state is field 3, utime 14, stime 15, num_threads 20, starttime 22, rss 24; the first of `fields` is field 3.
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some(Stat {
         state: fields.first()?.chars().next()?,
         cpu_ticks: number(14)? + number(15)?,
         start_ticks: number(22)?,
         rss_pages: number(24)?,
+        threads: number(20)?,
     })
 }
 
@@ -169,11 +173,31 @@ fn wait(pidfd: &OwnedFd, flags: WaitPidFlag) -> Ended {
 }
 
 pub fn usage(pid: u32) -> Option<Usage> {
+    used(&stat(pid)?)
+}
+
+/// What it uses, and its group's count of ends for want of memory.
+pub fn facts(pid: u32, group: Option<&Path>) -> Option<ProcessUse> {
     let stat = stat(pid)?;
-    let value = |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok());
-    let ticks_per_s = value(SysconfVar::CLK_TCK)?.max(1);
-    let page = value(SysconfVar::PAGE_SIZE)?;
-    Some(Usage { rss_bytes: stat.rss_pages * page, cpu_ms: stat.cpu_ticks * 1000 / ticks_per_s })
+    let Usage { rss_bytes, cpu_ms } = used(&stat)?;
+    Some(ProcessUse { rss_bytes, cpu_ms, threads: stat.threads, oom_kills: group.and_then(cgroup::oom_kills) })
+}
+
+/// When a process started, of its ticks since the machine's boot; milliseconds since the epoch.
+pub fn started_ms(start_ticks: u64) -> Option<u64> {
+    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_millis() as u64;
+    Some(now.saturating_sub((uptime * 1000.0) as u64).saturating_add(start_ticks.saturating_mul(1000) / ticks_per_s()?))
+}
+
+fn ticks_per_s() -> Option<u64> {
+    sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|value| u64::try_from(value).ok()).map(|ticks| ticks.max(1))
+}
+
+fn used(stat: &Stat) -> Option<Usage> {
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|value| u64::try_from(value).ok())?;
+    Some(Usage { rss_bytes: stat.rss_pages * page, cpu_ms: stat.cpu_ticks * 1000 / ticks_per_s()? })
 }
 
 #[cfg(test)]
@@ -185,7 +209,7 @@ mod tests {
     fn a_stat_is_read_behind_the_last_bracket() {
         let text = "4242 (qemu) x (y 1) S 1 4242 4242 0 -1 4194624 100 0 0 0 70 30 0 0 20 0 5 0 123456 900000 2048 18446744073709551615 1";
         let stat = parse_stat(text).unwrap();
-        assert_eq!(stat, Stat { state: 'S', cpu_ticks: 100, start_ticks: 123_456, rss_pages: 2048 });
+        assert_eq!(stat, Stat { state: 'S', cpu_ticks: 100, start_ticks: 123_456, rss_pages: 2048, threads: 5 });
     }
 
     #[test]

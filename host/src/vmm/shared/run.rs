@@ -24,6 +24,8 @@ const POLITE_WAIT: Duration = Duration::from_secs(3);
 const FORCED_WAIT: Duration = Duration::from_secs(10);
 /// How often the sizes of a VM's logs are looked at: at the serial port's fastest (about 2 MiB/s emulated) 10 MiB come in between.
 const LOG_CHECK: Duration = Duration::from_secs(5);
+/// How often it is looked whether something was printed, so that it has a time: one call of the system.
+const LOG_LOOK: Duration = Duration::from_secs(1);
 /// Until there is a descriptor to read the VMM's last words with.
 const READ_AGAIN: Duration = Duration::from_millis(200);
 
@@ -179,6 +181,12 @@ impl Run {
     }
 }
 
+/// What is there by now was seen by now.
+async fn look_at(console: &Arc<ConsoleLog>) {
+    let console = Arc::clone(console);
+    let _looked = tokio::task::spawn_blocking(move || console.look()).await;
+}
+
 async fn watch_process(
     pidfd: AsyncFd<OwnedFd>,
     folder: PathBuf,
@@ -190,9 +198,21 @@ async fn watch_process(
 ) {
     let mut check = tokio::time::interval(LOG_CHECK);
     check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = tokio::time::interval(LOG_LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut length = None;
     loop {
         tokio::select! {
             () = process::gone(&pidfd) => break,
+            _ = look.tick() => {
+                let now = console.length();
+                if now == length {
+                    console.nothing_new();
+                } else {
+                    length = now;
+                    look_at(&console).await;
+                }
+            }
             _ = check.tick() => {
                 let console = Arc::clone(&console);
                 // Trimming is a help: what fails now is tried again at the next check.
@@ -200,6 +220,7 @@ async fn watch_process(
             }
         }
     }
+    look_at(&console).await;
     let ended = process::reap(pidfd.get_ref());
     let exit = loop {
         if let Some(reason) = ended_for.get() {

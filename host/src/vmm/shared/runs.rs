@@ -3,6 +3,8 @@
 use super::super::{
     Console, Usage, VmmError,
     confinement::{self, Confinement},
+    lines::LinesWanted,
+    outside::Outside,
 };
 use super::console::{ConsoleLog, Manner};
 use super::gate::Gate;
@@ -46,13 +48,24 @@ impl Runs {
 
     /// See [`super::super::Vmm::console`].
     pub fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
-        Ok(Box::new(self.log(vm).attach(history_bytes)?))
+        Ok(Box::new(self.log(vm).attach(&LinesWanted::plain(history_bytes))?))
     }
 
     /// See [`super::super::Vmm::console_log`].
     pub async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError> {
         let (log, path) = (self.log(vm), self.ground.folder(vm));
         blocking(move || log.tail(bytes).map_err(|source| VmmError::Folder { path, source })).await
+    }
+
+    /// See [`super::super::Vmm::follow_lines`].
+    pub fn follow_lines(&self, vm: VmId, wanted: &LinesWanted) -> Result<Box<dyn Console>, VmmError> {
+        Ok(Box::new(self.log(vm).attach(wanted)?))
+    }
+
+    /// See [`super::super::Vmm::lines`].
+    pub async fn lines(&self, vm: VmId, wanted: LinesWanted) -> Result<Vec<u8>, VmmError> {
+        let (log, path) = (self.log(vm), self.ground.folder(vm));
+        blocking(move || log.lines(&wanted).map_err(|source| VmmError::Folder { path, source })).await
     }
 
     fn watch(&self, vm: VmId, machine: &Machine, pidfd: OwnedFd, gate: Option<Gate>) -> Result<Arc<Run>, VmmError> {
@@ -65,7 +78,13 @@ impl Runs {
         vm: VmId,
         make: impl FnOnce() -> Result<Held, VmmError> + Send + 'static,
     ) -> Result<Machine, VmmError> {
-        let (machine, pidfd, gate) = blocking(make).await?;
+        // Before something new stands in it: what is there already was seen, if late.
+        let log = self.log(vm);
+        let look_and_make = move || {
+            log.look();
+            make()
+        };
+        let (machine, pidfd, gate) = blocking(look_and_make).await?;
         let run = self.watch(vm, &machine, pidfd, Some(gate))?;
         lock(&self.runs).insert(vm, run);
         Ok(machine)
@@ -130,6 +149,14 @@ impl Runs {
     pub fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
         let run = self.live(vm, machine)?;
         process::usage(run.machine.pid).ok_or(VmmError::Gone)
+    }
+
+    /// What the kernel tells of a live process. Errors: `Gone`.
+    pub fn outside(&self, vm: VmId, machine: &Machine) -> Result<Outside, VmmError> {
+        let run = self.live(vm, machine)?;
+        let group = self.ground.cgroups.group(vm);
+        let process = process::facts(run.machine.pid, group.as_deref()).ok_or(VmmError::Gone)?;
+        Ok(Outside { process: Some(process), ..Outside::default() })
     }
 
     /// How a live process is confined. Errors: `Gone`; `Short`; `Refused` where it may not be looked at.

@@ -73,7 +73,7 @@ mod tests {
     fn each_launch_has_a_file_of_its_own_or_none() {
         let folder = tempfile::tempdir().unwrap();
         let with = |data: &str| MachinePlan {
-            cloud_init: Some(Box::new(CloudInit { user_data: Some(data.into()), ssh_keys: Vec::new() })),
+            cloud_init: Some(Box::new(CloudInit { user_data: Some(data.into()), ..CloudInit::default() })),
             ..sample::plan()
         };
         let path = folder.path().join(SEED);

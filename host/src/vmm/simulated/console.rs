@@ -1,5 +1,6 @@
 //! A serial console with one line on it. Takes what is typed and drops it.
 
+use super::super::lines::LinesWanted;
 use std::{
     io,
     pin::Pin,
@@ -15,13 +16,27 @@ pub fn tail(bytes: u64) -> &'static [u8] {
     &TEXT[TEXT.len() - kept..]
 }
 
+/// Nobody printed it, so nobody saw when.
+pub fn lines(wanted: &LinesWanted) -> &'static [u8] {
+    const UNTIMED: &[u8] = b"- this VM is simulated: no guest prints here\r\n";
+    match (wanted.since_ms, wanted.with_times, wanted.bytes) {
+        (Some(_), _, _) | (_, _, 0) => b"",
+        (None, true, _) => UNTIMED,
+        (None, false, bytes) => tail(bytes),
+    }
+}
+
 pub struct SimulatedConsole {
     rest: &'static [u8],
 }
 
 impl SimulatedConsole {
     pub fn new(history_bytes: u64) -> Self {
-        Self { rest: tail(history_bytes) }
+        Self::showing(tail(history_bytes))
+    }
+
+    pub fn showing(text: &'static [u8]) -> Self {
+        Self { rest: text }
     }
 }
 

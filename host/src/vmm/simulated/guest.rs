@@ -1,13 +1,14 @@
 //! The session of a guest that is not there: says hello at once, answers what needs no guest, refuses the rest.
 
 use super::{
-    notes::{Note, Phase},
+    notes::Phase,
+    outside,
     table::{Entry, Run, Shared},
 };
-use crate::guest::{ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT};
+use crate::guest::{Connection, ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT};
 use api::guest::{
-    CpuTimes, ErrorCode, ExecRequest, GuestError, InterfaceAddress, InterfaceAddresses, Memory, MetricsSample, NetworkConfig,
-    Processes, ShutdownKind,
+    CpuTimes, DiskCounters, ErrorCode, ExecRequest, GuestError, InterfaceAddress, InterfaceAddresses, Memory, MetricsSample,
+    NetworkConfig, NetworkCounters, Processes, ShutdownKind,
 };
 use async_trait::async_trait;
 use domain::{VmId, vm::Exit};
@@ -91,8 +92,24 @@ fn look<T>(shared: &Shared, vm: VmId, run: Run, session: u64, see: impl FnOnce(&
     shared.look(vm, run, |entry| lasts(entry).then(|| see(entry))).flatten()
 }
 
-/// Made up from the plan: a quarter of the memory in use, every CPU idle.
-fn sample(note: &Note, since: Instant) -> MetricsSample {
+/// Made up from the plan: a quarter of the memory in use, every CPU idle; disk and network as they are seen from outside.
+fn sample(entry: &Entry, since: Instant) -> MetricsSample {
+    let note = &entry.note;
+    let disks = outside::drives(entry.since).into_iter().map(|drive| DiskCounters {
+        name: "vda".into(),
+        reads: drive.reads,
+        read_bytes: drive.read_bytes,
+        writes: drive.writes,
+        write_bytes: drive.written_bytes,
+    });
+    let networks = outside::interfaces(note, entry.since).into_iter().map(|interface| NetworkCounters {
+        name: interface.name,
+        received_bytes: interface.received_bytes,
+        received_packets: interface.received_packets,
+        sent_bytes: interface.sent_bytes,
+        sent_packets: interface.sent_packets,
+        ..NetworkCounters::default()
+    });
     let uptime_ms = since.elapsed().as_millis() as u64;
     let total_bytes = u64::from(note.mem_mib) * MIB;
     let cpus = note.vcpus;
@@ -107,6 +124,8 @@ fn sample(note: &Note, since: Instant) -> MetricsSample {
             ..Memory::default()
         },
         processes: Processes { total: 1, running: 0 },
+        disks: disks.collect(),
+        networks: networks.collect(),
         ..MetricsSample::default()
     }
 }
@@ -140,9 +159,14 @@ impl GuestSession for SimulatedGuest {
         Err(refused())
     }
 
+    async fn connect(&self, _port: u16) -> Result<Connection, GuestFault> {
+        self.answer("connect").await?;
+        Err(refused())
+    }
+
     fn metrics(&self) -> watch::Receiver<Option<MetricsSample>> {
         let sender = self.metrics.get_or_init(|| watch::Sender::new(None));
-        if let Some(sample) = self.look(|entry| sample(&entry.note, self.since)) {
+        if let Some(sample) = self.look(|entry| sample(entry, self.since)) {
             sender.send_replace(Some(sample));
         }
         sender.subscribe()
@@ -159,7 +183,7 @@ impl GuestSession for SimulatedGuest {
             tokio::spawn(async move {
                 loop {
                     tick.tick().await;
-                    let Some(sample) = look(&shared, vm, run, session, |entry| sample(&entry.note, since)) else { return };
+                    let Some(sample) = look(&shared, vm, run, session, |entry| sample(entry, since)) else { return };
                     sender.send_replace(Some(sample));
                 }
             })

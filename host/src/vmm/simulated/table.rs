@@ -17,7 +17,7 @@ use domain::{
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
@@ -40,6 +40,8 @@ pub struct Entry {
     pub phase: Phase,
     /// The newest session's number; older ones are over.
     pub session: u64,
+    /// What it counts begins here, as hearth's memory of it does.
+    pub since: Instant,
     follower: Option<Arc<dyn Follower>>,
     /// The follower has a session and was not told of its end.
     connected: bool,
@@ -47,7 +49,7 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(note: Note, phase: Phase) -> Entry {
-        Entry { note, phase, session: 0, follower: None, connected: false }
+        Entry { note, phase, session: 0, since: Instant::now(), follower: None, connected: false }
     }
 
     fn is_of(&self, run: Run) -> bool {

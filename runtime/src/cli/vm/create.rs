@@ -9,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::filter::parse_label;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{CreateVm, Drive, RestartPolicy, VmSpec};
+use api::v1::{CreateVm, Drive, Password, RestartPolicy, VmSpec};
 use clap::{Args, ValueEnum};
 
 pub const EXAMPLES: &str = "\
@@ -21,7 +21,8 @@ Examples:
   hearth vm create db --image debian --drive data:20G --drive base:2G:ro
   hearth vm create slow --image busybox --disk-mib-per-s 20 --disk-ops-per-s 500
   hearth vm create spare --image busybox --no-start --no-network
-  hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml";
+  hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml
+  hearth vm create app --image debian --password";
 
 /// The network that a VM gets when nothing is said.
 const DEFAULT_NETWORK: &str = "default";
@@ -66,6 +67,9 @@ pub struct CreateArgs {
     no_network: bool,
     #[command(flatten)]
     given: GivenArgs,
+    /// Have a password made for the image's default user, by cloud-init in the guest; it is shown this once
+    #[arg(long)]
+    password: bool,
     /// When it is started again by itself
     #[arg(long, value_enum, default_value_t = Restart::OnFailure)]
     restart: Restart,
@@ -124,6 +128,10 @@ fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
         (false, true) => vec![DEFAULT_NETWORK.to_owned()],
         (false, false) => args.networks,
     };
+    let mut cloud_init = args.given.cloud_init()?;
+    if args.password {
+        cloud_init.get_or_insert_default().password = Some(Password::Generate);
+    }
     Ok(CreateVm {
         name: args.positional_name.or(args.name),
         project: None,
@@ -141,7 +149,7 @@ fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
             rate_limits: args.devices.rate_limits(),
             balloon_mib: args.devices.balloon_mib,
             cpu_template: args.devices.cpu_template,
-            cloud_init: args.given.cloud_init()?,
+            cloud_init,
             metadata: args.given.metadata()?,
             drives: args.drives,
         },

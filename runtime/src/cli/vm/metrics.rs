@@ -1,5 +1,6 @@
 //! `vm metrics`: what VMs use, once or live.
 
+use super::outside;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, FAILED};
 use crate::cli::style::{wants_colour, width};
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 pub const EXAMPLES: &str = "\
 Examples:
   hearth vm metrics demo          one sample
+  hearth vm metrics --vmm demo    what the VMM counts of it
   hearth vm top                   the running VMs, one sample each
   hearth vm top -f demo web       live; Ctrl-C ends it";
 
@@ -27,7 +29,10 @@ const QUEUE: usize = 256;
 pub struct MetricsArgs {
     /// Names or ids [default: those that run, at most 100]
     #[arg(value_name = "VM")]
-    vms: Vec<String>,
+    pub vms: Vec<String>,
+    /// What the VMM and the host count, from outside the guest, which need not answer
+    #[arg(long, conflicts_with = "follow")]
+    vmm: bool,
     /// Go on, a sample a second
     #[arg(short, long)]
     follow: bool,
@@ -52,6 +57,9 @@ pub async fn run(context: &Context, args: &MetricsArgs) -> Result<(), CliError> 
             detail: format!("{} VMs are too many to watch at once", names.len()),
             hint: "name at most 100",
         });
+    }
+    if args.vmm {
+        return outside::run(context, args, &names).await;
     }
     if args.follow { follow(context, &names).await } else { once(context, args, &names).await }
 }

@@ -11,7 +11,7 @@ use crate::cli::filter::parse_label_change;
 use crate::cli::image::merged;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{CloudInit, Metadata, PatchDrive, PatchVm, PatchVmSpec};
+use api::v1::{CloudInit, Metadata, Password, PatchDrive, PatchVm, PatchVmSpec};
 use clap::Args;
 
 pub const EXAMPLES: &str = "\
@@ -45,8 +45,11 @@ pub struct UpdateArgs {
     cmdline: Option<String>,
     #[command(flatten)]
     given: GivenArgs,
+    /// Until it is started for the first time: have a new password made for the image's default user, and show it, this once
+    #[arg(long)]
+    new_password: bool,
     /// Nothing for cloud-init any more
-    #[arg(long, conflicts_with_all = ["user_data", "ssh_keys"])]
+    #[arg(long, conflicts_with_all = ["user_data", "ssh_keys", "new_password"])]
     no_cloud_init: bool,
     /// No metadata any more
     #[arg(long, conflicts_with = "metadata")]
@@ -96,7 +99,10 @@ struct Given {
 }
 
 pub async fn run(context: &Context, args: UpdateArgs) -> Result<(), CliError> {
-    let given = Given { cloud_init: args.given.cloud_init()?, metadata: args.given.metadata()? };
+    let mut given = Given { cloud_init: args.given.cloud_init()?, metadata: args.given.metadata()? };
+    if args.new_password {
+        given.cloud_init.get_or_insert_default().password = Some(Password::Generate);
+    }
     let nothing = args.spec(&given, None) == PatchVmSpec::default();
     if nothing && args.rename.is_none() && args.labels.is_empty() {
         return Err(CliError::Usage { detail: "nothing to change".to_owned(), hint: "see `hearth vm update --help`" });

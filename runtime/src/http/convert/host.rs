@@ -68,5 +68,6 @@ fn capabilities(can: Capabilities) -> v1::Facts {
         ("metadata", can.metadata),
         ("cpu_templates", can.cpu_templates),
         ("jailed", can.jailed),
+        ("vsock", can.vsock),
     ])
 }

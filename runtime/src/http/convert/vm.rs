@@ -56,6 +56,7 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
             actions,
             refused,
         },
+        credentials: None,
     }
 }
 
@@ -109,6 +110,7 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
         cloud_init: spec.devices.cloud_init.as_ref().map(|given| v1::CloudInit {
             user_data: given.user_data.as_deref().map(str::to_owned),
             ssh_keys: given.ssh_keys.clone(),
+            password: given.password_hash.as_ref().map(|_| v1::Password::Set),
         }),
         // It was an object when it was stored.
         metadata: spec.devices.metadata.as_ref().and_then(|text| serde_json::from_str(text).ok()),

@@ -1,9 +1,13 @@
 //! One sampler for each VM that somebody looks at: it asks the agent for a sample a second, puts it together with what the VMM uses, and
 //! stops some time after the last one looked away.
 
+use super::outside;
 use crate::http::problem::{Answer, Refusal};
 use actors::Node;
-use api::{guest::MetricsSample, v1::VmMetrics};
+use api::{
+    guest::MetricsSample,
+    v1::{VmMetrics, VmmMetrics},
+};
 use domain::VmId;
 use host::guest::GuestSession;
 use std::{
@@ -91,8 +95,8 @@ async fn sample(node: &Node, vm: VmId, session: &Arc<dyn GuestSession>, sender: 
         if apart_ms.is_some_and(|apart_ms| apart_ms < APART_MS) {
             continue;
         }
-        let usage = node.usage(vm).await.unwrap_or_default();
-        sender.send_replace(Some(merge(before.as_ref(), &now, usage)));
+        let outside = node.outside(vm).await.ok().map(outside::told);
+        sender.send_replace(Some(merge(before.as_ref(), &now, outside)));
         before = Some(now);
     }
     let _ = session.metrics_interval(None).await;
@@ -108,7 +112,8 @@ async fn abandoned(sender: &Sender) {
     }
 }
 
-fn merge(before: Option<&MetricsSample>, now: &MetricsSample, usage: host::vmm::Usage) -> VmMetrics {
+fn merge(before: Option<&MetricsSample>, now: &MetricsSample, vmm: Option<VmmMetrics>) -> VmMetrics {
+    let process = vmm.as_ref().and_then(|vmm| vmm.process.clone()).unwrap_or_default();
     let root = now.filesystems.iter().find(|filesystem| filesystem.mount == "/");
     let disk_total_bytes = root.map_or(0, |root| root.total_bytes);
     VmMetrics {
@@ -127,8 +132,9 @@ fn merge(before: Option<&MetricsSample>, now: &MetricsSample, usage: host::vmm::
         load15: now.load[2],
         processes: now.processes.total,
         uptime_s: now.uptime_ms / 1000,
-        vmm_rss_bytes: usage.rss_bytes,
-        vmm_cpu_ms_total: usage.cpu_ms,
+        vmm_rss_bytes: process.rss_bytes,
+        vmm_cpu_ms_total: process.cpu_ms_total,
+        vmm,
     }
 }
 

@@ -24,7 +24,7 @@ const REFUSAL_MAX: usize = 16 * 1024;
 /// The first byte is the type that the rest is read as: the requests' and the frames' of terminals.
 pub fn body(input: &[u8]) {
     let Some((which, json)) = input.split_first() else { return };
-    match which % 14 {
+    match which % 15 {
         0 => one::<v1::CreateVm>(json),
         1 => one::<v1::PatchVm>(json),
         2 => one::<v1::StopRequest>(json),
@@ -38,7 +38,8 @@ pub fn body(input: &[u8]) {
         10 => one::<v1::CreateWebhook>(json),
         11 => one::<v1::PatchWebhook>(json),
         12 => one::<v1::Redeliver>(json),
-        _ => webhook(json),
+        13 => webhook(json),
+        _ => one::<v1::ConnectControl>(json),
     }
 }
 

@@ -62,6 +62,14 @@ impl Fields {
         self.one(name)?.map_or(Ok(absent), |text| flag(name, &text))
     }
 
+    /// A time in RFC 3339, or so long ago: seconds, minutes, hours or days, as `10m`. Milliseconds since the epoch.
+    pub fn moment(&mut self, name: &str) -> Answer<Option<u64>> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        let now_ms = crate::http::idempotency::now_ms();
+        let wrong = || bad(name, "must be a time in RFC 3339, or so long ago: 90s, 10m, 2h or 7d");
+        moment(&text, now_ms).map(Some).ok_or_else(wrong)
+    }
+
     /// Refuses what nobody took.
     pub fn end(self, known: &[&str]) -> Answer<()> {
         self.0.first().map_or(Ok(()), |(key, _)| Err(unknown(key, known)))
@@ -70,6 +78,22 @@ impl Fields {
     pub(super) fn rest(self) -> Vec<(String, String)> {
         self.0
     }
+}
+
+/// What is before the epoch is taken for it.
+fn moment(text: &str, now_ms: u64) -> Option<u64> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some(u64::try_from(time.as_millisecond()).unwrap_or(0));
+    }
+    let unit_ms = match text.bytes().next_back()? {
+        b's' => 1_000,
+        b'm' => 60_000,
+        b'h' => 3_600_000,
+        b'd' => 86_400_000,
+        _ => return None,
+    };
+    let number = text.get(..text.len() - 1).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
+    Some(now_ms.saturating_sub(number.parse::<u64>().ok()?.saturating_mul(unit_ms)))
 }
 
 pub(super) fn flag(name: &str, text: &str) -> Answer<bool> {
@@ -163,4 +187,24 @@ pub(super) fn parse_cursor<K: FromStr>(text: &str) -> Answer<K> {
         || Refusal::field("bad-cursor", "cursor", "is none of this list's").hint("use next_cursor of the page before, as it is");
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
     std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()).ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn a_moment_is_a_time_or_so_long_ago() {
+        let now = 1_800_000_000_000;
+        assert_eq!(moment("90s", now), Some(now - 90_000));
+        assert_eq!(moment("10m", now), Some(now - 600_000));
+        assert_eq!((moment("2h", now), moment("7d", now)), (Some(now - 7_200_000), Some(now - 604_800_000)));
+        assert_eq!(moment("99999999999999999d", now), Some(0), "before all times");
+        assert_eq!(moment("2026-01-01T00:00:00.5Z", now), Some(1_767_225_600_500));
+        assert_eq!(moment("2026-01-01T02:00:00+02:00", now), Some(1_767_225_600_000));
+        assert_eq!(moment("1969-01-01T00:00:00Z", now), Some(0));
+        for wrong in ["", "m", "-5m", "+5m", "1.5h", "10", "10w", "now", "2026-01-01", "5\u{fc}", "99999999999999999999s"] {
+            assert_eq!(moment(wrong, now), None, "{wrong}");
+        }
+    }
 }

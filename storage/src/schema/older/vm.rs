@@ -1,4 +1,4 @@
-//! What a VM was in schema 2: without data drives.
+//! The shapes that a VM's record had.
 
 use domain::{
     Attempt, Generation, HostId, Labels, Name, Timestamp, VmId,
@@ -9,8 +9,81 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Schema 1 of a VM: without what is asked of its devices.
 #[derive(Serialize, Deserialize)]
-pub(in super::super) struct Vm2 {
+pub struct Vm1 {
+    id: VmId,
+    name: Name,
+    project: Name,
+    labels: Labels,
+    generation: Generation,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    spec: VmSpec1,
+    boot: BootImages,
+    host: HostId,
+    nic: Option<Nic>,
+    network_note: Option<String>,
+    state: State,
+    attempt: Attempt,
+    operation: Option<InFlight>,
+    restarts: Restarts,
+    reason: Option<Reason>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VmSpec1 {
+    host: Option<String>,
+    vcpus: u32,
+    mem_mib: u32,
+    kernel: Option<String>,
+    image: String,
+    disk_mib: Option<u64>,
+    cmdline: Option<String>,
+    networks: Vec<String>,
+    restart: RestartPolicy,
+}
+
+impl From<Vm1> for Vm {
+    fn from(old: Vm1) -> Vm {
+        let spec = old.spec;
+        Vm {
+            id: old.id,
+            name: old.name,
+            project: old.project,
+            labels: old.labels,
+            generation: old.generation,
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            spec: VmSpec {
+                host: spec.host,
+                vcpus: spec.vcpus,
+                mem_mib: spec.mem_mib,
+                kernel: spec.kernel,
+                image: spec.image,
+                disk_mib: spec.disk_mib,
+                cmdline: spec.cmdline,
+                networks: spec.networks,
+                restart: spec.restart,
+                devices: Devices::default(),
+            },
+            boot: old.boot,
+            host: old.host,
+            nic: old.nic,
+            network_note: old.network_note,
+            state: old.state,
+            attempt: old.attempt,
+            operation: old.operation,
+            restarts: old.restarts,
+            reason: old.reason,
+            retuned: false,
+        }
+    }
+}
+
+/// Schema 2 of a VM: without data drives, and without a password that hearth made.
+#[derive(Serialize, Deserialize)]
+pub struct Vm2 {
     id: VmId,
     name: Name,
     project: Name,
@@ -50,17 +123,25 @@ struct Devices2 {
     rate_limits: RateLimits,
     balloon_mib: u32,
     cpu_template: Option<CpuTemplate>,
-    cloud_init: Option<Box<CloudInit>>,
+    cloud_init: Option<Box<CloudInit2>>,
     metadata: Option<Box<str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CloudInit2 {
+    user_data: Option<Box<str>>,
+    ssh_keys: Vec<String>,
 }
 
 impl From<Devices2> for Devices {
     fn from(old: Devices2) -> Devices {
+        let cloud_init =
+            |old: Box<CloudInit2>| Box::new(CloudInit { user_data: old.user_data, ssh_keys: old.ssh_keys, password_hash: None });
         Devices {
             rate_limits: old.rate_limits,
             balloon_mib: old.balloon_mib,
             cpu_template: old.cpu_template,
-            cloud_init: old.cloud_init,
+            cloud_init: old.cloud_init.map(cloud_init),
             metadata: old.metadata,
             drives: Drives::default(),
         }

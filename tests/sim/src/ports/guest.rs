@@ -5,7 +5,7 @@ use api::guest::{ErrorCode, ExecRequest, GuestError, InterfaceAddresses, Metrics
 use async_trait::async_trait;
 use domain::{Attempt, VmId, invariant::Phase, vm::Exit};
 use host::{
-    guest::{ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT, ShutdownKind},
+    guest::{Connection, ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT, ShutdownKind},
     vmm::VmmError,
 };
 use std::{
@@ -96,6 +96,10 @@ impl GuestSession for Guest {
     }
 
     async fn exec(&self, _: ExecRequest) -> Result<ExecSession, GuestFault> {
+        Err(refused())
+    }
+
+    async fn connect(&self, _: u16) -> Result<Connection, GuestFault> {
         Err(refused())
     }
 

@@ -3,7 +3,7 @@
 use crate::hearth::use_hearth;
 use crate::link::read::{Piece, Reading};
 use crate::term::Term;
-use crate::ui::{Button, Empty, Glyph, ProblemNotice, Search};
+use crate::ui::{Button, Check, Empty, Glyph, ProblemNotice, Search};
 use api::problem::Problem;
 use api::v1::Vm;
 use gloo::timers::callback::Timeout;
@@ -87,10 +87,11 @@ fn LogView(props: &Props) -> Html {
     let state = use_reducer(State::default);
     let query = use_state(String::new);
     let attempt = use_state(|| 0u32);
+    let times = use_state(|| false);
     let node = use_node_ref();
     {
         let (api, dispatcher) = (hearth.live.api().clone(), state.dispatcher());
-        use_effect_with((props.vm.id.clone(), *attempt), move |(id, _)| {
+        use_effect_with((props.vm.id.clone(), *attempt, *times), move |(id, _, times)| {
             let mut first = true;
             let piece = std::cell::RefCell::new(move |piece: Piece| {
                 // The old text stays until the new one is there.
@@ -104,7 +105,7 @@ fn LogView(props: &Props) -> Html {
                 });
             });
             let piece = Callback::from(move |read| (piece.borrow_mut())(read));
-            let reading = Reading::start(&api, format!("/v1/vms/{}/logs?follow=true", segment(id)), piece);
+            let reading = Reading::start(&api, format!("/v1/vms/{}/logs?follow=true&timestamps={times}", segment(id)), piece);
             move || drop(reading)
         });
     }
@@ -139,6 +140,7 @@ fn LogView(props: &Props) -> Html {
         <div class="card log-card">
             <div class="log-head">
                 <Search label="Show only lines with" value={(*query).clone()} oninput={let query = query.clone(); move |text| query.set(text)} />
+                <Check label="Times" help="" checked={*times} testid="log-times" onchange={let times = times.clone(); move |on| times.set(on)} />
                 if state.log.cut() { <span class="muted">{ "Only the newest part is shown." }</span> }
                 if let Some(reason) = &props.vm.status.reason { <span class="muted">{ sentence(&reason.detail) }</span> }
             </div>

@@ -4,7 +4,7 @@ use crate::chart::{Chart, Line, Unit};
 use crate::link::samples::use_samples;
 use crate::link::stream::StreamState;
 use crate::ui::{Empty, Glyph, Notice, Skeleton, facts_view};
-use api::v1::{Vm, VmMetrics};
+use api::v1::{Vm, VmMetrics, VmmMetrics};
 use model::encode::segment;
 use model::format::{bytes, count, duration, plural, sentence};
 use model::resource::Shared;
@@ -47,6 +47,7 @@ pub fn Metrics(props: &Props) -> Html {
         <>
             if let StreamState::Lost(_) = state { <Notice tone="warn" title="The stream of samples was cut off; connecting again." /> }
             <div class="card facts-row">{ facts_view(facts) }</div>
+            if let Some(vmm) = &last.vmm { outside(vmm) }
             <div class="charts" data-testid="charts">
                 <Chart title={format!("CPU, of {}", plural(u64::from(vm.spec.vcpus), "vCPU", "vCPUs"))} {end_ms} top={100.0} unit={Unit::Percent}
                     lines={vec![Line { name: "used", points: window.gauge(|s| s.cpu_percent) }]} />
@@ -60,5 +61,42 @@ pub fn Metrics(props: &Props) -> Html {
                     Line { name: "sent", points: window.rate(|s| s.net_sent_bytes_total) }]} />
             </div>
         </>
+    }
+}
+
+/// What the guest has no say in.
+fn outside(vmm: &VmmMetrics) -> Html {
+    let text = |text: String| html! { { text } };
+    let size = |count: u64| bytes(count as f64);
+    let mut facts = Vec::new();
+    for drive in &vmm.drives {
+        let throttled = drive.throttled_total.map(|times| format!(", held back {}", plural(times, "time", "times")));
+        let (read, written) = (size(drive.read_bytes_total), size(drive.written_bytes_total));
+        facts.push((
+            if drive.name == "root" { "Root drive" } else { "Another drive" },
+            text(format!("{read} read, {written} written{}", throttled.unwrap_or_default())),
+        ));
+    }
+    for interface in &vmm.interfaces {
+        let dropped = interface.received_dropped_total.zip(interface.sent_dropped_total);
+        let dropped = dropped.map(|(received, sent)| format!(", {} dropped", count(received.saturating_add(sent))));
+        let (received, sent) = (size(interface.received_bytes_total), size(interface.sent_bytes_total));
+        facts.push(("Network", text(format!("{received} received, {sent} sent{}", dropped.unwrap_or_default()))));
+    }
+    if let Some(process) = &vmm.process {
+        facts.push(("Process", text(format!("{}, {}", size(process.rss_bytes), plural(process.threads, "thread", "threads")))));
+        facts.extend(process.oom_kills_total.map(|kills| ("Killed for memory", text(count(kills)))));
+    }
+    facts.extend(vmm.balloon_bytes.map(|given| ("Balloon", text(size(given)))));
+    if let Some(safety) = &vmm.safety {
+        facts.push(("Seccomp faults", text(count(safety.seccomp_faults_total))));
+        facts.push(("Refused requests", text(count(safety.api_failures_total))));
+    }
+    html! {
+        <div class="card facts-row" data-testid="outside">
+            <h3>{ "From outside the guest" }</h3>
+            { facts_view(facts) }
+            { for vmm.missing.iter().map(|missing| html! { <p class="muted">{ format!("Not known: {missing}") }</p> }) }
+        </div>
     }
 }

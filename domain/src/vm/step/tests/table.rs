@@ -9,9 +9,9 @@ use crate::{
     Attempt, OperationId, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Action, Change, Command, DriveChange, Driver, DrivesChange, Effect, Exit, Finished, Input, Inspection, Observed,
-        RateLimitsChange, Starting, State, StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm, admit, invariant, step::step,
-        table,
+        Action, Change, CloudInit, Command, DriveChange, Driver, DrivesChange, Effect, Exit, Finished, Input, Inspection,
+        Observed, PasswordChange, RateLimitsChange, Starting, State, StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm,
+        admit, invariant, step::step, table,
     },
 };
 use std::{collections::BTreeSet, fmt::Write};
@@ -97,6 +97,10 @@ fn a_drive() -> Option<Box<DrivesChange>> {
     Some(Box::new(DrivesChange { set: vec![drive], remove: vec![] }))
 }
 
+fn a_password() -> Box<CloudInit> {
+    Box::new(CloudInit { password_hash: Some("$6$salt$hash".into()), ..CloudInit::default() })
+}
+
 fn commands() -> Vec<(&'static str, Command)> {
     let looks = Change { name: Some("other".parse().expect("a name")), ..Change::default() };
     vec![
@@ -116,6 +120,15 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("update cpu template", Command::Update(Change { cpu_template: Some(None), ..Change::default() })),
         ("update limits", Command::Update(Change { rate_limits: a_limit(), ..Change::default() })),
         ("update balloon", Command::Update(Change { balloon_mib: Some(9), ..Change::default() })),
+        ("update password", Command::Update(Change { cloud_init: Some(Some(a_password())), ..Change::default() })),
+        (
+            "keep password",
+            Command::Update(Change {
+                cloud_init: Some(Some(Box::default())),
+                password: PasswordChange::Kept,
+                ..Change::default()
+            }),
+        ),
         ("cancel", Command::Cancel { operation: OperationId::from_bits(1) }),
         ("cancel another", Command::Cancel { operation: OperationId::from_bits(99) }),
     ]

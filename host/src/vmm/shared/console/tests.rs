@@ -1,9 +1,10 @@
 //! The log's size and its followers, with an ordinary file in the VMM's place.
 
+use super::lines::{MOST_LINES, ms};
 use super::*;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-const MANNER: Manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: Some("other.log") };
+const MANNER: Manner = Manner { keyboard: Keyboard::Pipe("keyboard"), other_log: Some("other.log"), beside: None };
 
 fn append(log: &ConsoleLog, text: &[u8]) {
     File::options().create(true).append(true).open(log.path()).unwrap().write_all(text).unwrap();
@@ -20,7 +21,7 @@ async fn history_joins_what_follows_for_each_attachment() {
     let folder = tempfile::tempdir().unwrap();
     let log = ConsoleLog::new(folder.path().into(), MANNER);
     append(&log, b"old lines, new ");
-    let (mut all, mut some) = (log.attach(1000).unwrap(), log.attach(4).unwrap());
+    let (mut all, mut some) = (log.attach(&LinesWanted::plain(1000)).unwrap(), log.attach(&LinesWanted::plain(4)).unwrap());
     expect(&mut all, "old lines, new ").await;
     append(&log, b"lines\n");
     expect(&mut all, "lines\n").await;
@@ -36,7 +37,7 @@ async fn an_attachment_ends_with_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let log = ConsoleLog::new(folder.path().into(), MANNER);
     append(&log, b"a");
-    let mut end = log.attach(9).unwrap();
+    let mut end = log.attach(&LinesWanted::plain(9)).unwrap();
     expect(&mut end, "a").await;
     std::fs::remove_file(log.path()).unwrap();
     let rest = tokio::time::timeout(Duration::from_secs(5), end.read(&mut [0; 9])).await.unwrap().unwrap();
@@ -52,7 +53,7 @@ async fn a_long_log_keeps_its_newest_half_and_its_followers() {
     for _ in 0..(MOST_LOG_BYTES / 1024 + 1) {
         writer.write_all(&line).unwrap();
     }
-    let mut end = log.attach(0).unwrap();
+    let mut end = log.attach(&LinesWanted::plain(0)).unwrap();
     log.trim().unwrap();
     let len = writer.metadata().unwrap().len();
     assert!((KEPT_BYTES..KEPT_BYTES + 8192).contains(&len), "{len}");
@@ -69,7 +70,7 @@ async fn what_is_typed_goes_through_a_pipe_also_to_the_next_reader() {
     append(&log, b"");
     let path = folder.path().join("keyboard");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut end = log.attach(0).unwrap();
+    let mut end = log.attach(&LinesWanted::plain(0)).unwrap();
     // Nobody reads: it is lost, and the attachment stays.
     end.write_all(b"lost").await.unwrap();
     for typed in ["first", "after"] {
@@ -87,4 +88,80 @@ async fn what_is_typed_goes_through_a_pipe_also_to_the_next_reader() {
         };
         tokio::time::timeout(Duration::from_secs(5), reading).await.expect("what is typed arrives");
     }
+}
+
+/// The words of its times.
+fn told(text: &[u8]) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(text).into_owned();
+    text.split_inclusive('\n').map(|line| line.split_once(' ').unwrap()).map(|(time, line)| (time.into(), line.into())).collect()
+}
+
+fn with_times(bytes: u64) -> LinesWanted {
+    LinesWanted { bytes, with_times: true, since_ms: None }
+}
+
+#[test]
+fn each_line_has_its_time_also_with_the_next_hearth() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
+    assert_eq!(log.lines(&with_times(1000)).unwrap(), b"");
+    append(&log, b"first\r\nsec");
+    log.look();
+    // The time that passes is what is told.
+    std::thread::sleep(Duration::from_millis(400));
+    let between = ms(SystemTime::now()).unwrap();
+    append(&log, b"ond\nthird\n");
+    let all = told(&log.lines(&with_times(1000)).unwrap());
+    assert_eq!(all.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>(), ["first\r\n", "second\n", "third\n"]);
+    assert!(all[0].0.starts_with("20") && all[0].0.ends_with('Z') && all[0].0.len() == 24, "{all:?}");
+    assert!(all[0].0 == all[1].0 && all[1].0 < all[2].0, "a line has the time of its first byte: {all:?}");
+    let newest = LinesWanted { bytes: 1000, since_ms: Some(between), with_times: false };
+    assert_eq!(log.lines(&newest).unwrap(), b"third\n");
+    assert_eq!(log.lines(&LinesWanted { since_ms: Some(between + 100_000), ..newest }).unwrap(), b"");
+    assert_eq!(told(&log.lines(&with_times(8)).unwrap()), all[2..], "from the beginning of a line on");
+    let next = ConsoleLog::new(folder.path().into(), MANNER);
+    assert_eq!(told(&next.lines(&with_times(1000)).unwrap()), all);
+    std::fs::remove_file(folder.path().join("console.times")).unwrap();
+    std::fs::write(folder.path().join("console.times"), b"what is this").unwrap();
+    let without = ConsoleLog::new(folder.path().into(), MANNER);
+    assert_eq!(without.lines(&LinesWanted::plain(6)).unwrap(), b"third\n");
+    assert_eq!(told(&without.lines(&with_times(1000)).unwrap()).len(), 3);
+}
+
+#[tokio::test]
+async fn followers_see_times_over_a_cut_that_leaves_them_with_their_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
+    append(&log, b"old\n");
+    log.look();
+    for n in 0..5_u32 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        append(&log, format!("{n}{}\n", "x".repeat(1 << 20)).as_bytes());
+        log.look();
+    }
+    append(&log, b"last\n");
+    let before = told(&log.lines(&with_times(10)).unwrap());
+    log.trim().unwrap();
+    assert_eq!(told(&log.lines(&with_times(10)).unwrap()), before);
+    let kept = std::fs::read_to_string(folder.path().join("console.times")).unwrap();
+    assert!(kept.lines().count() <= 4, "what was cut off has no times any more: {kept}");
+    let next = ConsoleLog::new(folder.path().into(), MANNER);
+    assert_eq!(told(&next.lines(&with_times(10)).unwrap()), before, "with the next hearth, too");
+    let mut end = log.attach(&with_times(5)).unwrap();
+    let line = format!("{} last\n", before[0].0);
+    expect(&mut end, &line).await;
+    append(&log, b"more\n");
+    let mut read = vec![0; line.len()];
+    tokio::time::timeout(Duration::from_secs(5), end.read_exact(&mut read)).await.unwrap().unwrap();
+    let more = told(&read);
+    assert!(more[0].1 == "more\n" && more[0].0 >= before[0].0, "{more:?}");
+}
+
+#[test]
+fn a_log_of_empty_lines_does_not_become_a_flood() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
+    append(&log, &vec![b'\n'; 4 << 20]);
+    let lines = log.lines(&with_times(u64::MAX)).unwrap();
+    assert!(lines.len() <= MOST_LINES * 30, "{}", lines.len());
 }

@@ -1,0 +1,116 @@
+//! The times of a console's log beside it, for the next hearth: a line a mark, points of the log as it is cut now. What can't be written is not
+//! kept, and what can't be read was not there: times are a help.
+
+use super::times::{MOST_MARKS, Mark, Times};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+const NAME: &str = "console.times";
+/// A mark has 40 bytes: twice as many as are remembered.
+const MOST_BYTES: u64 = MOST_MARKS as u64 * 2 * 40;
+
+/// `cut`: how much of the log is cut off.
+pub fn read(folder: &Path, cut: u64) -> Times {
+    let mut text = String::new();
+    let read = File::open(folder.join(NAME)).and_then(|file| file.take(MOST_BYTES * 2).read_to_string(&mut text));
+    // A half line, or something else, ends what is taken.
+    let marks = text.lines().map_while(|line| parse(line, cut));
+    if read.is_ok() { Times::remembered(marks) } else { Times::default() }
+}
+
+fn parse(line: &str, cut: u64) -> Option<Mark> {
+    let mut words = line.split(' ');
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let (at, end, seen_ms) = (number()?, number()?, number()?);
+    let late = match words.next()? {
+        "late" => true,
+        "seen" => false,
+        _ => return None,
+    };
+    Some(Mark { at: at.checked_add(cut)?, end: end.checked_add(cut)?, seen_ms, late })
+}
+
+fn line(mark: &Mark, cut: u64) -> String {
+    let word = if mark.late { "late" } else { "seen" };
+    format!("{} {} {} {word}\n", mark.at.saturating_sub(cut), mark.end.saturating_sub(cut), mark.seen_ms)
+}
+
+/// A mark that is new; when the file has grown long, all of them.
+pub fn add(folder: &Path, mark: &Mark, times: &Times, cut: u64) {
+    let added = || {
+        let mut file = File::options().create(true).append(true).mode(0o600).open(folder.join(NAME))?;
+        file.write_all(line(mark, cut).as_bytes())?;
+        Ok::<_, io::Error>(file.metadata()?.len())
+    };
+    if added().is_ok_and(|length| length > MOST_BYTES) {
+        write(folder, times, cut);
+    }
+}
+
+/// All of them anew, as after a cut.
+pub fn write(folder: &Path, times: &Times, cut: u64) {
+    let text: String = times.marks().map(|mark| line(mark, cut)).collect();
+    let partial = folder.join(NAME).with_extension("partial");
+    let written = || {
+        let mut file = File::options().create(true).write(true).truncate(true).mode(0o600).open(&partial)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&partial, folder.join(NAME))
+    };
+    if written().is_err() {
+        // Of an older cut: every time in it would be another line's.
+        forget(folder);
+    }
+}
+
+/// Before a cut: a hearth that dies in it leaves no times, rather than those of other lines.
+pub fn forget(folder: &Path) {
+    let _absent = fs::remove_file(folder.join(NAME));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_hearth_has_the_same_times_also_after_a_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut times = Times::default();
+        for (end, now) in [(10, 1_000), (20, 2_000), (30, 90_000)] {
+            let mark = times.look(end, now, Some(900)).unwrap();
+            add(folder.path(), &mark, &times, 0);
+        }
+        let all = |times: &Times| times.marks().copied().collect::<Vec<_>>();
+        assert_eq!(all(&read(folder.path(), 0)), all(&times));
+        times.cut(15);
+        write(folder.path(), &times, 15);
+        let again = read(folder.path(), 0);
+        assert_eq!(
+            all(&again).iter().map(|mark| (mark.at, mark.seen_ms, mark.late)).collect::<Vec<_>>(),
+            [(0, 2_000, false), (5, 90_000, true)]
+        );
+    }
+
+    #[test]
+    fn it_stays_short_and_nonsense_is_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut times = Times::default();
+        for n in 0..20_000 {
+            let mark = times.look(n + 1, n * 1_000, Some(0)).unwrap();
+            add(folder.path(), &mark, &times, 0);
+        }
+        let path = folder.path().join(NAME);
+        assert!(fs::metadata(&path).unwrap().len() <= MOST_BYTES + 64);
+        assert_eq!(read(folder.path(), 0).of(19_999).unwrap().seen_ms, 19_999_000);
+        for nonsense in [&b"\xff\xfe"[..], b"0 5 7 seen\n1 2", b"0 5 7 seen\nx", b""] {
+            fs::write(&path, nonsense).unwrap();
+            assert!(read(folder.path(), u64::MAX).marks().count() == 0, "it would be beyond all numbers");
+            assert!(read(folder.path(), 0).marks().count() <= 1);
+        }
+        forget(folder.path());
+        assert_eq!(read(folder.path(), 0).marks().count(), 0);
+    }
+}
