@@ -208,7 +208,9 @@ fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
     if change.disk_mib.is_some_and(|wanted| vm.spec.disk_mib.is_some_and(|is| wanted < is)) {
         return Err(Refused::DiskSmaller);
     }
-    vm.spec.devices.drives.admit(&change.drives, &change.remove_drives)?;
+    if let Some(change) = &change.drives {
+        vm.spec.devices.drives.admit(change)?;
+    }
     updatable(vm, change)?;
     password(vm, change)
 }

@@ -33,7 +33,9 @@ impl Change {
         set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
         self.give(&mut spec.devices);
         set(&mut spec.devices.metadata, self.metadata.as_ref());
-        spec.devices.drives.apply(&self.drives, &self.remove_drives);
+        if let Some(change) = &self.drives {
+            spec.devices.drives.apply(change);
+        }
     }
 
     fn give(&self, devices: &mut Devices) {
@@ -54,8 +56,7 @@ impl Change {
             || self.cmdline.is_some()
             || self.disk_mib.is_some()
             || self.cpu_template.is_some()
-            || !self.drives.is_empty()
-            || !self.remove_drives.is_empty()
+            || self.drives.is_some()
     }
 
     /// Whether it is about what a running machine takes over at once.

@@ -91,6 +91,15 @@ pub struct DriveChange {
     pub read_only: Option<bool>,
 }
 
+/// What is asked of a VM's drives. What it names nowhere stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DrivesChange {
+    /// To add or to change, each once.
+    pub set: Vec<DriveChange>,
+    /// To take away with all that they hold.
+    pub remove: Vec<DriveName>,
+}
+
 impl Drives {
     /// Those of a new VM.
     pub fn new(asked: &[DriveChange]) -> Self {
@@ -133,9 +142,9 @@ impl Drives {
     }
 
     /// What a change makes of them. Those that it does not name stay, at their places; new ones follow, and without a size there is none.
-    pub fn apply(&mut self, changed: &[DriveChange], removed: &[DriveName]) {
-        self.all.retain(|drive| !removed.contains(&drive.name));
-        for change in changed {
+    pub fn apply(&mut self, change: &DrivesChange) {
+        self.all.retain(|drive| !change.remove.contains(&drive.name));
+        for change in &change.set {
             match self.all.iter_mut().find(|drive| drive.name == change.name) {
                 Some(drive) => {
                     drive.size_mib = change.size_mib.unwrap_or(drive.size_mib);
@@ -148,15 +157,16 @@ impl Drives {
     }
 
     /// Whether the change says what can be done, on these drives. What follows from it is judged with the whole specification.
-    pub(super) fn admit(&self, changed: &[DriveChange], removed: &[DriveName]) -> Result<(), Refused> {
-        if removed.iter().any(|name| self.find(name).is_none()) {
+    pub(super) fn admit(&self, change: &DrivesChange) -> Result<(), Refused> {
+        let DrivesChange { set, remove } = change;
+        if remove.iter().any(|name| self.find(name).is_none()) {
             return Err(Refused::NoSuchDrive);
         }
-        let names = || removed.iter().chain(changed.iter().map(|change| &change.name));
+        let names = || remove.iter().chain(set.iter().map(|change| &change.name));
         if names().enumerate().any(|(place, name)| names().take(place).any(|before| before == name)) {
             return Err(Refused::DriveNamedTwice);
         }
-        for change in changed {
+        for change in set {
             match (self.find(&change.name), change.size_mib) {
                 (None, None) => return Err(Refused::DriveWithoutSize),
                 (Some(drive), Some(wanted)) if wanted < drive.size_mib => return Err(Refused::DriveSmaller),
@@ -208,6 +218,10 @@ mod tests {
         DriveChange { name: name(drive), size_mib, read_only: None }
     }
 
+    fn to(set: &[DriveChange], remove: &[&str]) -> DrivesChange {
+        DrivesChange { set: set.to_vec(), remove: remove.iter().map(|drive| name(drive)).collect() }
+    }
+
     fn two() -> Drives {
         Drives::new(&[change("data", Some(10)), DriveChange { read_only: Some(true), ..change("logs", Some(20)) }])
     }
@@ -229,11 +243,11 @@ mod tests {
     #[test]
     fn what_a_change_does_not_name_stays() {
         let mut drives = two();
-        drives.apply(&[], &[]);
+        drives.apply(&DrivesChange::default());
         assert_eq!(drives, two());
-        drives.apply(&[change("logs", Some(30)), change("new", Some(5))], &[]);
+        drives.apply(&to(&[change("logs", Some(30)), change("new", Some(5))], &[]));
         assert_eq!(told(&drives), [("data", 10, false, 0), ("logs", 30, true, 1), ("new", 5, false, 2)]);
-        drives.apply(&[DriveChange { read_only: Some(false), ..change("logs", None) }], &[name("data")]);
+        drives.apply(&to(&[DriveChange { read_only: Some(false), ..change("logs", None) }], &["data"]));
         assert_eq!(told(&drives), [("logs", 30, false, 1), ("new", 5, false, 2)]);
     }
 
@@ -241,19 +255,22 @@ mod tests {
     #[test]
     fn a_drive_of_a_name_that_was_is_another_one() {
         let mut drives = two();
-        drives.apply(&[], &[name("logs")]);
-        drives.apply(&[change("logs", Some(20))], &[]);
+        drives.apply(&to(&[], &["logs"]));
+        drives.apply(&to(&[change("logs", Some(20))], &[]));
         assert_eq!(told(&drives), [("data", 10, false, 0), ("logs", 20, false, 2)]);
-        drives.apply(&[], &[name("data"), name("logs")]);
-        drives.apply(&[change("data", Some(1))], &[]);
+        drives.apply(&to(&[], &["data", "logs"]));
+        drives.apply(&to(&[change("data", Some(1))], &[]));
         assert_eq!(told(&drives), [("data", 1, false, 3)]);
+        assert!(drives.are_apart());
+        let drive = |number| Drive { number, ..drives.all[0].clone() };
+        assert!(!Drives { all: vec![drive(0), drive(0)], next: 1 }.are_apart(), "two with one file");
+        assert!(!Drives { all: vec![drive(1)], next: 1 }.are_apart(), "the next one would have its file");
     }
 
     #[test]
     fn what_can_not_be_done_is_refused_by_its_field() {
         let judged = |changed: &[DriveChange], removed: &[&str]| {
-            let removed: Vec<_> = removed.iter().map(|drive| name(drive)).collect();
-            two().admit(changed, &removed).map_err(|why| (why.code(), why.field().unwrap()))
+            two().admit(&to(changed, removed)).map_err(|why| (why.code(), why.field().unwrap()))
         };
         assert_eq!(judged(&[change("data", Some(10)), change("logs", None), change("new", Some(1))], &[]), Ok(()));
         assert_eq!(judged(&[change("data", Some(9))], &[]), Err(("drive-smaller", FIELD)));

@@ -2,7 +2,7 @@
 
 use super::{
     devices::{CloudInit, CpuTemplate},
-    drives::{DriveChange, DriveName},
+    drives::DrivesChange,
     state::Machine,
 };
 use crate::host::Offer;
@@ -67,10 +67,8 @@ pub struct Change {
     pub metadata: Option<Option<Box<str>>>,
     /// Never less than it is.
     pub disk_mib: Option<u64>,
-    /// Only while no machine exists, as the disk. Drives to add or to change, each once; those that are named nowhere stay as they are.
-    pub drives: Vec<DriveChange>,
-    /// Drives to take away with all that they hold.
-    pub remove_drives: Vec<DriveName>,
+    /// Only while no machine exists, as the disk.
+    pub drives: Option<Box<DrivesChange>>,
     /// These a running or paused machine takes over at once.
     pub rate_limits: RateLimitsChange,
     pub balloon_mib: Option<u32>,

@@ -4,7 +4,7 @@
 mod simulation;
 mod world;
 
-use domain::vm::{Agent, Change, Command, DriveChange, DriveName, Exit, RateLimitsChange, RestartPolicy, StopMode};
+use domain::vm::{Agent, Change, Command, DriveChange, DriveName, DrivesChange, Exit, RateLimitsChange, RestartPolicy, StopMode};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use simulation::{Again, Manners, Simulation};
 use world::Fault;
@@ -40,10 +40,11 @@ fn command() -> impl Strategy<Value = Command> {
 /// Added under a name that may be one that was, or taken away.
 fn drive(which: u32, add: bool) -> Change {
     let name: DriveName = format!("d{which}").parse().expect("a name");
-    match add {
-        true => Change { drives: vec![DriveChange { name, size_mib: Some(1), read_only: None }], ..Change::default() },
-        false => Change { remove_drives: vec![name], ..Change::default() },
-    }
+    let change = match add {
+        true => DrivesChange { set: vec![DriveChange { name, size_mib: Some(1), read_only: None }], remove: vec![] },
+        false => DrivesChange { set: vec![], remove: vec![name] },
+    };
+    Change { drives: Some(Box::new(change)), ..Change::default() }
 }
 
 fn tune(most: Option<u32>) -> Change {

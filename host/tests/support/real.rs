@@ -11,7 +11,7 @@ use api::guest::{ExecRequest, ExitStatus, ShutdownKind};
 use domain::vm::RateLimits;
 use domain::{
     Attempt, VmId,
-    vm::{DriveChange, Driver, Drives, Exit, Inspection, Machine},
+    vm::{DriveChange, Driver, Drives, DrivesChange, Exit, Inspection, Machine},
 };
 use host::{
     guest::GuestSession,
@@ -442,8 +442,8 @@ pub async fn data_drives_hold_what_is_written_and_grow(lab: &impl RealLab) {
     vmm.clean(lab.vm()).await.unwrap();
     // As after a restart of hearth; one has grown, one is new, and all others were taken away.
     let vmm = lab.vmm().await;
-    let gone: Vec<_> = asked.iter().skip(1).map(|drive| drive.name.clone()).collect();
-    plan.disk.drives.apply(&[drive("data", 24, false), drive("new", 4, false)], &gone);
+    let remove = asked.iter().skip(1).map(|drive| drive.name.clone()).collect();
+    plan.disk.drives.apply(&DrivesChange { set: vec![drive("data", 24, false), drive("new", 4, false)], remove });
     let (machine, guest) = booted_as(lab, &*vmm, &plan, 2).await;
     assert_eq!(told(&*guest, "ls -d /sys/block/vd* | wc -l").await, "4");
     assert_eq!(told(&*guest, "cd /sys/block; echo $(cat vdc/size vdd/size)").await, "49152 8192");

@@ -2,7 +2,7 @@
 
 use super::{command::unprocessable, problem::Answer};
 use api::v1;
-use domain::vm::{DRIVES_MAX, DriveChange, DriveName, Drives};
+use domain::vm::{DRIVES_MAX, DriveChange, DriveName, Drives, DrivesChange};
 
 const FIELD: &str = "spec.drives";
 const REMOVED: &str = "spec.remove_drives";
@@ -25,17 +25,16 @@ pub fn asked(drives: Vec<v1::Drive>) -> Answer<Drives> {
     Ok(Drives::new(&each(FIELD, drives, one)?))
 }
 
-/// As [`asked`].
-pub fn changed(drives: Vec<v1::PatchDrive>) -> Answer<Vec<DriveChange>> {
+/// Lists of nothing ask for nothing, also of a VM that runs. As [`asked`].
+pub fn changed(set: Option<Vec<v1::PatchDrive>>, remove: Option<Vec<String>>) -> Answer<Option<Box<DrivesChange>>> {
     let one = |drive: v1::PatchDrive| {
         Ok(DriveChange { name: name(FIELD, &drive.name)?, size_mib: drive.size_mib, read_only: drive.read_only })
     };
-    each(FIELD, drives, one)
-}
-
-/// Of drives that are to be taken away. As [`asked`].
-pub fn removed(names: Vec<String>) -> Answer<Vec<DriveName>> {
-    each(REMOVED, names, |text| name(REMOVED, &text))
+    let change = DrivesChange {
+        set: each(FIELD, set.unwrap_or_default(), one)?,
+        remove: each(REMOVED, remove.unwrap_or_default(), |text| name(REMOVED, &text))?,
+    };
+    Ok((change != DrivesChange::default()).then(|| Box::new(change)))
 }
 
 fn each<A, B>(field: &str, list: Vec<A>, one: impl Fn(A) -> Answer<B>) -> Answer<Vec<B>> {

@@ -120,7 +120,10 @@ fn note(next: u32, had: u32, folder: &Path) -> Result<(), VmmError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{VmId, vm::DriveChange};
+    use domain::{
+        VmId,
+        vm::{DriveChange, DrivesChange},
+    };
     use std::os::unix::fs::{FileExt, symlink};
 
     fn drives(asked: &[(&str, u64)]) -> Drives {
@@ -169,7 +172,7 @@ mod tests {
             fs::write(folder.path().join(other), b"mine").unwrap();
         }
         let mut less = drives(&[("a", 1), ("b", 1)]);
-        less.apply(&[], &["b".parse().unwrap()]);
+        less.apply(&DrivesChange { set: vec![], remove: vec!["b".parse().unwrap()] });
         settled(&less, folder.path()).unwrap();
         let left = ["disk.raw", "drive-.raw", "drive-0.raw", "drive-01.raw", "drive-1.raw.old", "drive-2.raw", "drives"];
         assert_eq!(names(folder.path()), left);

@@ -9,9 +9,9 @@ use crate::{
     Attempt, OperationId, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Action, Change, CloudInit, Command, DriveChange, Driver, Effect, Exit, Finished, Input, Inspection, Observed,
-        PasswordChange, RateLimitsChange, Starting, State, StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm, admit,
-        invariant, step::step, table,
+        Action, Change, CloudInit, Command, DriveChange, Driver, DrivesChange, Effect, Exit, Finished, Input, Inspection,
+        Observed, PasswordChange, RateLimitsChange, Starting, State, StopMode, StopStage, Stopping, Then, Ticket, Timer, Vm,
+        admit, invariant, step::step, table,
     },
 };
 use std::{collections::BTreeSet, fmt::Write};
@@ -92,8 +92,9 @@ fn a_limit() -> RateLimitsChange {
     RateLimitsChange { disk_mib_per_s: Some(Some(9)), ..RateLimitsChange::default() }
 }
 
-fn a_drive() -> DriveChange {
-    DriveChange { name: "data".parse().expect("a name"), size_mib: Some(9), read_only: None }
+fn a_drive() -> Option<Box<DrivesChange>> {
+    let drive = DriveChange { name: "data".parse().expect("a name"), size_mib: Some(9), read_only: None };
+    Some(Box::new(DrivesChange { set: vec![drive], remove: vec![] }))
 }
 
 fn a_password() -> Box<CloudInit> {
@@ -115,7 +116,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("update name", Command::Update(looks)),
         ("update vcpus", Command::Update(Change { vcpus: Some(2), ..Change::default() })),
         ("update disk", Command::Update(Change { disk_mib: Some(900), ..Change::default() })),
-        ("update drives", Command::Update(Change { drives: vec![a_drive()], ..Change::default() })),
+        ("update drives", Command::Update(Change { drives: a_drive(), ..Change::default() })),
         ("update cpu template", Command::Update(Change { cpu_template: Some(None), ..Change::default() })),
         ("update limits", Command::Update(Change { rate_limits: a_limit(), ..Change::default() })),
         ("update balloon", Command::Update(Change { balloon_mib: Some(9), ..Change::default() })),

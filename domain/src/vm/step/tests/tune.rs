@@ -5,8 +5,8 @@ use crate::{
     Attempt, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Change, Command, CpuTemplate, DriveChange, Driver, Drives, Finished, Input, Inspection, RateLimitsChange, ReasonCode,
-        RestartPolicy, State, Ticket, admit, step::step,
+        Change, Command, CpuTemplate, DriveChange, Driver, Drives, DrivesChange, Finished, Input, Inspection, RateLimitsChange,
+        ReasonCode, RestartPolicy, State, Ticket, admit, step::step,
     },
 };
 
@@ -114,8 +114,9 @@ fn a_disk_only_grows() {
 fn drives_change_while_it_is_stopped_and_only_by_name() {
     let drive = |name: &str, size_mib| DriveChange { name: name.parse().unwrap(), size_mib, read_only: None };
     let wanted = |drives: &[DriveChange], removed: &[&str]| {
-        let remove_drives = removed.iter().map(|name| name.parse().unwrap()).collect();
-        Command::Update(Change { drives: drives.to_vec(), remove_drives, ..Change::default() })
+        let remove = removed.iter().map(|name| name.parse().unwrap()).collect();
+        let drives = Some(Box::new(DrivesChange { set: drives.to_vec(), remove }));
+        Command::Update(Change { drives, ..Change::default() })
     };
     let mut before = vm(State::Stopped);
     before.spec.devices.drives = Drives::new(&[drive("data", Some(10)), drive("logs", Some(20))]);
