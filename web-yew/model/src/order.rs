@@ -28,7 +28,7 @@ mod tests {
     fn rows_are_sorted_and_equal_ones_stay_as_they_stood() {
         let mut rows: Vec<(u32, String)> = (0..200u32).map(|n| (n * 7919 % 10, n.to_string())).collect();
         let mut wanted = rows.clone();
-        wanted.sort_by(|a, b| a.0.cmp(&b.0));
+        wanted.sort_by_key(|entry| entry.0);
         by(&mut rows, |a, b| a.0.cmp(&b.0));
         assert_eq!(rows, wanted);
         wanted.sort_by_key(|row| Reverse(row.0));
