@@ -44,10 +44,21 @@ impl Node {
 }
 
 /// Drivers tell a data drive by its number, and whoever made it by its name. One that goes by a name of hearth's own drives keeps the number.
+/// In the order in which the guest has them.
 fn named(told: &mut [DriveUse], drives: &[Drive]) {
-    for told in told {
+    let place = |told: &DriveUse| {
         let number = ["drive-", "drive_"].iter().find_map(|word| told.name.strip_prefix(word)).and_then(|rest| rest.parse().ok());
-        let drive = number.and_then(|number: u32| drives.iter().find(|drive| drive.number == number));
+        number.and_then(|number: u32| drives.iter().position(|drive| drive.number == number))
+    };
+    let own = |told: &DriveUse| OWN.iter().position(|own| *own == told.name);
+    // Its own drives first; what nobody knows last.
+    told.sort_by_cached_key(|told| match (own(told), place(told)) {
+        (Some(own), _) => own,
+        (None, Some(place)) => OWN.len() + place,
+        (None, None) => usize::MAX,
+    });
+    for told in told {
+        let drive = place(told).and_then(|place| drives.get(place));
         if let Some(name) = drive.map(|drive| drive.name.to_string()).filter(|name| !OWN.contains(&name.as_str())) {
             told.name = name;
         }
@@ -76,13 +87,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_drives_go_by_their_names() {
+    fn data_drives_go_by_their_names_in_the_guests_order() {
         let drive = |name: &str, number| Drive { name: name.parse().unwrap(), size_mib: 1, read_only: false, number };
         let drives = [drive("logs", 3), drive("root", 4)];
-        let mut told = ["root", "drive-3", "drive_3", "drive-4", "drive-9", "drive-x"]
+        let mut told = ["drive-4", "drive-9", "drive_3", "drive-x", "seed", "root"]
             .map(|name| DriveUse { name: name.into(), ..DriveUse::default() });
         named(&mut told, &drives);
-        assert_eq!(told.map(|drive| drive.name), ["root", "logs", "logs", "drive-4", "drive-9", "drive-x"]);
+        assert_eq!(told.map(|drive| drive.name), ["root", "seed", "logs", "drive-4", "drive-9", "drive-x"]);
     }
 
     #[test]

@@ -189,6 +189,15 @@ fn metrics_once() {
 }
 
 #[test]
+fn metrics_of_nobody_are_an_error_and_no_table() {
+    let double = Double::start();
+    for words in [&["vm", "metrics", "missing"][..], &["vm", "metrics", "--vmm", "missing"]] {
+        let ran = double.run(words);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+    }
+}
+
+#[test]
 fn what_the_vmm_counts() {
     let double = Double::start();
     let ran = double.run(&["vm", "metrics", "--vmm", "demo"]);

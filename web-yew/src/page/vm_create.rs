@@ -252,7 +252,7 @@ pub fn VmCreate(props: &Props) -> Html {
                 <details open={wrong("spec.drives").is_some()}>
                     <summary data-testid="data-drives">{ "Data drives" }</summary>
                     <Field id="drives" label="Data drives" error={wrong("spec.drives")}
-                        help="One a line: its name, its size in MiB, and ro if the guest must not write to it. data 10240">
+                        help="One a line: its name, its size in MiB, and ro if the guest must not write to it; for example: data 10240">
                         <textarea id="drives" rows="3" value={form.drives.clone()} oninput={edit(|form, value| form.drives = value)}
                             spellcheck="false" aria-describedby="drives-help" data-testid="vm-create-drives" />
                     </Field>

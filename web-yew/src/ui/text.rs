@@ -32,10 +32,10 @@ pub fn Ago(props: &AgoProps) -> Html {
 }
 
 /// Names and values.
-pub fn facts_view(facts: Vec<(&'static str, Html)>) -> Html {
+pub fn facts_view<Name: Into<AttrValue>>(facts: Vec<(Name, Html)>) -> Html {
     html! {
         <dl class="facts">
-            { for facts.into_iter().map(|(name, value)| html! { <div><dt>{ name }</dt><dd>{ value }</dd></div> }) }
+            { for facts.into_iter().map(|(name, value)| html! { <div><dt>{ name.into() }</dt><dd>{ value }</dd></div> }) }
         </dl>
     }
 }

@@ -87,6 +87,8 @@ async fn once(context: &Context, args: &MetricsArgs, names: &[String]) -> Result
     match (context.json(), args.vms.as_slice()) {
         (true, [one]) => samples.get(one).map_or(Ok(()), |samples| output::json(&samples.newest))?,
         (true, _) => output::json(&samples.iter().map(|(name, samples)| (name, &samples.newest)).collect::<BTreeMap<_, _>>())?,
+        // The error says it all.
+        (false, _) if samples.is_empty() && failure.is_some() => {}
         (false, _) => output::table(&table(&samples))?,
     }
     failure.map_or(Ok(()), Err)

@@ -22,6 +22,8 @@ pub async fn run(context: &Context, args: &MetricsArgs, names: &[String]) -> Res
     match (context.json(), args.vms.as_slice()) {
         (true, [one]) => all.get(one).map_or(Ok(()), output::json)?,
         (true, _) => output::json(&all)?,
+        // The error says it all.
+        (false, _) if all.is_empty() && failure.is_some() => {}
         (false, _) => {
             output::table(&table(&all))?;
             for (name, metrics) in &all {

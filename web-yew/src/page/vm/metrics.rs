@@ -68,12 +68,12 @@ pub fn Metrics(props: &Props) -> Html {
 fn outside(vmm: &VmmMetrics) -> Html {
     let text = |text: String| html! { { text } };
     let size = |count: u64| bytes(count as f64);
-    let mut facts = Vec::new();
+    let mut facts: Vec<(AttrValue, Html)> = Vec::new();
     for drive in &vmm.drives {
         let throttled = drive.throttled_total.map(|times| format!(", held back {}", plural(times, "time", "times")));
         let (read, written) = (size(drive.read_bytes_total), size(drive.written_bytes_total));
         facts.push((
-            if drive.name == "root" { "Root drive" } else { "Another drive" },
+            AttrValue::from(format!("Drive {}", drive.name)),
             text(format!("{read} read, {written} written{}", throttled.unwrap_or_default())),
         ));
     }
@@ -81,16 +81,19 @@ fn outside(vmm: &VmmMetrics) -> Html {
         let dropped = interface.received_dropped_total.zip(interface.sent_dropped_total);
         let dropped = dropped.map(|(received, sent)| format!(", {} dropped", count(received.saturating_add(sent))));
         let (received, sent) = (size(interface.received_bytes_total), size(interface.sent_bytes_total));
-        facts.push(("Network", text(format!("{received} received, {sent} sent{}", dropped.unwrap_or_default()))));
+        facts.push(("Network".into(), text(format!("{received} received, {sent} sent{}", dropped.unwrap_or_default()))));
     }
     if let Some(process) = &vmm.process {
-        facts.push(("Process", text(format!("{}, {}", size(process.rss_bytes), plural(process.threads, "thread", "threads")))));
-        facts.extend(process.oom_kills_total.map(|kills| ("Killed for memory", text(count(kills)))));
+        facts.push((
+            "Process".into(),
+            text(format!("{}, {}", size(process.rss_bytes), plural(process.threads, "thread", "threads"))),
+        ));
+        facts.extend(process.oom_kills_total.map(|kills| ("Killed for memory".into(), text(count(kills)))));
     }
-    facts.extend(vmm.balloon_bytes.map(|given| ("Balloon", text(size(given)))));
+    facts.extend(vmm.balloon_bytes.map(|given| ("Balloon".into(), text(size(given)))));
     if let Some(safety) = &vmm.safety {
-        facts.push(("Seccomp faults", text(count(safety.seccomp_faults_total))));
-        facts.push(("Refused requests", text(count(safety.api_failures_total))));
+        facts.push(("Seccomp faults".into(), text(count(safety.seccomp_faults_total))));
+        facts.push(("Refused requests".into(), text(count(safety.api_failures_total))));
     }
     html! {
         <div class="card facts-row" data-testid="outside">
