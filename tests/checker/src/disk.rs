@@ -9,8 +9,18 @@ use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 const TOP: [&str; 9] = ["id", "admin.token", "kvm.json", "journal", "vms", "images", "boot", "secrets", "simulated.notes"];
 /// hearth's own and those of its store, sled; `snap.*` besides.
 const JOURNAL: [&str; 6] = ["lock", "format", "acknowledged", "db", "conf", "blobs"];
-const OF_A_VM: [&str; 9] =
-    ["disk.qcow2", "drives", "seed.iso", "balloon", "console.log", "events.log", "qemu.log", "machine.json", "uid"];
+const OF_A_VM: [&str; 10] = [
+    "disk.qcow2",
+    "drives",
+    "seed.iso",
+    "balloon",
+    "console.log",
+    "console.times",
+    "events.log",
+    "qemu.log",
+    "machine.json",
+    "uid",
+];
 const SOCKETS: [&str; 4] = ["qmp.sock", "events.sock", "agent.sock", "console.sock"];
 
 pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
