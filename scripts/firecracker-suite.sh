@@ -14,7 +14,7 @@ BOOT_LIMIT_S=10
 MACHINE_DIED=125
 LAB_LIMIT_S=${HEARTH_LAB_LIMIT_S:-1800}
 # Twenty machines at once, of which each uses some 50 MiB.
-export HEARTH_LAB_MEM_MIB=${HEARTH_LAB_MEM_MIB:-4096}
+export HEARTH_LAB_MEM_MIB=${HEARTH_LAB_MEM_MIB:-6144}
 
 # guest_boots: whether a kernel without a root gets so far as to miss it. Sets VERDICT.
 guest_boots() {
