@@ -13,7 +13,7 @@ BOOT_LIMIT_S=10
 # The lab's own exit code for it.
 MACHINE_DIED=125
 LAB_LIMIT_S=${HEARTH_LAB_LIMIT_S:-1800}
-# Twenty machines at once, of which each uses some 50 MiB.
+# Twenty machines at once, of which each uses some 50 MiB; with 4 GiB the lab's kernel was lost once.
 export HEARTH_LAB_MEM_MIB=${HEARTH_LAB_MEM_MIB:-6144}
 
 # guest_boots: whether a kernel without a root gets so far as to miss it. Sets VERDICT.
