@@ -14,6 +14,7 @@ mod guest;
 mod hold;
 pub(crate) mod messages;
 mod perform;
+mod plan;
 pub(crate) mod supervisor;
 mod timers;
 

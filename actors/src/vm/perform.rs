@@ -3,7 +3,10 @@
 //! Ending the machine goes before everything that can be given up. What was given up may have taken effect; its answer carries an older
 //! attempt and is ignored. Following the machine (its end, its guest) runs beside the queue.
 
-use super::messages::{VmMsg, VmRef};
+use super::{
+    messages::{VmMsg, VmRef},
+    plan::{disk_plan, machine_plan, tuning},
+};
 use crate::{
     ambient,
     error::chain,
@@ -13,7 +16,6 @@ use crate::{
 };
 use domain::{
     Attempt, VmId,
-    image::State as ImageState,
     mutant::{self, Mutant},
     vm::{Effect, Exit, Finished, Inspection, Machine, Nic, Observed, Vm, hold::Found},
 };
@@ -21,7 +23,7 @@ use futures_util::poll;
 use host::{
     guest::{GuestSession, ShutdownKind},
     net::{NetError, Network},
-    vmm::{DiskPlan, Follower, MachinePlan, NicPlan, Tuning, VmmError},
+    vmm::{Follower, VmmError},
 };
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
@@ -442,15 +444,6 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
     Some(Outcome::Finished(finished))
 }
 
-fn disk_plan(shared: &Shared, record: &Vm) -> DiskPlan {
-    DiskPlan {
-        vm: record.id,
-        base: shared.images.path(record.boot.rootfs),
-        size_bytes: record.spec.disk_mib.map(|mib| mib * 1024 * 1024),
-        drives: record.spec.devices.drives.clone(),
-    }
-}
-
 /// The stable code of a failure that users meet.
 fn code_of(error: &VmmError, otherwise: &str) -> String {
     match error {
@@ -490,43 +483,6 @@ async fn launch(shared: &Shared, record: &Vm) -> Finished {
 async fn plug_in(network: &dyn Network, id: VmId, nic: &Nic) -> Result<(), NetError> {
     network.attach(id, &nic.tap).await?;
     network.bind(&nic.tap, nic.address, nic.mac).await
-}
-
-fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
-    let kernel = record.boot.kernel;
-    let has_initrd = shared.view.image(kernel).is_some_and(|image| match &image.state {
-        ImageState::Ready(files) => files.initrd_digest.is_some(),
-        _ => false,
-    });
-    // The record keeps its interface when the machine can't give it one this time: the VM then runs without.
-    let nic = record.nic.as_ref().filter(|_| shared.network.is_some()).map(|nic| NicPlan {
-        tap: nic.tap.clone(),
-        mac: nic.mac,
-        address: nic.address,
-        prefix: nic.prefix,
-        gateway: nic.gateway,
-        dns: shared.dns.clone(),
-    });
-    MachinePlan {
-        vm: record.id,
-        hostname: record.name.to_string(),
-        vcpus: record.spec.vcpus,
-        mem_mib: record.spec.mem_mib,
-        kernel: shared.images.path(kernel),
-        initrd: has_initrd.then(|| shared.images.initrd_path(kernel)),
-        disk: disk_plan(shared, record),
-        nic,
-        cmdline: record.spec.cmdline.clone(),
-        cloud_init: record.spec.devices.cloud_init.clone(),
-        metadata: record.spec.devices.metadata.clone(),
-        tuning: tuning(record),
-        cpu_template: record.spec.devices.cpu_template,
-        dirty_tracking: false,
-    }
-}
-
-fn tuning(record: &Vm) -> Tuning {
-    Tuning { rate_limits: record.spec.devices.rate_limits, balloon_mib: record.spec.devices.balloon_mib }
 }
 
 async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
