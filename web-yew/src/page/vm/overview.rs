@@ -140,7 +140,7 @@ fn StatusFacts(props: &Props) -> Html {
     };
     facts.push(("Guest agent", agent));
     if status.agent.as_ref().is_some_and(|agent| agent.connected) {
-        facts.push(("A port of it, here", html! { <Copyable text={format!("hearth vm forward {} 8080:80", vm.name)} /> }));
+        facts.push(("Forward a port", html! { <Copyable text={format!("hearth vm forward {} 8080:80", vm.name)} /> }));
     }
     facts.push(("Restarts by policy", text(status.restarts.to_string())));
     html! { { facts_view(facts) } }
