@@ -63,8 +63,8 @@ async fn a_drive_whose_file_is_gone_is_not_replaced_by_an_empty_one() -> Result<
         let server = Server::start(&machine, Options::offline()).await?;
         let guest = Guest::make(&server, "db", spec()).await?;
         std::fs::remove_file(server.data_dir().join("vms").join(&guest.id).join("drive-0.raw"))?;
-        let error = format!("{:#}", guest.start().await.err().context("it started")?);
-        ensure!(error.contains("drive \"data\" is gone"), "{error}");
+        let problem = refused(server.client().vms().start(&guest.id, &waiting()).await)?;
+        ensure!(problem.code == "drive-lost" && problem.detail.contains("drive \"data\" is gone"), "{problem:?}");
         patched(&server, &[], &["data"]).await?;
         guest.start().await?;
         ensure!(guest.sh("cat /sys/block/vdb/serial").await? == "base");

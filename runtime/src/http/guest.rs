@@ -93,3 +93,16 @@ fn refuse(upgrade: WebSocketUpgrade, refusal: Refusal) -> Response {
         sender.close(4000 + refusal.status().as_u16(), &refusal.problem().detail).await;
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_agent_is_told_with_what_to_do() {
+        let refusal = Refusal::from(GuestFault::TooOld { request: "connect", settled: 1 });
+        let problem = refusal.problem();
+        let told = (refusal.status().as_u16(), problem.code.as_str(), problem.hint.as_str());
+        assert_eq!(told, (409, "agent-too-old", "reboot the VM"));
+    }
+}

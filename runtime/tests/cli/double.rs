@@ -10,6 +10,7 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -52,6 +53,18 @@ impl Double {
         let mut command = hearth(args);
         command.env("HEARTH_URL", &self.url).env("HEARTH_TOKEN", TOKEN);
         command
+    }
+
+    /// Runs what echoes its input, with more of it than any buffer holds.
+    pub fn echoes(&self, args: &[&str]) {
+        let mut child = self.hearth(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let sent: Vec<u8> = (0..8_000_000_u32).map(|number| (number % 251) as u8).collect();
+        let (mut stdin, written) = (child.stdin.take().unwrap(), sent.clone());
+        let writing = std::thread::spawn(move || stdin.write_all(&written));
+        let output = child.wait_with_output().unwrap();
+        writing.join().unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stdout == sent);
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {

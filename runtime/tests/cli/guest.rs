@@ -84,6 +84,7 @@ pub async fn connect(Path(id): Path<String>, upgrade: WebSocketUpgrade) -> Respo
             let _ = socket.send(Message::Binary("hello\n".into())).await;
             let _ = socket.send(Message::Text("{\"eof\":true}".into())).await;
         }
+        let mut heard = Vec::new();
         while let Some(Ok(message)) = socket.recv().await {
             match message {
                 Message::Binary(bytes) if bytes.starts_with(b"break") => {
@@ -93,8 +94,11 @@ pub async fn connect(Path(id): Path<String>, upgrade: WebSocketUpgrade) -> Respo
                     return drop(socket.send(Message::Close(Some(close))).await);
                 }
                 Message::Binary(bytes) if !greets => drop(socket.send(Message::Binary(bytes)).await),
+                Message::Binary(bytes) => heard.extend_from_slice(&bytes),
                 Message::Text(text) => {
                     assert_eq!(text.as_str(), "{\"eof\":true}");
+                    // A goodbye that was lost leaves the command without an end.
+                    assert!(!greets || heard == b"bye", "{heard:?}");
                     if !greets {
                         let _ = socket.send(Message::Text(text)).await;
                     }

@@ -11,15 +11,7 @@ const SOON: Duration = Duration::from_secs(30);
 #[test]
 fn connect_joins_the_streams_more_than_any_buffer_holds() {
     let double = Double::start();
-    let mut child = double.hearth(&["vm", "connect", "demo", "22"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let sent: Vec<u8> = (0..8_000_000_u32).map(|number| (number % 251) as u8).collect();
-    let mut stdin = child.stdin.take().unwrap();
-    let (writer, copy) = (sent.clone(), sent);
-    let writing = std::thread::spawn(move || stdin.write_all(&writer));
-    let output = child.wait_with_output().unwrap();
-    writing.join().unwrap().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert!(output.stdout == copy);
+    double.echoes(&["vm", "connect", "demo", "22"]);
     assert_eq!(double.seen("GET /v1/vms/demo/connect")[0].what, "GET /v1/vms/demo/connect?tcp=22");
     let ran = double.run(&["vm", "connect", "demo", "vsock:5000"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{ran:?}");
@@ -100,6 +92,8 @@ fn forward_listens_here_and_carries_each_connection() {
     }
     // One that is open does not keep it from ending.
     let mut open = connect(0);
+    open.write_all(b"x").unwrap();
+    open.read_exact(&mut [0]).unwrap();
     let ran = interrupted(child);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
     assert!(open.read(&mut [0]).map_or(true, |got| got == 0), "it ends with the command");

@@ -24,16 +24,7 @@ fn exec_joins_the_streams_and_ends_with_the_programs_code() {
 #[test]
 fn exec_passes_input_on_more_than_any_buffer_holds() {
     let double = Double::start();
-    let mut child =
-        double.hearth(&["vm", "exec", "demo", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let sent: Vec<u8> = (0..8_000_000_u32).map(|number| (number % 251) as u8).collect();
-    let mut stdin = child.stdin.take().unwrap();
-    let (writer, copy) = (sent.clone(), sent);
-    let writing = std::thread::spawn(move || stdin.write_all(&writer));
-    let output = child.wait_with_output().unwrap();
-    writing.join().unwrap().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert!(output.stdout == copy);
+    double.echoes(&["vm", "exec", "demo", "--", "cat"]);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use crate::bench::{Answer, Bench};
 use axum::body::Body;
+use host::vmm::simulated::{Faults, Simulated, SimulatedOptions};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 async fn patch(bench: &Bench, cloud_init: Value) -> Answer {
     let body = json!({ "spec": { "cloud_init": cloud_init } }).to_string();
@@ -100,4 +102,18 @@ async fn nobody_brings_a_password_of_their_own() {
     let own = bench.keyed("/v1/vms", "key-2", &with(json!("hunter2"))).await;
     assert_eq!((own.status.as_u16(), own.field()), (400, "spec.cloud_init.password"), "{}", own.body);
     assert_eq!(bench.get("/v1/vms").await.body["items"], json!([]));
+}
+
+/// Who waits is told how it ended, and of a failure nothing else: the document says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_was_waited_for_tells_no_password() {
+    let bench = Bench::driven(|data| {
+        let faults = Faults { launch_fails_per_mille: 1000, ..Faults::default() };
+        Arc::new(Simulated::new(SimulatedOptions { data, faults, ..SimulatedOptions::default() }).unwrap())
+    })
+    .await;
+    let failed = bench.post("/v1/vms?wait=30", &asking(&bench, true)).await;
+    assert!(failed.status.is_client_error() || failed.status.is_server_error(), "{}", failed.body);
+    assert!(failed.body.get("credentials").is_none() && failed.body["code"].is_string(), "{}", failed.body);
+    assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["cloud_init"]["password"], "set", "one was made");
 }

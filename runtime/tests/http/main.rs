@@ -10,6 +10,7 @@ mod conditions;
 mod credentials;
 mod devices;
 mod document;
+mod driver;
 mod events;
 mod given;
 mod input;

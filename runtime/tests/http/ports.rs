@@ -1,21 +1,11 @@
 //! `WS /v1/vms/ID/connect`: what is refused before it stands, and what it carries. The guest's end is this test's, by a driver that says it has
 //! vsock; the agent's way is tried with real guests.
 
-use crate::bench::{Bench, TOKEN};
-use async_trait::async_trait;
-use domain::{
-    Attempt, VmId,
-    host::{Capabilities, VmmFacts},
-    vm::{Exit, Inspection, Machine},
+use crate::{
+    bench::{Bench, TOKEN},
+    driver::{Driver, OPEN},
 };
 use futures_util::{SinkExt, StreamExt};
-use host::{
-    guest::{Connection, GuestFault, GuestSession, Port},
-    vmm::{
-        Console, DiskPlan, MachinePlan, Usage, Vmm, VmmError,
-        simulated::{Simulated, SimulatedOptions},
-    },
-};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -30,79 +20,6 @@ use tokio_tungstenite::{
 };
 
 const SOON: Duration = Duration::from_secs(30);
-/// Where somebody listens.
-const OPEN: u32 = 5000;
-
-/// The simulated driver, with vsock: each connection to [`OPEN`] comes out of the queue.
-struct Ported {
-    inner: Arc<Simulated>,
-    ports: mpsc::UnboundedSender<UnixStream>,
-}
-
-#[async_trait]
-impl Vmm for Ported {
-    async fn vsock(&self, vm: VmId, machine: &Machine, port: u32, _: Duration) -> Result<Connection, GuestFault> {
-        if port != OPEN {
-            return Err(GuestFault::NobodyListens { port: Port::Vsock(port) });
-        }
-        let (near, far) = UnixStream::pair().unwrap();
-        let _ = self.ports.send(far);
-        let (driver, machine) = (Arc::clone(&self.inner), machine.clone());
-        Ok(Connection::over(near, async move { drop(driver.exited(vm, &machine).await) }))
-    }
-    fn facts(&self) -> VmmFacts {
-        self.inner.facts()
-    }
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { vsock: true, ..self.inner.capabilities() }
-    }
-    async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {
-        self.inner.prepare_disk(plan).await
-    }
-    async fn launch(&self, plan: &MachinePlan, launch: Attempt) -> Result<Machine, VmmError> {
-        self.inner.launch(plan, launch).await
-    }
-    async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.inner.release(vm, machine).await
-    }
-    async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
-        self.inner.inspect(vm, machine).await
-    }
-    async fn exited(&self, vm: VmId, machine: &Machine) -> Exit {
-        self.inner.exited(vm, machine).await
-    }
-    async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.inner.pause(vm, machine).await
-    }
-    async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.inner.resume(vm, machine).await
-    }
-    async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        self.inner.kill(vm, machine).await
-    }
-    async fn clean(&self, vm: VmId) -> Result<(), VmmError> {
-        self.inner.clean(vm).await
-    }
-    async fn remove(&self, vm: VmId) -> Result<(), VmmError> {
-        self.inner.remove(vm).await
-    }
-    async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
-        self.inner.guest(vm, machine, deadline).await
-    }
-    async fn console(&self, vm: VmId, history_bytes: u64) -> Result<Box<dyn Console>, VmmError> {
-        self.inner.console(vm, history_bytes).await
-    }
-    async fn console_log(&self, vm: VmId, bytes: u64) -> Result<Vec<u8>, VmmError> {
-        self.inner.console_log(vm, bytes).await
-    }
-    async fn usage(&self, vm: VmId, machine: &Machine) -> Result<Usage, VmmError> {
-        self.inner.usage(vm, machine).await
-    }
-    async fn sweep(&self, known: &[VmId]) -> Result<Vec<String>, VmmError> {
-        self.inner.sweep(known).await
-    }
-}
-
 /// A server with one VM that runs, `a`, and the guest's ends of what is connected.
 struct Scene {
     bench: Bench,
@@ -115,11 +32,7 @@ type Socket = WebSocketStream<TcpStream>;
 impl Scene {
     async fn open() -> Scene {
         let (sender, ports) = mpsc::unbounded_channel();
-        let bench = Bench::driven(|data| {
-            let options = SimulatedOptions { data, ..SimulatedOptions::default() };
-            Arc::new(Ported { inner: Arc::new(Simulated::new(options).unwrap()), ports: sender })
-        })
-        .await;
+        let bench = Bench::driven(|data| Arc::new(Driver { ports: Some(sender), ..Driver::new(data) })).await;
         run(&bench).await;
         let address = bench.listen().await;
         Scene { bench, address, ports }

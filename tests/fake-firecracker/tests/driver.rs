@@ -219,17 +219,19 @@ async fn a_port_of_the_vsock_is_reached_and_the_agents_is_not() {
 
     let mut echo = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
     echo.input.write_all(b"hello").await.unwrap();
-    echo.input.close().await.unwrap();
     let mut got = Vec::new();
-    let mut eof = false;
-    loop {
-        match tokio::time::timeout(SOON, echo.output.next()).await.expect("it ends").unwrap() {
+    while got.len() < 5 {
+        match tokio::time::timeout(SOON, echo.output.next()).await.expect("it echoes").unwrap() {
             ConnectionEvent::Bytes(bytes) => got.extend_from_slice(&bytes),
-            ConnectionEvent::Eof => eof = true,
-            ConnectionEvent::Closed => break,
+            other => panic!("{other:?}"),
         }
     }
-    assert!(eof && got == b"hello", "{got:?}");
+    assert_eq!(got, b"hello");
+    // What would come after this is lost with a real one.
+    echo.input.close().await.unwrap();
+    for wanted in [ConnectionEvent::Eof, ConnectionEvent::Closed] {
+        assert_eq!(tokio::time::timeout(SOON, echo.output.next()).await.expect("it ends").unwrap(), wanted);
+    }
 
     // The machine's end is told as that.
     let mut open = scene.driver.vsock(vm, &machine, ECHO_PORT, SOON).await.unwrap();
@@ -267,14 +269,19 @@ async fn what_it_counts_is_summed_up_also_by_the_next_hearth() {
     assert_eq!(scene.driver.outside(scene.plan.vm, &machine).await.unwrap().drives, [], "nothing runs yet");
     scene.release(&machine).await.unwrap();
     let since = scene.driver.outside(scene.plan.vm, &machine).await.unwrap().since_ms;
-    for flushed in 2..40 {
+    for flushed in 2..12 {
         let driver = scene.another_driver().await;
         let outside = driver.outside(scene.plan.vm, &machine).await.unwrap();
+        assert_eq!(outside.missing, Vec::<String>::new(), "{outside:?}");
         let root = &outside.drives[0];
         assert_eq!((root.name.as_str(), root.written_bytes, root.writes), ("root", flushed * 4096, flushed));
         assert_eq!((outside.since_ms, outside.balloon_bytes), (since, Some(8 << 20)));
-        assert_eq!(outside.missing, Vec::<String>::new());
     }
+    // As one that an older hearth started.
+    let folder = below(&scene.folder.path().join("data/vms")).pop().unwrap();
+    fs::remove_file(folder.join("firecracker.metrics")).unwrap();
+    let outside = scene.driver.outside(scene.plan.vm, &machine).await.unwrap();
+    assert!(outside.drives.is_empty() && outside.missing.iter().any(|why| why.contains("earlier hearth")), "{outside:?}");
     scene.ends(&machine).await;
 }
 
@@ -284,12 +291,12 @@ async fn one_that_does_not_answer_is_told_with_what_it_wrote_last() {
         let Some(scene) = Scene::open("one_that_does_not_answer_is_told_with_what_it_wrote_last", fault).await else { return };
         let machine = scene.launch().await;
         scene.release(&machine).await.unwrap();
-        let from = Instant::now();
         let outside = scene.driver.outside(scene.plan.vm, &machine).await.unwrap();
-        assert!(from.elapsed() < Duration::from_secs(5), "{:?}", from.elapsed());
-        assert_eq!((outside.balloon_bytes, outside.drives[0].written_bytes), (None, 4096), "{fault}");
-        assert!(outside.process.is_some());
-        assert!(outside.missing.len() == 1 && outside.missing[0].contains("balloon"), "{:?}", outside.missing);
+        assert_eq!(outside.balloon_bytes, None, "{fault}");
+        assert!(outside.process.is_some() && outside.drives[0].written_bytes == 4096, "{fault}: {outside:?}");
+        assert!(outside.missing.len() == 1 && outside.missing[0].contains("balloon"), "{outside:?}");
+        let waited = outside.missing[0].contains("did not answer within 1 s");
+        assert_eq!(waited, fault.starts_with("hang"), "nobody waits longer: {outside:?}");
         scene.ends(&machine).await;
     }
 }

@@ -183,12 +183,12 @@ pub fn facts(pid: u32, group: Option<&Path>) -> Option<ProcessUse> {
     Some(ProcessUse { rss_bytes, cpu_ms, threads: stat.threads, oom_kills: group.and_then(cgroup::oom_kills) })
 }
 
-/// When a process started, of its ticks since the machine's boot; milliseconds since the epoch.
+/// When a process started, of its ticks since the machine's boot; milliseconds since the epoch, to a second. The same at each look: `btime`
+/// (proc_stat(5)) moves only when the clock is set.
 pub fn started_ms(start_ticks: u64) -> Option<u64> {
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
-    let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_millis() as u64;
-    Some(now.saturating_sub((uptime * 1000.0) as u64).saturating_add(start_ticks.saturating_mul(1000) / ticks_per_s()?))
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let boot_s: u64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(boot_s.saturating_mul(1000).saturating_add(start_ticks.saturating_mul(1000) / ticks_per_s()?))
 }
 
 fn ticks_per_s() -> Option<u64> {
@@ -210,6 +210,18 @@ mod tests {
         let text = "4242 (qemu) x (y 1) S 1 4242 4242 0 -1 4194624 100 0 0 0 70 30 0 0 20 0 5 0 123456 900000 2048 18446744073709551615 1";
         let stat = parse_stat(text).unwrap();
         assert_eq!(stat, Stat { state: 'S', cpu_ticks: 100, start_ticks: 123_456, rss_pages: 2048, threads: 5 });
+    }
+
+    #[test]
+    fn when_a_process_started_is_the_same_at_each_look() {
+        let now_ms = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+        let ticks = stat(std::process::id()).unwrap().start_ticks;
+        let first = started_ms(ticks).unwrap();
+        // Whole seconds, and not in the future.
+        assert!(first <= now_ms() + 1000 && now_ms() - first.min(now_ms()) < 3_600_000, "{first}");
+        for _ in 0..2000 {
+            assert_eq!(started_ms(ticks), Some(first));
+        }
     }
 
     #[test]

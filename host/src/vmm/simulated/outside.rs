@@ -3,7 +3,7 @@
 
 use super::super::outside::{DriveUse, InterfaceUse, Outside, ProcessUse};
 use super::{notes::Note, table::Entry};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 const BLOCK: u64 = 4096;
 /// What a boot reads.
@@ -13,12 +13,12 @@ const BLOCK_EVERY_MS: u64 = 100;
 const PACKET: u64 = 100;
 const PACKET_EVERY_MS: u64 = 1000;
 
-fn since_ms(since: Instant) -> u64 {
+fn elapsed_ms(since: Instant) -> u64 {
     since.elapsed().as_millis() as u64
 }
 
 pub fn drives(since: Instant) -> Vec<DriveUse> {
-    let writes = since_ms(since) / BLOCK_EVERY_MS;
+    let writes = elapsed_ms(since) / BLOCK_EVERY_MS;
     let (read_bytes, written_bytes) = (BOOT_BLOCKS * BLOCK, writes * BLOCK);
     let root = DriveUse { name: "root".into(), read_bytes, written_bytes, reads: BOOT_BLOCKS, writes, ..DriveUse::default() };
     vec![root]
@@ -26,7 +26,7 @@ pub fn drives(since: Instant) -> Vec<DriveUse> {
 
 /// Empty for a machine without a network.
 pub fn interfaces(note: &Note, since: Instant) -> Vec<InterfaceUse> {
-    let packets = since_ms(since) / PACKET_EVERY_MS;
+    let packets = elapsed_ms(since) / PACKET_EVERY_MS;
     let eth0 = InterfaceUse {
         name: "eth0".into(),
         received_bytes: packets * PACKET,
@@ -40,10 +40,9 @@ pub fn interfaces(note: &Note, since: Instant) -> Vec<InterfaceUse> {
 
 /// No process, no balloon, no filter: nothing is told of them but a process that uses nothing, as `usage` does.
 pub fn look(entry: &Entry) -> Outside {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
     Outside {
         process: Some(ProcessUse::default()),
-        since_ms: Some(now.saturating_sub(since_ms(entry.since))),
+        since_ms: Some(entry.since_ms),
         drives: drives(entry.since),
         interfaces: interfaces(&entry.note, entry.since),
         ..Outside::default()

@@ -17,7 +17,7 @@ use domain::{
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::watch;
 
@@ -42,6 +42,8 @@ pub struct Entry {
     pub session: u64,
     /// What it counts begins here, as hearth's memory of it does.
     pub since: Instant,
+    /// That moment by the clock on the wall, in milliseconds since the epoch.
+    pub since_ms: u64,
     follower: Option<Arc<dyn Follower>>,
     /// The follower has a session and was not told of its end.
     connected: bool,
@@ -49,7 +51,8 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(note: Note, phase: Phase) -> Entry {
-        Entry { note, phase, session: 0, since: Instant::now(), follower: None, connected: false }
+        let since_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
+        Entry { note, phase, session: 0, since: Instant::now(), since_ms, follower: None, connected: false }
     }
 
     fn is_of(&self, run: Run) -> bool {

@@ -21,8 +21,9 @@ impl ConsoleLog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             file => file?,
         };
+        // What comes after this was not looked at, and is the next answer's.
+        let end = *cut + file.metadata()?.len();
         self.seen(*cut, |times| {
-            let end = *cut + file.metadata()?.len();
             let bytes = wanted.bytes.min(MOST_LOG_BYTES);
             let start = begin(&file, *cut, end, &LinesWanted { bytes, ..*wanted }, times)?;
             let mut content = vec![0; end.saturating_sub(start) as usize];
@@ -60,11 +61,16 @@ impl ConsoleLog {
 
     /// Looks, and then at the times.
     pub(super) fn seen<T>(&self, cut: u64, then: impl FnOnce(&Times) -> T) -> T {
+        self.seen_at(ms(SystemTime::now()).unwrap_or(0), cut, then)
+    }
+
+    /// As [`Self::seen`], at that moment.
+    pub(super) fn seen_at<T>(&self, now_ms: u64, cut: u64, then: impl FnOnce(&Times) -> T) -> T {
         let mut times = lock(&self.times);
         let times = times.get_or_insert_with(|| kept::read(&self.folder, cut));
         if let Ok(log) = fs::metadata(self.path()) {
             let began_ms = log.created().ok().and_then(ms);
-            let mark = times.look(cut + log.len(), ms(SystemTime::now()).unwrap_or(0), began_ms);
+            let mark = times.look(cut + log.len(), now_ms, began_ms);
             if let Some(mark) = mark {
                 kept::add(&self.folder, &mark, times, cut);
             }
