@@ -26,6 +26,7 @@ mod metrics;
 mod node;
 pub mod openapi;
 mod operations;
+mod patience;
 mod probes;
 mod problem;
 mod request_id;
@@ -34,6 +35,7 @@ mod vms;
 mod webhooks;
 
 pub use edge::{Edge, Meter, Serving};
+pub use patience::Patience;
 
 use axum::{
     Router,

@@ -12,6 +12,7 @@ mod args;
 mod demo;
 mod error;
 mod serve;
+mod socket;
 
 pub use args::{JOURNAL, UpArgs, uids};
 pub use error::UpError;

@@ -1,5 +1,5 @@
 //! What all live answers have in common: a place, a heartbeat, an end with a reason. Dead peers are found by pings, slow ones by a bound on
-//! each send.
+//! each send, where others do not wait for them.
 
 use super::{
     edge::Edge,
@@ -51,7 +51,7 @@ pub fn place(edge: &Edge) -> Answer<Place> {
     }
 }
 
-/// A WebSocket's sending half: every send is bounded.
+/// A WebSocket's sending half: every send is bounded, but for [`Sender::push`].
 pub struct Sender(SplitSink<WebSocket, Message>);
 
 /// Its receiving half, with the heartbeat.

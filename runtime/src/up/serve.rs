@@ -1,20 +1,12 @@
-//! The listening end: sockets with sane options, and an end that has a deadline.
+//! The listening end, and its own end, which has a deadline.
 
-use crate::http::{Edge, router};
+use super::socket::Sockets;
+use crate::http::{Edge, Patience, router};
 use api::v1::HostMetrics;
-use axum::serve::ListenerExt;
 use host::facts::HostUsage;
-use nix::sys::socket::{setsockopt, sockopt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-
-/// What was sent and is not taken by the peer's machine within this time ends the connection: cut cables, frozen readers.
-const UNTAKEN: Duration = Duration::from_secs(60);
 
 pub struct Server {
     task: JoinHandle<()>,
@@ -23,11 +15,10 @@ pub struct Server {
 
 pub fn start(listener: TcpListener, edge: &Edge) -> Server {
     let stop = CancellationToken::new();
-    let service = router(edge);
+    let service = router(edge).into_make_service_with_connect_info::<Patience>();
     let stopped = stop.clone().cancelled_owned();
     let task = tokio::spawn(async move {
-        let listener = listener.tap_io(tune);
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
+        if let Err(error) = axum::serve(Sockets::of(listener), service).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "the server ended");
         }
     });
@@ -42,19 +33,6 @@ impl Server {
             tracing::warn!("some requests were cut off");
             self.task.abort();
         }
-    }
-}
-
-/// Small frames must leave at once; a failure costs only speed.
-fn tune(stream: &mut TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY can't be set");
-    }
-    let untaken_ms = u32::try_from(UNTAKEN.as_millis()).unwrap_or(u32::MAX);
-    let set =
-        setsockopt(stream, sockopt::KeepAlive, &true).and_then(|()| setsockopt(stream, sockopt::TcpUserTimeout, &untaken_ms));
-    if let Err(error) = set {
-        tracing::debug!(%error, "the connection's limits can't be set");
     }
 }
 

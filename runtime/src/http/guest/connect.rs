@@ -5,7 +5,8 @@
 //!  socket <-bytes, eof-- guest        a client that reads slowly stops us from taking what the guest sends, and so its sender
 //! ```
 //! A slow client is not cut off, as it is elsewhere: who forwards a port waits for others. One that says nothing and takes nothing for
-//! [`stream`]'s time of silence is dead; pings of its own keep it alive.
+//! [`stream`]'s time of silence is dead; pings of its own keep it alive. While the guest takes nothing the client is not listened to: of one
+//! that has gone then the next ping tells.
 
 mod seats;
 
@@ -16,11 +17,15 @@ use crate::http::{
     command::unprocessable,
     edge::{Edge, Serving},
     input::{Fields, Reference, Socket, bad_query, document},
+    patience::Patience,
     problem::Answer,
     stream::{self, Incoming, Place, REFUSED, Receiver, SendError, Sender},
     vms::find,
 };
-use api::{guest::VSOCK_PORT, v1};
+use api::{
+    guest::{VSOCK_PORT, VSOCK_PORT_MAX},
+    v1,
+};
 use axum::extract::{
     State,
     ws::{Message, WebSocket, close_code},
@@ -30,9 +35,6 @@ use host::guest::{Connection, ConnectionEvent, ConnectionSink, ConnectionSource,
 use seats::Seat;
 use tokio::sync::Notify;
 use utoipa_axum::{router::OpenApiRouter, routes};
-
-/// The last one stands for any (linux/vm_sockets.h: `VMADDR_PORT_ANY`).
-const VSOCK_MOST: u64 = u32::MAX as u64 - 1;
 
 pub fn routes() -> OpenApiRouter<Edge> {
     OpenApiRouter::new().routes(routes!(connect))
@@ -52,20 +54,24 @@ async fn connect(
     serving: Serving,
     Reference(id): Reference,
     mut fields: Fields,
+    patience: Patience,
     Socket(upgrade): Socket,
 ) -> Answer {
     let port = port(&mut fields)?;
     fields.end(&["tcp", "vsock"])?;
     let place = stream::place(&edge)?;
     Ok(match open(&serving, &id, port).await {
-        Ok(opened) => upgrade.on_upgrade(async move |socket| carried(socket, serving, opened, place).await),
+        Ok(opened) => upgrade.on_upgrade(async move |socket| {
+            patience.ask();
+            carried(socket, serving, opened, place).await;
+        }),
         Err(refusal) => refuse(upgrade, refusal),
     })
 }
 
 fn port(fields: &mut Fields) -> Answer<Port> {
     let tcp = fields.number("tcp", 1, u64::from(u16::MAX))?.and_then(|port| u16::try_from(port).ok());
-    let vsock = fields.number("vsock", 1, VSOCK_MOST)?.and_then(|port| u32::try_from(port).ok());
+    let vsock = fields.number("vsock", 1, VSOCK_PORT_MAX.into())?.and_then(|port| u32::try_from(port).ok());
     match (tcp, vsock) {
         (Some(port), None) => Ok(Port::Tcp(port)),
         (None, Some(VSOCK_PORT)) => {
