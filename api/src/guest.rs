@@ -30,7 +30,7 @@ mod message;
 mod metrics;
 mod network;
 
-pub use boot::{POWER_OFF_LINE, VSOCK_PORT};
+pub use boot::{POWER_OFF_LINE, VSOCK_PORT, VSOCK_PORT_MAX};
 pub use error::{ErrorCode, GuestError};
 pub use exec::{ExecRequest, ExitStatus, Stdin, TtySize};
 pub use frame::{Decoder, Frame, FrameError, FrameKind};

@@ -3,6 +3,7 @@
 use super::error::ClientError;
 use super::http::Client;
 use super::socket::{Frame, Socket, SocketSender};
+use crate::guest::{VSOCK_PORT, VSOCK_PORT_MAX};
 use crate::v1::ConnectControl;
 use bytes::Bytes;
 use std::fmt;
@@ -29,18 +30,22 @@ impl FromStr for GuestPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (vsock, number) = match text.split_once(':') {
-            Some(("tcp", number)) => (false, number),
-            Some(("vsock", number)) => (true, number),
-            Some((kind, _)) => return Err(format!("{kind:?} is no kind of port: tcp or vsock")),
-            None => (false, text),
-        };
-        // The last vsock port stands for any (linux/vm_sockets.h: VMADDR_PORT_ANY).
-        let most = if vsock { u32::MAX - 1 } else { u32::from(u16::MAX) };
-        let port = number.parse::<u32>().ok().filter(|port| (1..=most).contains(port));
-        let port = port.ok_or_else(|| format!("{number:?} is no port: a number from 1 to {most}"))?;
-        Ok(if vsock { GuestPort::Vsock(port) } else { u16::try_from(port).map_or(GuestPort::Vsock(port), GuestPort::Tcp) })
+        let wrong = |number: &str, most: u32| format!("{number:?} is no port: a number from 1 to {most}");
+        match text.split_once(':') {
+            Some(("vsock", number)) => match number.parse::<u32>() {
+                Ok(VSOCK_PORT) => Err(format!("vsock port {VSOCK_PORT} is the guest agent's")),
+                Ok(port) if (1..=VSOCK_PORT_MAX).contains(&port) => Ok(GuestPort::Vsock(port)),
+                _ => Err(wrong(number, VSOCK_PORT_MAX)),
+            },
+            Some((kind, _)) if kind != "tcp" => Err(format!("{kind:?} is no kind of port: tcp or vsock")),
+            Some((_, number)) => of_tcp(number).ok_or_else(|| wrong(number, u16::MAX.into())),
+            None => of_tcp(text).ok_or_else(|| wrong(text, u16::MAX.into())),
+        }
     }
+}
+
+fn of_tcp(number: &str) -> Option<GuestPort> {
+    number.parse().ok().filter(|port| *port > 0).map(GuestPort::Tcp)
 }
 
 pub struct Connection {

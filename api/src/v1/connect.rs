@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A text frame of a connection, from either side: `{"eof":true}`: no more bytes come from it, and it goes on to listen. From the server
+/// A text frame of a connection, from either side: `{"eof":true}`: no more bytes come from it, and it goes on to listen (but for Firecracker's
+/// vsock, which the client's `eof` ends both ways, with what the guest would have answered). From the server
 /// `{"error":"…"}`: why the connection broke; the close frame comes next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

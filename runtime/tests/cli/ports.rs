@@ -50,8 +50,11 @@ fn what_can_not_be_connected_is_told() {
     assert!(ran.code == Some(1) && ran.err.starts_with("error: there is no vm missing"), "{ran:?}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let ran = double.run(&["vm", "forward", "demo", &format!("{port}:80")]);
+    let ran = double.run(&["vm", "forward", "demo", "0:81", &format!("{port}:80")]);
     assert!(ran.code == Some(1) && ran.err.starts_with(&format!("error: cannot listen on 127.0.0.1:{port}: ")), "{ran:?}");
+    assert_eq!(ran.out, "", "nothing is told that does not hold");
+    let ran = double.run(&["vm", "connect", "demo", "vsock:1023"]);
+    assert!(ran.code == Some(2) && ran.err.contains("vsock port 1023 is the guest agent's"), "{ran:?}");
     let mut child = double.hearth(&["vm", "connect", "demo", "80"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.as_mut().unwrap().write_all(b"break").unwrap();
     let ran = Ran::from(child.wait_with_output().unwrap());
@@ -97,6 +100,23 @@ fn forward_listens_here_and_carries_each_connection() {
     let ran = interrupted(child);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
     assert!(open.read(&mut [0]).map_or(true, |got| got == 0), "it ends with the command");
+}
+
+/// A program that reads to the end must not take half of it for all.
+#[test]
+fn what_breaks_in_the_guest_breaks_here() {
+    let double = Double::start();
+    let (child, lines) = forwarding(&double, &["vm", "forward", "demo", "0:80", "-o", "json"], 1);
+    let told: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let mut stream = TcpStream::connect(told["local"].as_str().unwrap()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(b"half").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    stream.write_all(b"break").unwrap();
+    let seen = stream.read(&mut [0]).unwrap_err();
+    assert_eq!(seen.kind(), std::io::ErrorKind::ConnectionReset);
+    let ran = interrupted(child);
+    assert!(ran.code == Some(0) && ran.err.contains("tcp:80 of demo: ") && ran.err.contains("the VM is stopping"), "{ran:?}");
 }
 
 #[test]

@@ -12,7 +12,8 @@ pub const EXAMPLES: &str = "\
 The guest needs no network, and no address that is reached from here: the port is one of its own loopback (127.0.0.1), by hearth's
 agent; `vsock:PORT` is one of its vsock, on drivers that have one (Firecracker).
 
-The end of standard input is told to the guest; ends when the guest has ended the connection as well, with 0.
+The end of standard input is told to the guest; ends when the guest has ended the connection as well, with 0. On Firecracker a vsock
+connection has no half: its answer is lost unless the guest ends first, so keep standard input open there.
 
 Examples:
   ssh -o ProxyCommand='hearth vm connect %h 22' root@web

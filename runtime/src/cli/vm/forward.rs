@@ -13,12 +13,13 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, tcp::OwnedReadHalf};
+use tokio::net::{TcpListener, TcpStream, tcp::ReadHalf};
 use tokio::task::JoinSet;
 
 pub const EXAMPLES: &str = "\
 Listens on 127.0.0.1 only, and prints where. Each connection there is one to the port in the guest, on its own loopback, by hearth's agent: the
-guest needs no network. LOCAL 0, or none before vsock:PORT, lets the system choose. Ctrl-C ends it and all connections.
+guest needs no network. LOCAL 0, or none before vsock:PORT, lets the system choose. Ctrl-C ends it and all connections. On Firecracker a vsock
+connection ends both ways with the first side's end: there let the guest end first.
 
 Examples:
   hearth vm forward web 8080:80                   # http://127.0.0.1:8080 is the guest's port 80
@@ -68,9 +69,13 @@ pub async fn run(context: &Context, args: ForwardArgs) -> Result<(), CliError> {
     let mut ending = Ending::listen()?;
     // A name that is none is told now, not to the first who connects. A VM that does not run yet may later.
     context.client.vms().get(&args.vm).await.map_err(|error| context.explain(error, None))?;
-    let mut listening = JoinSet::new();
+    // All or none: what is told can be used.
+    let mut bound = Vec::new();
     for forward in args.ports {
-        let listener = bind(forward).await?;
+        bound.push((bind(forward).await?, forward));
+    }
+    let mut listening = JoinSet::new();
+    for (listener, forward) in bound {
         tell(context, &args.vm, &listener, forward)?;
         listening.spawn(serve(context.client.clone(), args.vm.clone(), listener, forward.port));
     }
@@ -116,8 +121,9 @@ async fn serve(client: Client, vm: String, listener: TcpListener, port: GuestPor
 
 /// One connection, from here to the guest; told when it fails, which ends nothing else.
 async fn joined(client: Client, vm: String, stream: TcpStream, port: GuestPort) {
+    let mut local = Local { stream, ended: false };
     let carried = match client.connect(&vm, port).await {
-        Ok(connection) => carry(connection, stream).await,
+        Ok(connection) => carry(connection, &mut local).await,
         Err(error) => Err(error),
     };
     if let Err(error) = carried {
@@ -125,10 +131,25 @@ async fn joined(client: Client, vm: String, stream: TcpStream, port: GuestPort) 
     }
 }
 
+/// The local program's connection. Unless it came to its end, the program must not take what it got for all: it sees a reset.
+struct Local {
+    stream: TcpStream,
+    ended: bool,
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Of a socket that is gone already there is nothing to tell.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
 /// Returns when both sides have ended, or one of them broke.
-async fn carry(mut connection: Connection, stream: TcpStream) -> Result<(), ClientError> {
-    let _ = stream.set_nodelay(true);
-    let (reader, mut writer) = stream.into_split();
+async fn carry(mut connection: Connection, local: &mut Local) -> Result<(), ClientError> {
+    let _ = local.stream.set_nodelay(true);
+    let (reader, mut writer) = local.stream.split();
     let input = connection.input();
     let up = send(reader, input);
     let down = async {
@@ -139,19 +160,21 @@ async fn carry(mut connection: Connection, stream: TcpStream) -> Result<(), Clie
             };
             // The local program has gone: so has the reason to go on.
             if written.is_err() {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     };
-    tokio::select! {
-        () = up => Ok(()),
-        over = down => over,
-    }
+    let ended = tokio::select! {
+        () = up => Ok(false),
+        ended = down => ended,
+    };
+    local.ended = matches!(ended, Ok(true));
+    ended.map(drop)
 }
 
 /// Returns only when the local program broke the connection off.
-async fn send(mut reader: OwnedReadHalf, input: api::client::ConnectionInput) {
+async fn send(mut reader: ReadHalf<'_>, input: api::client::ConnectionInput) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
