@@ -38,13 +38,6 @@ impl Untold {
     fn told(&mut self) {
         self.0 = None;
     }
-
-    /// The resource goes out as a document, with it.
-    fn told_by(&mut self, context: &Context) {
-        if context.json() {
-            self.told();
-        }
-    }
 }
 
 impl Drop for Untold {
@@ -83,6 +76,7 @@ struct Ended<T> {
     resource: Option<T>,
     /// Still running, because nobody wanted to wait.
     operation: Option<String>,
+    untold: Untold,
 }
 
 /// Asks `call` for each name and waits, tells each end, and fails if one did.
@@ -105,7 +99,7 @@ pub async fn each<T: Resource, F: Future<Output = Result<Accepted<T>, ClientErro
             }
         })
         .buffered(AT_ONCE);
-    let mut resources = Vec::new();
+    let (mut resources, mut untold) = (Vec::new(), Vec::new());
     let mut failure = None;
     loop {
         let (name, ended) = tokio::select! {
@@ -121,7 +115,10 @@ pub async fn each<T: Resource, F: Future<Output = Result<Accepted<T>, ClientErro
             }
         };
         match ended {
-            Ok(ended) if context.json() => resources.extend(ended.resource),
+            Ok(ended) if context.json() => {
+                resources.extend(ended.resource);
+                untold.push(ended.untold);
+            }
             Ok(ended) => tell(&name, verb, quiet, &ended)?,
             Err(error) => {
                 let error = context.explain(error, several.then_some(name.as_str()));
@@ -137,6 +134,8 @@ pub async fn each<T: Resource, F: Future<Output = Result<Accepted<T>, ClientErro
             [one] if !several => output::json(one)?,
             all => output::json(&all)?,
         }
+        // It stood in that.
+        untold.iter_mut().for_each(Untold::told);
     }
     failure.map_or(Ok(()), Err)
 }
@@ -149,7 +148,7 @@ async fn finish<T: Resource>(
     asked: impl Future<Output = Result<Accepted<T>, ClientError>>,
 ) -> Result<Ended<T>, ClientError> {
     let accepted = asked.await?;
-    // At once: what follows may take long, fail or be interrupted. Where the output is one document, it stands in that.
+    // At once: what follows may take long, fail or be interrupted. Where the output is one document, it stands in that, once that is out.
     let mut untold = Untold(accepted.resource.as_ref().and_then(T::told_once));
     if !context.json()
         && !quiet
@@ -159,12 +158,10 @@ async fn finish<T: Resource>(
         untold.told();
     }
     let Some(operation) = accepted.operation else {
-        untold.told_by(context);
-        return Ok(Ended { resource: accepted.resource, operation: None });
+        return Ok(Ended { resource: accepted.resource, operation: None, untold });
     };
     if !context.wait {
-        untold.told_by(context);
-        return Ok(Ended { resource: accepted.resource, operation: Some(operation) });
+        return Ok(Ended { resource: accepted.resource, operation: Some(operation), untold });
     }
     let followed = context.client.follow(&operation, context.timeout, |seen| progress.seen(name, seen)).await;
     progress.ended(name);
@@ -177,8 +174,7 @@ async fn finish<T: Resource>(
         }
         (resource, _) => resource,
     };
-    untold.told_by(context);
-    Ok(Ended { resource, operation: None })
+    Ok(Ended { resource, operation: None, untold })
 }
 
 fn tell<T: Resource>(name: &str, verb: Verb, quiet: bool, ended: &Ended<T>) -> Result<(), CliError> {

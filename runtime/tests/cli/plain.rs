@@ -270,6 +270,12 @@ fn a_password_that_was_made_is_shown_once() {
         "{ran:?}"
     );
     assert!(!ran.err.contains(told), "{ran:?}");
+    // Where the document can't be written nobody has it yet.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output =
+        double.hearth(&["vm", "create", "demo", "--image", "busybox", "--password", "-o", "json"]).stdout(full).output().unwrap();
+    let ran = Ran::from(output);
+    assert!(ran.code == Some(1) && ran.err.contains(line), "{ran:?}");
     let ran = create("doomed", &["-o", "json"]);
     assert!(ran.code == Some(1) && ran.err.contains(line) && !ran.out.contains(told), "{ran:?}");
     let ran = create("slow", &["-o", "json", "--no-wait"]);
