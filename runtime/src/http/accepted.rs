@@ -152,7 +152,7 @@ async fn answer(
     };
     let shown = now(serving, kind, id).or(last.map(Shown::deleted)).ok_or_else(|| {
         // Only a repetition by its key knows no more than the id.
-        Refusal::new(StatusCode::GONE, "gone-since", format!("this request was carried out, and {id} was deleted since"))
+        Refusal::new(StatusCode::GONE, "gone-since", format!("this request was carried out, and {id} is gone since"))
             .hint("a key stands for one request for 24 hours: use a new Idempotency-Key to have it carried out again")
     })?;
     let shown = match &credentials {

@@ -57,6 +57,9 @@ async fn a_repetition_after_the_end_of_what_it_made_is_told_so() {
     for path in ["/v1/vms", "/v1/vms/{id}/start", "/v1/images"] {
         assert!(document["paths"][path]["post"]["responses"].get("410").is_some(), "{path}");
     }
+    for path in ["/v1/vms/{id}/exec", "/v1/webhooks/{id}/test", "/v1/node/down"] {
+        assert!(document["paths"][path]["post"]["responses"].get("410").is_none(), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

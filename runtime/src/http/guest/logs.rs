@@ -30,16 +30,18 @@ pub fn routes() -> OpenApiRouter<Edge> {
 
 /// The serial console's log, as it was printed.
 #[utoipa::path(get, path = "/v1/vms/{id}/logs", tag = "guest",
-    params(("id" = String, Path, description = "id or name"), ("bytes" = Option<u64>, Query, description = "its last bytes; 1 MiB when absent"),
+    params(("id" = String, Path, description = "id or name"), ("bytes" = Option<u64>, Query, description = "its last bytes; when absent 1 MiB, and with `since` all that is kept"),
         ("follow" = Option<String>, Query, pattern = "^(|true|false|1|0)$", description = "go on until the VM is gone"),
         ("timestamps" = Option<String>, Query, pattern = "^(|true|false|1|0)$", description = "before each line stands, in RFC 3339, when hearth first saw it; behind < where it was printed before that; - where nobody knows"),
         ("since" = Option<String>, Query, description = "only what was first seen since then: a time in RFC 3339, or so long ago, as 90s, 10m, 2h or 7d")),
     responses((status = 200, body = String, content_type = "text/plain")))]
 async fn logs(State(edge): State<Edge>, serving: Serving, Reference(id): Reference, mut fields: Fields) -> Answer {
-    let bytes = fields.number("bytes", 0, BYTES_MAX)?.unwrap_or(BYTES_DEFAULT);
+    let bytes = fields.number("bytes", 0, BYTES_MAX)?;
     let follow = fields.flag("follow")?;
     let (with_times, since_ms) = (fields.flag("timestamps")?, fields.moment("since")?);
     fields.end(&["bytes", "follow", "timestamps", "since"])?;
+    // Who names a time wants all since then.
+    let bytes = bytes.unwrap_or(if since_ms.is_some() { BYTES_MAX } else { BYTES_DEFAULT });
     let wanted = LinesWanted { bytes, since_ms, with_times };
     let vm = find(&serving, &id)?.record.id;
     if !follow {
