@@ -28,7 +28,7 @@ use domain::{
 use host::{
     guest::{Connection, GuestSession},
     secret::{Secret, SecretError},
-    vmm::{Console, Usage, confinement::Confinement},
+    vmm::{Console, confinement::Confinement},
 };
 use ractor::{Actor, Message, RpcReplyPort, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
@@ -415,14 +415,6 @@ impl Node {
 
     pub async fn console_log(&self, id: VmId, bytes: u64) -> Result<Vec<u8>, CommandError> {
         self.shared.vmm.console_log(id, bytes).await.map_err(vmm_error)
-    }
-
-    pub async fn usage(&self, id: VmId) -> Result<Usage, CommandError> {
-        let row = self.shared.view.vm(id).ok_or_else(|| not_found(Kind::Vm, id.to_string()))?;
-        match row.record.state.machine() {
-            None => Err(CommandError::Vm(vm::actions::Refused::NotRunning)),
-            Some(machine) => self.shared.vmm.usage(id, machine).await.map_err(vmm_error),
-        }
     }
 
     /// How the VM's process is confined; absent where it has none, or where that can't be told (within a second).

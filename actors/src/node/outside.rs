@@ -12,6 +12,7 @@ use host::{
     vmm::outside::{DriveUse, Dropped, InterfaceUse, Outside},
 };
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// A driver waits two seconds at most for a VMM, then it tells what it has; longer than this it hangs itself.
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
@@ -27,19 +28,19 @@ impl Node {
         let Some(machine) = row.record.state.machine() else {
             return Err(CommandError::Vm(vm::actions::Refused::NotRunning));
         };
-        let look = async {
-            let mut outside = self.shared.vmm.outside(id, machine).await.map_err(vmm_error)?;
-            named(&mut outside.drives, row.record.spec.devices.drives.all());
-            if let Some(network) = &self.shared.network {
-                match network.traffic(&tap_of(id)).await {
-                    Ok(Some(traffic)) => seen_by_the_kernel(&mut outside.interfaces, &traffic),
-                    Ok(None) => {}
-                    Err(error) => outside.missing.push(format!("the interface's drops: {error}")),
-                }
+        let until = Instant::now() + LOOK_WITHIN;
+        let told = timeout_at(until, self.shared.vmm.outside(id, machine)).await.map_err(|_| CommandError::Busy)?;
+        let mut outside = told.map_err(vmm_error)?;
+        named(&mut outside.drives, row.record.spec.devices.drives.all());
+        if let Some(network) = &self.shared.network {
+            match timeout_at(until, network.traffic(&tap_of(id))).await {
+                Ok(Ok(Some(traffic))) => seen_by_the_kernel(&mut outside.interfaces, &traffic),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => outside.missing.push(format!("the interface's drops: {error}")),
+                Err(_) => outside.missing.push("the interface's drops: the kernel did not answer in time".to_owned()),
             }
-            Ok(outside)
-        };
-        tokio::time::timeout(LOOK_WITHIN, look).await.unwrap_or(Err(CommandError::Busy))
+        }
+        Ok(outside)
     }
 }
 

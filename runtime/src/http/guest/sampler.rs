@@ -6,7 +6,7 @@ use crate::http::problem::{Answer, Refusal};
 use actors::Node;
 use api::{
     guest::MetricsSample,
-    v1::{VmMetrics, VmmMetrics},
+    v1::{VmMetrics, VmmMetrics, VmmProcess},
 };
 use domain::VmId;
 use host::guest::GuestSession;
@@ -84,6 +84,7 @@ async fn sample(node: &Node, vm: VmId, session: &Arc<dyn GuestSession>, sender: 
     let mut samples = session.metrics();
     // What is there is up to ten seconds old: good to measure from, not to be shown as now.
     let mut before: Option<MetricsSample> = samples.borrow_and_update().clone();
+    let mut process = None;
     loop {
         tokio::select! {
             _ = session.closed() => return,
@@ -96,7 +97,9 @@ async fn sample(node: &Node, vm: VmId, session: &Arc<dyn GuestSession>, sender: 
             continue;
         }
         let outside = node.outside(vm).await.ok().map(outside::told);
-        sender.send_replace(Some(merge(before.as_ref(), &now, outside)));
+        // Counters rise: what can't be told this time stays what it was.
+        process = outside.as_ref().and_then(|vmm| vmm.process.clone()).or(process);
+        sender.send_replace(Some(merge(before.as_ref(), &now, process.clone().unwrap_or_default(), outside)));
         before = Some(now);
     }
     let _ = session.metrics_interval(None).await;
@@ -112,8 +115,7 @@ async fn abandoned(sender: &Sender) {
     }
 }
 
-fn merge(before: Option<&MetricsSample>, now: &MetricsSample, vmm: Option<VmmMetrics>) -> VmMetrics {
-    let process = vmm.as_ref().and_then(|vmm| vmm.process.clone()).unwrap_or_default();
+fn merge(before: Option<&MetricsSample>, now: &MetricsSample, process: VmmProcess, vmm: Option<VmmMetrics>) -> VmMetrics {
     let root = now.filesystems.iter().find(|filesystem| filesystem.mount == "/");
     let disk_total_bytes = root.map_or(0, |root| root.total_bytes);
     VmMetrics {
