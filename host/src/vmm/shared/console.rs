@@ -153,12 +153,20 @@ impl ConsoleLog {
         Ok(content)
     }
 
-    /// Cuts the logs where they have grown too long.
+    /// Cuts the logs where they have grown too long, and what else is kept short, whether or not the other can be.
     pub fn trim(&self) -> io::Result<()> {
+        let trimmed = self.trim_logs();
+        if let Some(keep_short) = self.manner.beside {
+            keep_short(&self.folder);
+        }
+        trimmed
+    }
+
+    fn trim_logs(&self) -> io::Result<()> {
         let mut cut = lock(&self.cut);
         if let Ok(file) = File::options().read(true).append(true).open(self.path()) {
             if file.metadata()?.len() > MOST_LOG_BYTES {
-                self.seen(*cut, |_| kept::forget(&self.folder));
+                self.seen(*cut, |times| kept::forget(&self.folder, times));
             }
             let surplus = cut_front(&file, MOST_LOG_BYTES, KEPT_BYTES)?;
             if surplus > 0 {
@@ -173,10 +181,6 @@ impl ConsoleLog {
             && let Ok(file) = File::options().read(true).append(true).open(self.folder.join(name))
         {
             cut_front(&file, MOST_EVENT_BYTES, MOST_EVENT_BYTES / 2)?;
-        }
-        drop(cut);
-        if let Some(keep_short) = self.manner.beside {
-            keep_short(&self.folder);
         }
         Ok(())
     }

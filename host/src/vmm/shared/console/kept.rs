@@ -1,7 +1,7 @@
 //! The times of a console's log beside it, for the next hearth: a line a mark, points of the log as it is cut now. What can't be written is not
 //! kept, and what can't be read was not there: times are a help.
 
-use super::times::{MOST_MARKS, Mark, Times};
+use super::times::{MOST_MARKS, Mark, Times, Unkept};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -17,9 +17,13 @@ const MOST_BYTES: u64 = MOST_MARKS as u64 * 2 * 40;
 pub fn read(folder: &Path, cut: u64) -> Times {
     let mut text = String::new();
     let read = File::open(folder.join(NAME)).and_then(|file| file.take(MOST_BYTES * 2).read_to_string(&mut text));
-    // A half line, or something else, ends what is taken.
+    // A half line, or something else, ends what is taken; what was added behind it would end there, too.
     let marks = text.lines().map_while(|line| parse(line, cut));
-    if read.is_ok() { Times::remembered(marks) } else { Times::default() }
+    let mut times = if read.is_ok() { Times::remembered(marks) } else { Times::default() };
+    if times.marks().count() != text.lines().count() || !(text.is_empty() || text.ends_with('\n')) {
+        times.set_unkept(Unkept::All);
+    }
+    times
 }
 
 fn parse(line: &str, cut: u64) -> Option<Mark> {
@@ -39,20 +43,30 @@ fn line(mark: &Mark, cut: u64) -> String {
     format!("{} {} {} {word}\n", mark.at.saturating_sub(cut), mark.end.saturating_sub(cut), mark.seen_ms)
 }
 
-/// A mark that is new; when the file has grown long, all of them.
-pub fn add(folder: &Path, mark: &Mark, times: &Times, cut: u64) {
+/// What is not in the file yet. When that has grown long, or is not what it should be, all of it. What fails is done by the next call.
+pub fn keep(folder: &Path, times: &mut Times, cut: u64) {
+    let newest = match times.unkept() {
+        Unkept::Some(0) => return,
+        Unkept::Some(newest) => newest,
+        Unkept::All => return write(folder, times, cut),
+    };
+    let mut lines: Vec<String> = times.marks().rev().take(newest).map(|mark| line(mark, cut)).collect();
+    lines.reverse();
     let added = || {
         let mut file = File::options().create(true).append(true).mode(0o600).open(folder.join(NAME))?;
-        file.write_all(line(mark, cut).as_bytes())?;
+        file.write_all(lines.concat().as_bytes())?;
         Ok::<_, io::Error>(file.metadata()?.len())
     };
-    if added().is_ok_and(|length| length > MOST_BYTES) {
-        write(folder, times, cut);
+    match added() {
+        Ok(length) if length > MOST_BYTES => write(folder, times, cut),
+        Ok(_) => times.set_unkept(Unkept::Some(0)),
+        // A part of it may be there.
+        Err(_) => times.set_unkept(Unkept::All),
     }
 }
 
 /// All of them anew, as after a cut.
-pub fn write(folder: &Path, times: &Times, cut: u64) {
+pub fn write(folder: &Path, times: &mut Times, cut: u64) {
     let text: String = times.marks().map(|mark| line(mark, cut)).collect();
     let partial = folder.join(NAME).with_extension("partial");
     let written = || {
@@ -60,14 +74,16 @@ pub fn write(folder: &Path, times: &Times, cut: u64) {
         file.write_all(text.as_bytes())?;
         fs::rename(&partial, folder.join(NAME))
     };
-    if written().is_err() {
+    match written() {
+        Ok(()) => times.set_unkept(Unkept::Some(0)),
         // Of an older cut: every time in it would be another line's.
-        forget(folder);
+        Err(_) => forget(folder, times),
     }
 }
 
 /// Before a cut: a hearth that dies in it leaves no times, rather than those of other lines.
-pub fn forget(folder: &Path) {
+pub fn forget(folder: &Path, times: &mut Times) {
+    times.set_unkept(Unkept::All);
     let _absent = fs::remove_file(folder.join(NAME));
 }
 
@@ -80,13 +96,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut times = Times::default();
         for (end, now) in [(10, 1_000), (20, 2_000), (30, 90_000)] {
-            let mark = times.look(end, now, Some(900)).unwrap();
-            add(folder.path(), &mark, &times, 0);
+            times.look(end, now, Some(900));
+            keep(folder.path(), &mut times, 0);
         }
         let all = |times: &Times| times.marks().copied().collect::<Vec<_>>();
         assert_eq!(all(&read(folder.path(), 0)), all(&times));
         times.cut(15);
-        write(folder.path(), &times, 15);
+        write(folder.path(), &mut times, 15);
         let again = read(folder.path(), 0);
         assert_eq!(
             all(&again).iter().map(|mark| (mark.at, mark.seen_ms, mark.late)).collect::<Vec<_>>(),
@@ -99,8 +115,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut times = Times::default();
         for n in 0..20_000 {
-            let mark = times.look(n + 1, n * 1_000, Some(0)).unwrap();
-            add(folder.path(), &mark, &times, 0);
+            times.look(n + 1, n * 1_000, Some(0));
+            keep(folder.path(), &mut times, 0);
         }
         let path = folder.path().join(NAME);
         assert!(fs::metadata(&path).unwrap().len() <= MOST_BYTES + 64);
@@ -110,7 +126,46 @@ mod tests {
             assert!(read(folder.path(), u64::MAX).marks().count() == 0, "it would be beyond all numbers");
             assert!(read(folder.path(), 0).marks().count() <= 1);
         }
-        forget(folder.path());
+        forget(folder.path(), &mut times);
         assert_eq!(read(folder.path(), 0).marks().count(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_kept_is_kept_later_and_behind_a_torn_line_nothing_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, partial) = (folder.path().join(NAME), folder.path().join(NAME).with_extension("partial"));
+        let mut times = Times::default();
+        let mut look = |end: u64| {
+            times.look(end, end * 1_000, Some(0));
+            keep(folder.path(), &mut times, 0);
+        };
+        // Folders in their places: nothing can be written.
+        look(1);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::create_dir(&partial).unwrap();
+        look(2);
+        look(3);
+        fs::remove_dir(&path).unwrap();
+        fs::remove_dir(&partial).unwrap();
+        look(4);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+        // As a hearth leaves it that dies in the middle of a line.
+        fs::write(&path, "0 1 1000 seen\n1 2 20").unwrap();
+        let mut next = read(folder.path(), 0);
+        next.look(9, 9_000, Some(8_000));
+        keep(folder.path(), &mut next, 0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "0 1 1000 seen\n1 9 9000 seen\n");
+    }
+
+    #[test]
+    fn of_another_log_nothing_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut times = Times::default();
+        times.look(100, 1_000, Some(900));
+        keep(folder.path(), &mut times, 0);
+        times.look(5, 2_000, None);
+        keep(folder.path(), &mut times, 0);
+        assert_eq!(fs::read_to_string(folder.path().join(NAME)).unwrap(), "");
     }
 }

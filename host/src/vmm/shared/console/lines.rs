@@ -16,6 +16,7 @@ pub(super) const MOST_LINES: usize = 100_000;
 impl ConsoleLog {
     /// As [`Self::tail`], from the beginning of a line on.
     pub fn lines(&self, wanted: &LinesWanted) -> io::Result<Vec<u8>> {
+        // Held until the bytes are read.
         let cut = lock(&self.cut);
         let file = match File::open(self.path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -23,12 +24,13 @@ impl ConsoleLog {
         };
         // What comes after this was not looked at, and is the next answer's.
         let end = *cut + file.metadata()?.len();
-        self.seen(*cut, |times| {
+        self.seen(*cut, move |times| {
             let bytes = wanted.bytes.min(MOST_LOG_BYTES);
             let start = begin(&file, *cut, end, &LinesWanted { bytes, ..*wanted }, times)?;
             let mut content = vec![0; end.saturating_sub(start) as usize];
             let read = file.read_at(&mut content, start - *cut)?;
             content.truncate(read);
+            drop(cut);
             if !wanted.with_times {
                 return Ok(content);
             }
@@ -53,27 +55,24 @@ impl ConsoleLog {
         }
     }
 
-    /// What is there by now was seen by now. Blocks.
+    /// What is there by now was seen by now, and all that was is kept for the next hearth. Blocks.
     pub fn look(&self) {
         let cut = lock(&self.cut);
-        self.seen(*cut, |_| {});
+        self.seen(*cut, |times| kept::keep(&self.folder, times, *cut));
     }
 
     /// Looks, and then at the times.
-    pub(super) fn seen<T>(&self, cut: u64, then: impl FnOnce(&Times) -> T) -> T {
+    pub(super) fn seen<T>(&self, cut: u64, then: impl FnOnce(&mut Times) -> T) -> T {
         self.seen_at(ms(SystemTime::now()).unwrap_or(0), cut, then)
     }
 
     /// As [`Self::seen`], at that moment.
-    pub(super) fn seen_at<T>(&self, now_ms: u64, cut: u64, then: impl FnOnce(&Times) -> T) -> T {
+    pub(super) fn seen_at<T>(&self, now_ms: u64, cut: u64, then: impl FnOnce(&mut Times) -> T) -> T {
         let mut times = lock(&self.times);
         let times = times.get_or_insert_with(|| kept::read(&self.folder, cut));
         if let Ok(log) = fs::metadata(self.path()) {
             let began_ms = log.created().ok().and_then(ms);
-            let mark = times.look(cut + log.len(), now_ms, began_ms);
-            if let Some(mark) = mark {
-                kept::add(&self.folder, &mark, times, cut);
-            }
+            times.look(cut + log.len(), now_ms, began_ms);
         }
         then(times)
     }

@@ -13,7 +13,7 @@ fn append(log: &ConsoleLog, text: &[u8]) {
 /// A look at that moment.
 fn look_at(log: &ConsoleLog, now_ms: u64) {
     let cut = lock(&log.cut);
-    log.seen_at(now_ms, *cut, |_| {});
+    log.seen_at(now_ms, *cut, |times| kept::keep(&log.folder, times, *cut));
 }
 
 async fn expect(end: &mut DuplexStream, text: &str) {
@@ -137,7 +137,8 @@ fn each_line_has_its_time_also_with_the_next_hearth() {
 async fn followers_see_times_over_a_cut_that_leaves_them_with_their_lines() {
     let folder = tempfile::tempdir().unwrap();
     let log = ConsoleLog::new(folder.path().into(), MANNER);
-    let began = ms(SystemTime::now()).unwrap();
+    // The looks below come before those of now.
+    let began = ms(SystemTime::now()).unwrap() - 10_000;
     append(&log, b"old\n");
     look_at(&log, began);
     for n in 0..5_u32 {

@@ -32,6 +32,23 @@ pub struct Times {
     /// How far the log was seen.
     seen: u64,
     looked_ms: Option<u64>,
+    /// How many of the newest the next hearth would not know.
+    unkept: Unkept,
+}
+
+/// Which marks are not with those that the next hearth reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unkept {
+    /// Of the newest.
+    Some(usize),
+    /// What is there is of another log, of another cut, or torn.
+    All,
+}
+
+impl Default for Unkept {
+    fn default() -> Self {
+        Self::Some(0)
+    }
 }
 
 impl Times {
@@ -42,32 +59,36 @@ impl Times {
             if mark.at < times.seen || mark.end <= mark.at {
                 break;
             }
+            // What joined a mark after it was kept is up to the next one's.
+            if let Some(last) = times.marks.back_mut() {
+                last.end = mark.at;
+            }
             times.seen = mark.end;
             times.push(mark);
         }
+        times.unkept = Unkept::default();
         times
     }
 
-    /// The log ends there now. `began_ms`: since when there has been a log to look at, where that is known. A new mark, if there is one.
-    pub fn look(&mut self, end: u64, now_ms: u64, began_ms: Option<u64>) -> Option<Mark> {
+    /// The log ends there now. `began_ms`: since when there has been a log to look at, where that is known.
+    pub fn look(&mut self, end: u64, now_ms: u64, began_ms: Option<u64>) {
         if end < self.seen {
             // It is another log.
-            *self = Self { seen: end, ..Self::default() };
+            *self = Self { seen: end, unkept: Unkept::All, ..Self::default() };
         }
         let before = self.looked_ms.replace(now_ms).or(began_ms);
         if end == self.seen {
-            return None;
+            return;
         }
         let late = before.is_none_or(|before| now_ms.saturating_sub(before) > LATE_MS);
         let at = std::mem::replace(&mut self.seen, end);
-        let joins = |last: &&mut Mark| !late && !last.late && now_ms.saturating_sub(last.seen_ms) < APART_MS;
-        if let Some(last) = self.marks.back_mut().filter(joins) {
+        // A clock that was set back is no short time.
+        let is_soon = |seen_ms: u64| now_ms.checked_sub(seen_ms).is_some_and(|apart| apart < APART_MS);
+        if let Some(last) = self.marks.back_mut().filter(|last| !late && !last.late && is_soon(last.seen_ms)) {
             last.end = end;
-            return None;
+            return;
         }
-        let mark = Mark { at, end, seen_ms: now_ms, late };
-        self.push(mark);
-        Some(mark)
+        self.push(Mark { at, end, seen_ms: now_ms, late });
     }
 
     /// A look that found the log as long as at the last.
@@ -80,6 +101,9 @@ impl Times {
             self.marks.pop_front();
         }
         self.marks.push_back(mark);
+        if let Unkept::Some(newest) = &mut self.unkept {
+            *newest = (*newest + 1).min(MOST_MARKS);
+        }
     }
 
     /// Of the byte at that point.
@@ -100,8 +124,17 @@ impl Times {
         }
     }
 
-    pub fn marks(&self) -> impl Iterator<Item = &Mark> {
+    pub fn marks(&self) -> impl DoubleEndedIterator<Item = &Mark> {
         self.marks.iter()
+    }
+
+    pub fn unkept(&self) -> Unkept {
+        self.unkept
+    }
+
+    /// Whoever keeps them tells what is not kept now.
+    pub fn set_unkept(&mut self, unkept: Unkept) {
+        self.unkept = unkept;
     }
 }
 
@@ -116,11 +149,10 @@ mod tests {
     #[test]
     fn what_is_seen_first_at_a_look_has_its_time() {
         let mut times = Times::default();
-        assert!(times.look(10, 1_000, Some(900)).is_some());
-        assert!(times.look(10, 2_000, Some(900)).is_none(), "nothing new");
-        assert!(times.look(30, 3_000, Some(900)).is_some());
-        assert!(times.look(31, 3_100, Some(900)).is_none(), "too soon for another mark");
-        assert!(times.look(32, 3_400, Some(900)).is_some());
+        for (end, now_ms, marks) in [(10, 1_000, 1), (10, 2_000, 1), (30, 3_000, 2), (31, 3_100, 2), (32, 3_400, 3)] {
+            times.look(end, now_ms, Some(900));
+            assert_eq!(times.marks.len(), marks, "nothing new, or too soon for another mark: {end} at {now_ms}");
+        }
         let all = [0, 9, 10, 30, 31].map(|at| seen(&times, at).unwrap().0);
         assert_eq!(all, [1_000, 1_000, 3_000, 3_000, 3_400]);
         assert_eq!([0, 1_001, 3_001, 9_000].map(|ms| times.since(ms)), [0, 10, 31, 32]);
@@ -137,6 +169,23 @@ mod tests {
         assert_eq!(seen(&again, 19), Some((101_000, false)), "an earlier hearth saw it");
         again.look(30, 500_000, None);
         assert_eq!(seen(&again, 20), Some((500_000, true)), "and not this");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_begins_another_mark() {
+        let mut times = Times::default();
+        for (end, now_ms) in [(10, 900_000), (20, 1_000), (30, 2_000)] {
+            times.look(end, now_ms, Some(900_000));
+        }
+        assert_eq!([0, 10, 20].map(|at| seen(&times, at).unwrap().0), [900_000, 1_000, 2_000]);
+    }
+
+    #[test]
+    fn what_joined_a_mark_that_was_kept_has_its_time_in_the_next_hearth_too() {
+        let mark = |at, end| Mark { at, end, seen_ms: at, late: false };
+        let remembered = Times::remembered([mark(0, 5), mark(9, 12)]);
+        assert_eq!(remembered.marks().map(|mark| mark.end).collect::<Vec<_>>(), [9, 12]);
+        assert_eq!(remembered.unkept(), Unkept::Some(0));
     }
 
     #[test]
@@ -170,7 +219,7 @@ mod tests {
         let mut times = Times::default();
         times.look(100, 1_000, Some(900));
         times.look(5, 2_000, None);
-        assert_eq!(seen(&times, 4), None);
+        assert_eq!((seen(&times, 4), times.unkept()), (None, Unkept::All));
         let mark = |at, end| Mark { at, end, seen_ms: 7, late: false };
         let remembered = Times::remembered([mark(0, 5), mark(5, 9), mark(8, 20), mark(30, 40)]);
         assert_eq!((remembered.marks.len(), remembered.seen), (2, 9));
