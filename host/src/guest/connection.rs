@@ -45,7 +45,7 @@ pub enum ConnectionEvent {
     Closed,
 }
 
-/// The way to the guest. Dropping it does not end it; [`ConnectionSink::close`] does.
+/// The way to the guest, ended by [`ConnectionSink::close`]. Of one that is dropped without, [`ConnectionEvent::Closed`] may never be told.
 #[async_trait]
 pub trait ConnectionSink: Send {
     /// Writes all, as fast as the guest reads. Cancel: a part may have been written.

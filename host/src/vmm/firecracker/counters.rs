@@ -19,7 +19,7 @@ use std::{
         unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::Path,
-    sync::Mutex,
+    sync::{Mutex, TryLockError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -72,6 +72,10 @@ pub fn begin(folder: &Path) -> Result<(), VmmError> {
 /// All that was counted so far. `None`: the process was started by a hearth that asked it for none. Blocks.
 pub fn read(folder: &Path) -> io::Result<Option<Counted>> {
     let _turn = lock(&TURN);
+    read_in_turn(folder)
+}
+
+fn read_in_turn(folder: &Path) -> io::Result<Option<Counted>> {
     let file = match File::options().read(true).write(true).open(folder.join(METRICS)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -83,24 +87,31 @@ pub fn read(folder: &Path) -> io::Result<Option<Counted>> {
         // What lies there is lost: the sum, or the file, is not what hearth left.
         _ => {
             let anew = Counted::from(len.saturating_sub(CHUNK as u64));
-            anew.keep(folder)?;
+            if let Err(error) = anew.keep(folder) {
+                tracing::debug!(%error, folder = %folder.display(), "a sum of metrics that begins anew can't be kept");
+            }
             anew
         }
     };
     let kept = counted.offset;
     catch_up(&file, &mut counted)?;
-    if counted.offset - kept >= KEEP_AFTER {
-        counted.keep(folder)?;
+    // What can't be kept, on a full disk, is read again at the next look, and is there to be read.
+    if counted.offset - kept >= KEEP_AFTER && counted.keep(folder).is_ok() {
         // Only room would be lost, until it can be done.
         let _given_back = give_back(&file, counted.offset);
     }
     Ok(Some(counted))
 }
 
-/// Gives back what has come together while nobody looked. Blocks.
+/// Gives back what has come together while nobody looked. While others are read it leaves it to its next turn. Blocks.
 pub fn keep_short(folder: &Path) {
     if fs::metadata(folder.join(METRICS)).is_ok_and(|metadata| metadata.blocks() > MOST_BLOCKS) {
-        let read = read(folder).map(drop);
+        let _turn = match TURN.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let read = read_in_turn(folder).map(drop);
         tracing::trace!(folder = %folder.display(), ?read, "a file of metrics was long");
     }
 }

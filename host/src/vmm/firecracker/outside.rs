@@ -25,7 +25,8 @@ impl Firecracker {
                     outside.missing.push(format!("counters of this moment (they may be a minute old): {error}"));
                 }
             }
-            Ok(Err(VmmError::Gone)) => return Err(VmmError::Gone),
+            // A socket that closes in the middle is not the machine's end.
+            Ok(Err(VmmError::Gone)) if self.runs.live(vm, machine).is_err() => return Err(VmmError::Gone),
             Ok(Err(error)) => outside.missing.push(format!("counters of this moment, and the balloon's size: {error}")),
             Err(_) => {
                 let waited = format!("firecracker did not answer within {} s", ASK_WITHIN.as_secs());

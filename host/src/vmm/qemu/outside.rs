@@ -43,7 +43,8 @@ impl Qemu {
                 outside.drives = drives;
                 outside.balloon_bytes = balloon_bytes;
             }
-            Ok(Err(VmmError::Gone)) => return Err(VmmError::Gone),
+            // A socket that closes in the middle is not the machine's end.
+            Ok(Err(VmmError::Gone)) if self.runs.live(vm, machine).is_err() => return Err(VmmError::Gone),
             Ok(Err(error)) => outside.missing.push(format!("drives, and the balloon's size: {error}")),
             Err(_) => outside.missing.push("drives, and the balloon's size: QEMU did not answer in time".into()),
         }
