@@ -4,7 +4,10 @@
 
 use super::super::{
     DiskPlan, VmmError,
-    shared::sparse::{copy_data, reflink},
+    shared::{
+        layout::open_disk,
+        sparse::{copy_data, reflink},
+    },
     storage_error,
 };
 use std::{
@@ -48,8 +51,8 @@ pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
 /// Makes the disk as large as it shall be; one that is as large or larger stays as it is. Only while no process has it open.
 pub fn grow(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
     let Some(wanted) = plan.size_bytes.map(|size| size.next_multiple_of(SECTOR)) else { return Ok(()) };
+    let file = open_disk(disk)?;
     let grown = || {
-        let file = File::options().write(true).open(disk)?;
         if file.metadata()?.len() >= wanted {
             return Ok(());
         }

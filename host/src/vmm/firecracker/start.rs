@@ -82,6 +82,11 @@ fn program(
     }
     hold::log(folder, VMM_LOG).map_err(failed)?;
     counters::begin(folder)?;
+    let jail = inner.jails.as_ref().map(|jails| jails.jail(plan.vm)).transpose()?;
+    if let Some(jail) = &jail {
+        // What a launch before a power loss left there: a disk has one name only, or it is not opened.
+        jail.clean()?;
+    }
     if let Some(source) = from {
         seed::put_back(source.seed().as_deref(), folder)?;
         restore::stage(source, folder)?;
@@ -93,7 +98,6 @@ fn program(
     let has_seed = from.map_or(plan.cloud_init.is_some(), |source| source.has_seed);
     let from = from.map(|source| source.folder.as_path());
     let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed, drives: &plan.disk.drives, from };
-    let jail = inner.jails.as_ref().map(|jails| jails.jail(plan.vm)).transpose()?;
     let room = match &jail {
         Some(jail) => room::jailed(jail, &files)?,
         None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), &files)?,

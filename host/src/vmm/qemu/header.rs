@@ -5,15 +5,14 @@
 //! Read as QEMU 7.2 reads it (`block/qcow2.c`, docs/interop/qcow2.txt), and refused where two readers could differ. What `qemu-img` writes into
 //! a header of ours is borne: eight bytes more, a table of the features' names, the name of the image elsewhere in the first cluster.
 
-use super::super::{DiskPlan, VmmError, shared::layout::storage_error};
-use nix::libc;
+use super::super::{
+    DiskPlan, VmmError,
+    shared::layout::{open_disk, storage_error},
+};
 use std::{
     fs::{self, File},
     io::Read,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, OpenOptionsExt},
-    },
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
 };
 
@@ -46,16 +45,7 @@ pub fn open(plan: &DiskPlan, disk: &Path, uid: Option<u32>) -> Result<File, VmmE
     if let Some(detail) = changeable(found.is_dir(), found.uid(), found.mode(), uid) {
         return Err(altered(detail.to_owned()));
     }
-    // Not waiting: somebody may have put a pipe there.
-    let opened = File::options().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(disk);
-    let file = match opened {
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(altered("it is a symbolic link".into())),
-        opened => opened.map_err(failed)?,
-    };
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() || found.nlink() != 1 {
-        return Err(altered("it is not a file with one name".into()));
-    }
+    let file = open_disk(disk)?;
     let mut head = Vec::new();
     (&file).take(CLUSTER).read_to_end(&mut head).map_err(failed)?;
     check(&head, base.as_os_str().as_bytes()).map_err(altered)?;

@@ -7,14 +7,13 @@
 //! ```
 
 use super::super::{DiskPlan, VmmError};
-use super::layout::{remove_file, storage_error};
+use super::layout::{open_disk, remove_file, storage_error};
 use domain::vm::{Drive, Drives};
-use nix::libc;
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -33,49 +32,34 @@ fn number(name: &str) -> Option<u32> {
 /// Makes the files what the plan says: those of new drives are made, those of larger ones grow, and those of drives that the VM has no more are
 /// removed. One that is larger than its drive stays so. Only while no process has them open. Blocks.
 ///
-/// Errors: `DriveLost`; `DiskAltered` where one is not as hearth made it; `DiskFull`, `Folder`. Of what this call made, nothing is left then.
+/// Errors: `DriveLost`; `DiskAltered` where one is not as hearth made it; `DiskFull`, `Folder`. What this call made stays, empty, and is
+/// taken by the next: to take it away could take it from a launch that came in between.
 pub fn settle(plan: &DiskPlan, folder: &Path) -> Result<(), VmmError> {
     let drives = &plan.drives;
     if *drives == Drives::default() {
         return Ok(());
     }
     let had = noted(folder)?;
-    let mut made = Vec::new();
     // What goes makes room for what comes.
-    remove_others(drives, folder)
-        .and_then(|()| drives.all().iter().try_for_each(|drive| settle_one(drive, had, folder, &mut made)))
-        .and_then(|()| note(had.max(drives.next_number()), had, folder))
-        .inspect_err(|_| {
-            // They are empty. The first error is the one to tell; one that can't be removed is taken as it is by the next call.
-            made.iter().for_each(|path| drop(fs::remove_file(path)));
-        })
+    remove_others(drives, folder)?;
+    drives.all().iter().try_for_each(|drive| settle_one(drive, had, folder))?;
+    note(had.max(drives.next_number()), had, folder)
 }
 
-fn settle_one(drive: &Drive, had: u32, folder: &Path, made: &mut Vec<PathBuf>) -> Result<(), VmmError> {
+fn settle_one(drive: &Drive, had: u32, folder: &Path) -> Result<(), VmmError> {
     let path = folder.join(file(drive.number));
     let failed = |source| storage_error(&path, source);
-    let altered = |detail: &str| VmmError::DiskAltered { path: path.clone(), detail: detail.into() };
-    // Not waiting: somebody may have put a pipe there.
-    let mut options = File::options();
-    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    let file = match options.open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && drive.number < had => {
-            return Err(VmmError::DriveLost { name: drive.name.to_string(), path });
+    let file = match open_disk(&path) {
+        Err(VmmError::Folder { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            if drive.number < had {
+                return Err(VmmError::DriveLost { name: drive.name.to_string(), path });
+            }
+            File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let file = options.create_new(true).open(&path).map_err(failed)?;
-            made.push(path.clone());
-            file
-        }
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(altered("it is a symbolic link")),
-        opened => opened.map_err(failed)?,
+        opened => opened?,
     };
-    let found = file.metadata().map_err(failed)?;
-    if !found.is_file() || found.nlink() != 1 {
-        return Err(altered("it is not a file with one name"));
-    }
     let wanted = drive.size_mib.saturating_mul(MIB);
-    if found.len() < wanted {
+    if file.metadata().map_err(failed)?.len() < wanted {
         file.set_len(wanted).and_then(|()| file.sync_all()).map_err(failed)?;
     }
     Ok(())
@@ -124,7 +108,7 @@ mod tests {
         VmId,
         vm::{DriveChange, DrivesChange},
     };
-    use std::os::unix::fs::{FileExt, symlink};
+    use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 
     fn drives(asked: &[(&str, u64)]) -> Drives {
         let change =
@@ -195,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_hearths_is_not_opened_and_nothing_that_was_made_is_left() {
+    fn what_is_no_file_of_hearths_is_not_opened_and_what_was_made_is_taken_by_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("other");
         fs::write(&other, b"").unwrap();
@@ -207,8 +191,10 @@ mod tests {
             let error = settled(&drives(&[("a", 1), ("b", 1)]), folder.path()).unwrap_err();
             assert!(matches!(error, VmmError::DiskAltered { ref path, .. } if *path == second), "{error:?}");
             fs::remove_file(&second).unwrap();
-            assert_eq!(names(folder.path()), ["other"]);
+            assert_eq!(names(folder.path()), ["drive-0.raw", "other"]);
         }
+        settled(&drives(&[("a", 1), ("b", 1)]), folder.path()).unwrap();
+        assert_eq!(names(folder.path()), ["drive-0.raw", "drive-1.raw", "drives", "other"]);
         assert_eq!(fs::metadata(&other).unwrap().len(), 0);
         assert!(matches!(settled(&drives(&[("a", 1)]), &folder.path().join("no")), Err(VmmError::Folder { .. })));
     }

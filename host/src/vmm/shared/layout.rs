@@ -15,7 +15,7 @@ use std::{
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{
-            fs::{DirBuilderExt, FileExt},
+            fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -92,6 +92,26 @@ pub fn storage_error(path: &Path, source: io::Error) -> VmmError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => VmmError::DiskFull { path: path.into() },
         _ => VmmError::Folder { path: path.into(), source },
     }
+}
+
+/// A disk of a VM's, for reading and writing, if it is as hearth makes them: a plain file with one name. What a guest, its VMM or somebody else put
+/// in its place is not opened.
+///
+/// Errors: `DiskAltered`, and those of [`storage_error`]; a `Folder` of kind `NotFound` where there is none.
+pub fn open_disk(path: &Path) -> Result<fs::File, VmmError> {
+    let failed = |source| storage_error(path, source);
+    let altered = |detail: &str| VmmError::DiskAltered { path: path.into(), detail: detail.into() };
+    // Not waiting: somebody may have put a pipe there.
+    let opened = fs::File::options().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let file = match opened {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(altered("it is a symbolic link")),
+        opened => opened.map_err(failed)?,
+    };
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() || found.nlink() != 1 {
+        return Err(altered("it is not a file with one name"));
+    }
+    Ok(file)
 }
 
 /// Absent is no error.
