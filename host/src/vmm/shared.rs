@@ -13,6 +13,8 @@ pub mod hold;
 pub mod layout;
 pub mod leftovers;
 pub mod meet;
+#[cfg(test)]
+pub mod mounted;
 pub mod process;
 pub mod run;
 pub mod runs;

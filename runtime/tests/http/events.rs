@@ -251,6 +251,14 @@ async fn a_log_has_its_times_when_they_are_wanted() {
     for wrong in ["", "m", "-5m", "10", "10w", "yesterday", "2026-01-01"] {
         log(&format!("?since={wrong}")).await.refuses(400, "bad-query", "since");
     }
+    let mut stream = TcpStream::connect(bench.listen().await).await.unwrap();
+    let head = format!("GET /v1/vms/a/logs?follow&timestamps HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).ends_with("\r\n\r\n- this VM is simulated: no guest prints here\r\n") {
+        let read = timeout(SOON, stream.read_buf(&mut answer)).await;
+        assert!(read.unwrap().unwrap() > 0, "{}", String::from_utf8_lossy(&answer));
+    }
 }
 
 /// Two hundred events a second for a hundred subscribers is the target; what is asserted is that each gets all of them in order. The

@@ -103,6 +103,7 @@ fn note(next: u32, had: u32, folder: &Path) -> Result<(), VmmError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::mounted::mounted;
     use super::*;
     use domain::{
         VmId,
@@ -197,5 +198,25 @@ mod tests {
         assert_eq!(names(folder.path()), ["drive-0.raw", "drive-1.raw", "drives", "other"]);
         assert_eq!(fs::metadata(&other).unwrap().len(), 0);
         assert!(matches!(settled(&drives(&[("a", 1)]), &folder.path().join("no")), Err(VmmError::Folder { .. })));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_the_next_call_makes_the_rest() {
+        // The top, two drives, and no room for the note.
+        mounted("size=1m,nr_inodes=3", |data| {
+            let folder = data.join("other");
+            let two = drives(&[("a", 1), ("b", 1)]);
+            let full = settled(&two, &folder).unwrap_err();
+            assert!(matches!(full, VmmError::DiskFull { .. }), "{full:?}");
+            assert_eq!(names(&folder), ["drive-0.raw", "drive-1.raw"]);
+            File::options().write(true).open(folder.join("drive-0.raw")).unwrap().write_all_at(b"kept", 7).unwrap();
+            nix::mount::mount(None::<&str>, &folder, None::<&str>, nix::mount::MsFlags::MS_REMOUNT, Some("size=1m,nr_inodes=9"))
+                .unwrap();
+            settled(&two, &folder).unwrap();
+            assert_eq!(names(&folder), ["drive-0.raw", "drive-1.raw", "drives"]);
+            let mut read = [0; 4];
+            File::open(folder.join("drive-0.raw")).unwrap().read_exact_at(&mut read, 7).unwrap();
+            assert_eq!(&read, b"kept", "what was made is not made anew");
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Jails on real folders, as root where the kernel wants that; the real jailer is run in `host/tests/jail.rs`.
 
+use super::super::super::shared::mounted::mounted;
 use super::*;
-use nix::sched::{CloneFlags, unshare};
 use std::{
     collections::BTreeSet,
     fs,
@@ -195,28 +195,9 @@ fn the_root_of_an_older_program_is_found_and_cleaned() {
     jails.place(vm).clean().unwrap();
 }
 
-/// In a mount namespace of this thread's own, where a folder is another file system.
-fn mounted(work: impl FnOnce(&Path) + Send + 'static) {
-    use nix::mount::{MsFlags, mount};
-    let none: Option<&str> = None;
-    let thread = move || {
-        let data = tempfile::tempdir().unwrap();
-        let other = data.path().join("other");
-        fs::create_dir(&other).unwrap();
-        let made = unshare(CloneFlags::CLONE_NEWNS)
-            .and_then(|()| mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))
-            .and_then(|()| mount(Some("other"), &other, Some("tmpfs"), MsFlags::empty(), Some("size=1m")));
-        match made {
-            Ok(()) => work(data.path()),
-            Err(error) => eprintln!("SKIPPED: another file system can't be mounted: {error}"),
-        }
-    };
-    std::thread::spawn(thread).join().unwrap();
-}
-
 #[test]
 fn an_image_on_another_file_system_is_refused_with_the_remedy() {
-    mounted(|data| {
+    mounted("size=1m", |data| {
         let jails = jails(data, 1_900_000_700..=1_900_000_700);
         let jail = jails.jail(vm(&jails, 1)).unwrap();
         let image = data.join("other/image");
@@ -234,7 +215,7 @@ fn an_image_on_another_file_system_is_refused_with_the_remedy() {
 
 #[test]
 fn what_is_mounted_in_a_jail_is_not_emptied() {
-    mounted(|data| {
+    mounted("size=1m", |data| {
         fs::write(data.join("other/precious"), "x").unwrap();
         for folder in [data.to_owned(), data.join("other")] {
             let refused = clean::remove(&folder).unwrap_err().to_string();
