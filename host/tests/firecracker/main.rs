@@ -23,3 +23,4 @@ mod real;
 #[path = "../support/seed.rs"]
 mod seed;
 mod snapshot;
+mod templates;

@@ -197,6 +197,16 @@ impl Machine {
         let kernel = self.config.get("boot-source").and_then(|source| source["kernel_image_path"].as_str());
         let kernel = kernel.ok_or("Start microvm error: Cannot start microvm without kernel configuration.")?;
         readable(Path::new(kernel)).map_err(|error| format!("Start microvm error: Cannot load kernel: {error}"))?;
+        // No template fits the processor that it has not.
+        if self
+            .config
+            .get("machine-config")
+            .and_then(|machine| machine["cpu_template"].as_str())
+            .is_some_and(|name| name != "None")
+        {
+            let why = "CPU vendor mismatched between actual CPU and CPU template.";
+            return Err(format!("Start microvm error: Failed to get CPU template: {why}"));
+        }
         if let Some(socket) = self.vsock()
             && socket.exists()
         {

@@ -5,7 +5,7 @@
 
 use domain::{
     Attempt, VmId,
-    vm::{DriveChange, Drives, Inspection, Machine},
+    vm::{CpuTemplate, DriveChange, Drives, Inspection, Machine},
 };
 use fake_firecracker::{document::Document, vsock::ECHO_PORT};
 use host::guest::{ConnectionEvent, GuestFault, Port};
@@ -189,6 +189,22 @@ async fn a_process_that_ends_while_it_is_configured_is_told_as_that() {
     assert!(matches!(error, VmmError::EndedAtStart { .. }), "{error:?}");
     assert!(matches!(scene.driver.inspect(scene.plan.vm, &machine).await, Ok(Inspection::Gone { .. })));
     scene.ends(&machine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cpu_template_that_does_not_fit_is_told_in_a_sentence_and_ends_the_process() {
+    let test = "a_cpu_template_that_does_not_fit_is_told_in_a_sentence_and_ends_the_process";
+    // The second is another architecture's, which is no word for it here.
+    for template in [CpuTemplate::T2A, CpuTemplate::V1N1] {
+        let Some(mut scene) = Scene::open(test, NO_FAULT).await else { return };
+        assert!(scene.driver.capabilities().cpu_templates);
+        scene.plan.cpu_template = Some(template);
+        let machine = scene.launch().await;
+        let told = scene.release(&machine).await.expect_err("it does not fit").to_string();
+        assert!(told.contains("the CPU template does not fit this host's processor: "), "{template:?}: {told}");
+        assert!(!lives(machine.pid), "it would wait for another configuration");
+        scene.ends(&machine).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

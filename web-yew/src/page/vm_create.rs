@@ -77,7 +77,7 @@ impl Form {
                 restart: self.restart,
                 rate_limits: self.devices.rate_limits(),
                 balloon_mib: self.devices.balloon_mib(),
-                cpu_template: None,
+                cpu_template: self.devices.cpu_template,
                 cloud_init: cloud_init(&self.user_data, &self.ssh_keys, self.password),
                 metadata: None,
                 drives: drives::asked(&self.drives),

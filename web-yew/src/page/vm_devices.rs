@@ -2,9 +2,9 @@
 
 use crate::ui::Field;
 use api::problem::Problem;
-use api::v1::Facts;
-use model::form::devices::{Devices, FIELDS};
-use web_sys::HtmlInputElement;
+use api::v1::{CpuTemplate, Facts};
+use model::form::devices::{Devices, FIELDS, TEMPLATE};
+use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 #[derive(PartialEq, Properties)]
@@ -24,28 +24,52 @@ pub fn DeviceFields(props: &Props) -> Html {
             let (devices, onchange) = (props.devices.clone(), props.onchange.clone());
             Callback::from(move |event: InputEvent| {
                 let mut next = devices.clone();
-                if let Some(text) = next.0.get_mut(place) {
+                if let Some(text) = next.typed.get_mut(place) {
                     *text = event.target_unchecked_into::<HtmlInputElement>().value();
                 }
                 onchange.emit(next);
             })
         };
         let error = told(field.name).map(|found| AttrValue::from(model::format::sentence(&found.detail)));
-        let value = props.devices.0.get(place).cloned();
+        let value = props.devices.typed.get(place).cloned();
         html! {
             <Field id={field.id} label={field.label} help={field.help} {error}>
                 <input id={field.id} type="number" min="0" {value} {oninput} aria-describedby={format!("{}-help", field.id)} data-testid={field.id} />
             </Field>
         }
     };
+    let ontemplate = {
+        let (devices, onchange) = (props.devices.clone(), props.onchange.clone());
+        Callback::from(move |event: Event| {
+            let mut next = devices.clone();
+            next.choose_template(&event.target_unchecked_into::<HtmlSelectElement>().value());
+            onchange.emit(next);
+        })
+    };
     let mut shown = props.devices.shown(&props.can).peekable();
-    if shown.peek().is_none() {
+    let shows_template = props.devices.shows_template(&props.can);
+    if shown.peek().is_none() && !shows_template {
         return html! {};
     }
+    let template = props.devices.cpu_template;
+    let template_wrong = told(TEMPLATE).map(|found| AttrValue::from(model::format::sentence(&found.detail)));
     html! {
-        <details open={FIELDS.iter().any(|field| told(field.name).is_some())}>
-            <summary data-testid="devices">{ "Limits and balloon" }</summary>
-            <div class="form-grid">{ for shown.map(field) }</div>
+        <details open={FIELDS.iter().map(|field| field.name).chain([TEMPLATE]).any(|name| told(name).is_some())}>
+            <summary data-testid="devices">{ if shows_template { "Limits, balloon, CPU template" } else { "Limits and balloon" } }</summary>
+            <div class="form-grid">
+                { for shown.map(field) }
+                if shows_template {
+                    <Field id="cpu-template" label="CPU template" error={template_wrong}
+                        help="Makes processors look alike. The machine starts only on a processor that the template is for.">
+                        <select id="cpu-template" onchange={ontemplate} aria-describedby="cpu-template-help" data-testid="cpu-template">
+                            <option value="" selected={template.is_none()}>{ "None: the host's processor" }</option>
+                            { for CpuTemplate::ALL.into_iter().map(|one| html! {
+                                <option value={one.as_str()} selected={template == Some(one)}>{ one.as_str() }</option>
+                            }) }
+                        </select>
+                    </Field>
+                }
+            </div>
         </details>
     }
 }

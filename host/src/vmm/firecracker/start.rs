@@ -259,9 +259,13 @@ pub fn start_error(error: ApiError) -> VmmError {
     let detail = error.to_string();
     if fault.contains("tap") || fault.contains("network device") {
         VmmError::Network { detail }
-    } else if fault.contains("template") {
+    // One of another architecture is no word to it; the template is the only one there that it may not know.
+    } else if fault.contains("template") || (fault.contains("unknown variant") && detail.contains("/machine-config")) {
         let ApiError::Refused { call, fault } = error else { return call_error(error) };
-        VmmError::Refused { call, detail: format!("the CPU template does not fit this host's processor ({fault})") }
+        VmmError::Refused {
+            call,
+            detail: format!("the CPU template does not fit this host's processor: give the VM another, or none ({fault})"),
+        }
     } else if fault.contains("kvm") {
         VmmError::Spawn { detail: format!("{detail}: load the module kvm_intel or kvm_amd, and see `hearth doctor`") }
     } else {

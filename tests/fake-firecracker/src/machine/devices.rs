@@ -50,6 +50,10 @@ impl Machine {
         for (name, value) in body.as_object().into_iter().flatten() {
             machine[name] = value.clone();
         }
+        if machine["cpu_template"] == "V1N1" {
+            let why = "unknown variant `V1N1`, expected one of `C3`, `T2`, `T2S`, `None`, `T2CL`, `T2A` at line 1 column 1";
+            return Err(format!("An error occurred when deserializing the json body of a request: {why}."));
+        }
         let (vcpus, memory) = (machine["vcpu_count"].as_u64().unwrap_or(0), machine["mem_size_mib"].as_u64().unwrap_or(0));
         if !(1..=32).contains(&vcpus) || (machine["smt"] == true && vcpus != 1 && vcpus % 2 == 1) {
             return Err("Machine config error: The vCPU number is invalid! The vCPU number can only be 1 or an even number when SMT is enabled.".into());

@@ -1,6 +1,6 @@
-//! What forms ask of a machine's devices: its rate limits and its balloon, as they are typed.
+//! What forms ask of a machine's devices: its rate limits and its balloon, as they are typed, and what its processor looks like.
 
-use api::v1::{Facts, PatchRateLimits, RateLimits, VmSpec};
+use api::v1::{CpuTemplate, Facts, PatchRateLimits, RateLimits, VmSpec};
 
 /// One field.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,9 +54,25 @@ pub const FIELDS: [Field; 5] = [
     },
 ];
 
-/// As typed, in the order of [`FIELDS`]. Empty: none.
+/// How the server names the template.
+pub const TEMPLATE: &str = "spec.cpu_template";
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Devices(pub [String; 5]);
+pub struct Devices {
+    /// As typed, in the order of [`FIELDS`]. Empty: none.
+    pub typed: [String; 5],
+    /// Absent: the host's processor as it is.
+    pub cpu_template: Option<CpuTemplate>,
+}
+
+/// What to send to have them changed: nothing of what stayed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    pub rate_limits: Option<PatchRateLimits>,
+    pub balloon_mib: Option<u32>,
+    /// `Some(None)`: none any more.
+    pub cpu_template: Option<Option<CpuTemplate>>,
+}
 
 impl Devices {
     pub fn of(spec: &VmSpec) -> Self {
@@ -64,18 +80,27 @@ impl Devices {
         let limits = &spec.rate_limits;
         let balloon = Some(spec.balloon_mib).filter(|mib| *mib > 0);
         let all = [limits.disk_mib_per_s, limits.disk_ops_per_s, limits.rx_mbit_per_s, limits.tx_mbit_per_s, balloon];
-        Self(all.map(text))
+        Self { typed: all.map(text), cpu_template: spec.cpu_template }
     }
 
     /// The fields to show, each with its place: those that the host's driver can do, and those that are set all the same.
     pub fn shown<'a>(&'a self, can: &'a Facts) -> impl Iterator<Item = (usize, &'static Field)> + 'a {
-        let is = |needs: &str| can.0.iter().any(|(name, is)| name == needs && *is);
         FIELDS
             .iter()
-            .zip(&self.0)
+            .zip(&self.typed)
             .enumerate()
-            .filter(move |(_, (field, text))| is(field.needs) || !text.is_empty())
+            .filter(move |(_, (field, text))| is_able(can, field.needs) || !text.is_empty())
             .map(|(place, (field, _))| (place, field))
+    }
+
+    /// Whether to show the template: where the host's driver has them, or one is set all the same.
+    pub fn shows_template(&self, can: &Facts) -> bool {
+        is_able(can, "cpu_templates") || self.cpu_template.is_some()
+    }
+
+    /// By the name that the API has for it; any other text is none.
+    pub fn choose_template(&mut self, name: &str) {
+        self.cpu_template = CpuTemplate::ALL.into_iter().find(|template| template.as_str() == name);
     }
 
     pub fn rate_limits(&self) -> RateLimits {
@@ -88,20 +113,26 @@ impl Devices {
         balloon.unwrap_or(0)
     }
 
-    /// What to send to have it changed: nothing of what stayed.
-    pub fn changes(&self, before: &Self) -> (Option<PatchRateLimits>, Option<u32>) {
+    pub fn changes(&self, before: &Self) -> Changes {
         let (now, then) = (self.numbers(), before.numbers());
         let [disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s, _] =
             std::array::from_fn(|place| (now.get(place) != then.get(place)).then(|| now.get(place).copied().flatten()));
         let limits = PatchRateLimits { disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s };
-        let balloon = (self.balloon_mib() != before.balloon_mib()).then(|| self.balloon_mib());
-        ((limits != PatchRateLimits::default()).then_some(limits), balloon)
+        Changes {
+            rate_limits: (limits != PatchRateLimits::default()).then_some(limits),
+            balloon_mib: (self.balloon_mib() != before.balloon_mib()).then(|| self.balloon_mib()),
+            cpu_template: (self.cpu_template != before.cpu_template).then_some(self.cpu_template),
+        }
     }
 
     /// A number that is none goes out as 0, which the server refuses in its own words.
     fn numbers(&self) -> [Option<u32>; 5] {
-        self.0.each_ref().map(|text| Some(text.trim()).filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(0)))
+        self.typed.each_ref().map(|text| Some(text.trim()).filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(0)))
     }
+}
+
+fn is_able(can: &Facts, needs: &str) -> bool {
+    can.0.iter().any(|(name, is)| name == needs && *is)
 }
 
 #[cfg(test)]
@@ -109,7 +140,7 @@ mod tests {
     use super::*;
 
     fn devices(texts: [&str; 5]) -> Devices {
-        Devices(texts.map(str::to_owned))
+        Devices { typed: texts.map(str::to_owned), cpu_template: None }
     }
 
     fn spec(limits: RateLimits, balloon_mib: u32) -> VmSpec {
@@ -129,13 +160,30 @@ mod tests {
     #[test]
     fn only_what_changed_is_sent() {
         let before = devices(["5", "", "", "7", "64"]);
-        assert_eq!(before.changes(&before), (None, None));
-        assert_eq!(devices([" 5", "", "", "7 ", "064"]).changes(&before), (None, None));
-        let (limits, balloon) = devices(["", "", "9", "7", ""]).changes(&before);
+        assert_eq!(before.changes(&before), Changes::default());
+        assert_eq!(devices([" 5", "", "", "7 ", "064"]).changes(&before), Changes::default());
         let expected = PatchRateLimits { disk_mib_per_s: Some(None), rx_mbit_per_s: Some(Some(9)), ..PatchRateLimits::default() };
-        assert_eq!((limits, balloon), (Some(expected), Some(0)));
-        let (limits, _) = devices(["x", "", "", "7", "64"]).changes(&before);
+        let expected = Changes { rate_limits: Some(expected), balloon_mib: Some(0), cpu_template: None };
+        assert_eq!(devices(["", "", "9", "7", ""]).changes(&before), expected);
+        let limits = devices(["x", "", "", "7", "64"]).changes(&before).rate_limits;
         assert_eq!(limits.and_then(|limits| limits.disk_mib_per_s), Some(Some(0)), "the server says what is wrong with it");
+    }
+
+    #[test]
+    fn a_template_is_shown_where_there_are_any_chosen_by_its_name_and_taken_off() {
+        let mut chosen = Devices::default();
+        assert!(!chosen.shows_template(&Facts::of(&[("cpu_templates", false), ("balloon", true)])));
+        assert!(chosen.shows_template(&Facts::of(&[("cpu_templates", true)])));
+        chosen.choose_template("t2cl");
+        assert_eq!(chosen.cpu_template, Some(CpuTemplate::T2cl));
+        assert!(chosen.shows_template(&Facts::default()), "what is set can be taken away");
+        let with = VmSpec { cpu_template: chosen.cpu_template, ..spec(RateLimits::default(), 0) };
+        assert_eq!(Devices::of(&with), chosen);
+        let none = Devices::default();
+        let template = |now: &Devices, then: &Devices| now.changes(then).cpu_template;
+        assert_eq!((template(&chosen, &none), template(&chosen, &chosen)), (Some(Some(CpuTemplate::T2cl)), None));
+        chosen.choose_template("");
+        assert_eq!(template(&chosen, &Devices::of(&with)), Some(None));
     }
 
     #[test]

@@ -46,13 +46,14 @@ impl Form {
     /// A number that is none goes out as 0, which the server refuses in its own words.
     fn patch(&self, before: &Form) -> PatchVm {
         let number = |now: &str, then: &str| (now != then).then(|| now.trim().parse().unwrap_or(0));
-        let (limits, balloon_mib) = self.devices.changes(&before.devices);
+        let devices = self.devices.changes(&before.devices);
         let spec = PatchVmSpec {
             disk_mib: (self.disk_mib != before.disk_mib).then(|| self.disk_mib.trim().parse().unwrap_or(0)),
             drives: drives::changed(&self.drives),
             remove_drives: drives::removed(&self.gone_drives),
-            rate_limits: limits.map(Some),
-            balloon_mib,
+            rate_limits: devices.rate_limits.map(Some),
+            balloon_mib: devices.balloon_mib,
+            cpu_template: devices.cpu_template,
             vcpus: number(&self.vcpus, &before.vcpus),
             mem_mib: number(&self.mem_mib, &before.mem_mib),
             cmdline: (self.cmdline != before.cmdline).then(|| self.cmdline.trim().to_owned()),
