@@ -31,7 +31,7 @@ fn files(plan: &MachinePlan, cloud_init: &CloudInit) -> Vec<(&'static str, Strin
         meta["public-keys"] = json!(cloud_init.ssh_keys);
     }
     let user = cloud_init.user_data.as_deref().unwrap_or(NOTHING).to_owned();
-    let network = plan.nic.as_ref().map(|nic| ("network-config", line(&network(nic))));
+    let network = plan.nics.first().map(|nic| ("network-config", line(&network(nic))));
     let vendor = cloud_init.password_hash.as_deref().map(|hash| ("vendor-data", vendor(hash)));
     [("meta-data", line(&meta))].into_iter().chain(network).chain([("user-data", user)]).chain(vendor).collect()
 }
@@ -66,7 +66,7 @@ mod tests {
     use crate::vmm::sample;
 
     fn plan(cloud_init: Option<CloudInit>) -> MachinePlan {
-        MachinePlan { nic: Some(sample::nic()), cloud_init: cloud_init.map(Box::new), ..sample::plan() }
+        MachinePlan { nics: vec![sample::nic()], cloud_init: cloud_init.map(Box::new), ..sample::plan() }
     }
 
     fn written(plan: &MachinePlan) -> Vec<(&'static str, String)> {
@@ -88,7 +88,7 @@ mod tests {
         let expected = [("meta-data", meta), ("network-config", network), ("user-data", user), ("vendor-data", vendor)];
         assert_eq!(written(&plan), expected.map(|(name, text)| (name, text.to_owned())));
         // Without interface there is nothing to say of it, and cloud-init finds none by itself.
-        plan.nic = None;
+        plan.nics.clear();
         plan.cloud_init.as_mut().unwrap().password_hash = None;
         let names: Vec<_> = written(&plan).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["meta-data", "user-data"]);

@@ -243,7 +243,7 @@ async fn a_guest_has_its_network_interface() {
     let mut plan = plan(lab.vm, &lab.images);
     let (address, gateway) = ([10, 77, 0, 5].into(), [10, 77, 0, 1].into());
     let nic = NicPlan { tap, mac: [0x52, 0x54, 0, 0, 0, 5], address, prefix: 16, gateway, dns: vec![gateway] };
-    plan.nic = Some(nic.clone());
+    plan.nics = vec![nic.clone()];
     let machine = start(&qemu, &plan, 1).await;
     let guest = qemu.guest(lab.vm, &machine, HELLO).await.expect("hello");
     let mut addresses = guest.addresses();
@@ -253,7 +253,7 @@ async fn a_guest_has_its_network_interface() {
     assert_eq!(known[0].mac, "52:54:00:00:00:05", "{known:?} {}", output(&*guest, &["ip", "link"]).await);
     qemu.kill(lab.vm, &machine).await.unwrap();
     // A device that can't be had is told as such.
-    plan.nic = Some(NicPlan { tap: "no/such/device".into(), ..nic });
+    plan.nics = vec![NicPlan { tap: "no/such/device".into(), ..nic }];
     let machine = qemu.launch(&plan, Attempt(2)).await.unwrap();
     let error = qemu.release(lab.vm, &machine).await.unwrap_err();
     assert!(matches!(error, host::vmm::VmmError::Network { .. }), "{error}");

@@ -22,7 +22,7 @@ use domain::{
 use futures_util::poll;
 use host::{
     guest::{GuestSession, ShutdownKind},
-    net::{NetError, Network},
+    net::{Interface, NetError, Network},
     vmm::{Follower, VmmError},
 };
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
@@ -482,7 +482,7 @@ async fn launch(shared: &Shared, record: &Vm) -> Finished {
 /// The interface is there, and only its VM's address and MAC pass it.
 async fn plug_in(network: &dyn Network, id: VmId, nic: &Nic) -> Result<(), NetError> {
     network.attach(id, &nic.tap).await?;
-    network.bind(&nic.tap, nic.address, nic.mac).await
+    network.bind(id, &[Interface { tap: nic.tap.clone(), address: nic.address, mac: nic.mac }]).await
 }
 
 async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {

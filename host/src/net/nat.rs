@@ -12,7 +12,7 @@
 mod bridge;
 
 use super::{
-    NetError, Network, NetworkPlan, Traffic,
+    Interface, NetError, Network, NetworkPlan, Traffic,
     links::{Link, LinkError, Links},
     owner::{self, Mark},
     rules, tap,
@@ -20,7 +20,7 @@ use super::{
 use async_trait::async_trait;
 use domain::VmId;
 use rtnetlink::packet_route::link::InfoKind;
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{io, time::Duration};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
@@ -192,14 +192,17 @@ impl Network for NatNetwork {
 
     /// The port takes frames from this MAC only, and the host sends what is for the address to this MAC whatever ARP says. The second
     /// entry stays until the bridge goes: an address has the same MAC for ever (`domain::ipam::mac_of`).
-    async fn bind(&self, tap: &str, address: Ipv4Addr, mac: [u8; 6]) -> Result<(), NetError> {
-        let bridge = self.bridge_index(tap).await?;
-        let found = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
-        let link =
-            found.ok_or_else(|| NetError::Tap { tap: tap.to_owned(), detail: "it is gone: attach it first".to_owned() })?;
-        self.check_tap(&link, bridge)?;
-        self.links.lock_port(link.index, mac).await.map_err(|error| tap_error(tap, error))?;
-        self.links.settle_neighbour(bridge, address, mac).await.map_err(|error| tap_error(tap, error))
+    async fn bind(&self, _vm: VmId, interfaces: &[Interface]) -> Result<(), NetError> {
+        for Interface { tap, address, mac } in interfaces {
+            let bridge = self.bridge_index(tap).await?;
+            let found = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
+            let link =
+                found.ok_or_else(|| NetError::Tap { tap: tap.clone(), detail: "it is gone: attach it first".to_owned() })?;
+            self.check_tap(&link, bridge)?;
+            self.links.lock_port(link.index, *mac).await.map_err(|error| tap_error(tap, error))?;
+            self.links.settle_neighbour(bridge, *address, *mac).await.map_err(|error| tap_error(tap, error))?;
+        }
+        Ok(())
     }
 
     async fn traffic(&self, tap: &str) -> Result<Option<Traffic>, NetError> {

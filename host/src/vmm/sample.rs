@@ -26,7 +26,7 @@ pub fn plan() -> MachinePlan {
         kernel: "/images/k".into(),
         initrd: None,
         disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None, drives: domain::vm::Drives::default() },
-        nic: None,
+        nics: Vec::new(),
         cmdline: None,
         cloud_init: None,
         metadata: None,

@@ -6,7 +6,7 @@ use crate::guests::output;
 use crate::lab::Lab;
 use domain::{Attempt, ipam::mac_of, vm::Inspection};
 use host::{
-    net::{Network, NetworkPlan},
+    net::{Interface, Network, NetworkPlan},
     vmm::{MachinePlan, NicPlan, Vmm, VmmError},
 };
 use nix::sched::{CloneFlags, unshare};
@@ -49,9 +49,9 @@ pub async fn network(lab: &Lab) -> Arc<dyn Network> {
 pub async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
     let mac = mac_of(ADDRESS);
     network.attach(lab.vm, TAP).await.unwrap();
-    network.bind(TAP, ADDRESS, mac).await.unwrap();
+    network.bind(lab.vm, &[Interface { tap: TAP.into(), address: ADDRESS, mac }]).await.unwrap();
     let nic = NicPlan { tap: TAP.into(), mac, address: ADDRESS, prefix: 16, gateway: GATEWAY, dns: vec![GATEWAY] };
-    MachinePlan { nic: Some(nic), ..lab.plan() }
+    MachinePlan { nics: vec![nic], ..lab.plan() }
 }
 
 pub async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {

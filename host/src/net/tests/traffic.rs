@@ -5,7 +5,7 @@
 mod lend;
 
 use super::{in_namespace, ip, opened, plan, vm};
-use crate::net::{Network, nat::NatNetwork, owner, tap::Fresh};
+use crate::net::{Interface, Network, nat::NatNetwork, owner, tap::Fresh};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     fs::File,
@@ -161,6 +161,10 @@ impl Wire {
     }
 }
 
+fn interface(tap: &str, address: Ipv4Addr, mac: [u8; 6]) -> Interface {
+    Interface { tap: tap.to_owned(), address, mac }
+}
+
 const ONE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 const TWO: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
 
@@ -240,8 +244,8 @@ fn a_guest_can_not_take_a_neighbours_place() {
         let network = opened().await;
         let (mut one, mut two) = (Wire::stranger(&network, 11).await, Wire::stranger(&network, 12).await);
         for _ in 0..2 {
-            network.bind("tap11", ONE, one.mac).await.unwrap();
-            network.bind("tap12", TWO, two.mac).await.unwrap();
+            network.bind(vm(11), &[interface("tap11", ONE, one.mac)]).await.unwrap();
+            network.bind(vm(12), &[interface("tap12", TWO, two.mac)]).await.unwrap();
         }
         one.others_before_pong(ONE, 1);
         two.others_before_pong(TWO, 1);
@@ -259,7 +263,7 @@ fn a_guest_can_not_take_a_neighbours_place() {
         two.others_before_pong(TWO, 4);
         let known = ip("neigh show 10.77.0.12");
         assert!(known.contains("02:68:0a:4d:00:0c PERMANENT"), "{known}");
-        assert!(matches!(network.bind("tap13", TWO, own).await, Err(crate::net::NetError::Tap { .. })));
+        assert!(matches!(network.bind(vm(13), &[interface("tap13", TWO, own)]).await, Err(crate::net::NetError::Tap { .. })));
     });
 }
 

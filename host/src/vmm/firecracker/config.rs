@@ -74,7 +74,7 @@ impl Config {
 /// Errors: more vCPUs than a number of Firecracker's holds.
 pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Config, Invalid> {
     let vcpu_count = u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: u8::MAX })?;
-    let nic = plan.nic.as_ref().map(|nic| {
+    let nic = plan.nics.first().map(|nic| {
         Ok::<_, Invalid>(NetworkInterface {
             iface_id: nic_id()?,
             host_dev_name: nic.tap.clone(),
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     fn plan(vcpus: u32, nic: Option<NicPlan>) -> MachinePlan {
-        MachinePlan { vcpus, nic, cmdline: Some("debug".into()), ..sample::plan() }
+        MachinePlan { vcpus, nics: nic.into_iter().collect(), cmdline: Some("debug".into()), ..sample::plan() }
     }
 
     fn paths() -> Paths {

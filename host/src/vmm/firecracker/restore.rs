@@ -88,7 +88,7 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
         let (has, wanted) = ((note.vcpus, note.mem_mib), (plan.vcpus, plan.mem_mib));
         return refused(format!("its machine has {} vCPUs and {} MiB, and the VM {} and {}", has.0, has.1, wanted.0, wanted.1));
     }
-    if note.has_nic && plan.nic.is_none() {
+    if note.has_nic && plan.nics.is_empty() {
         return refused("its machine has a network interface, and the VM has no network now".into());
     }
     if !plan.disk.drives.is_empty() {
@@ -97,7 +97,7 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
     let source = Source { folder: from.to_owned(), has_seed: note.has_seed };
     source.seed().as_deref().map_or(Ok(()), there)?;
     let mut plan = plan.clone();
-    plan.nic = plan.nic.filter(|_| note.has_nic);
+    plan.nics.truncate(usize::from(note.has_nic));
     plan.metadata = plan.metadata.filter(|_| note.has_metadata);
     Ok((source, plan))
 }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn plan() -> MachinePlan {
-        MachinePlan { nic: Some(sample::nic()), metadata: Some("{}".into()), ..sample::plan() }
+        MachinePlan { nics: vec![sample::nic()], metadata: Some("{}".into()), ..sample::plan() }
     }
 
     #[test]
@@ -166,17 +166,17 @@ mod tests {
         let from = snapshot(&note());
         let (source, taken) = open(from.path(), &plan()).unwrap();
         assert_eq!(source.seed(), Some(from.path().join(SEED)));
-        assert!(taken.nic.is_some() && taken.metadata.is_none(), "it has no metadata service");
+        assert!(!taken.nics.is_empty() && taken.metadata.is_none(), "it has no metadata service");
         let bare = snapshot(&Note { has_nic: false, has_seed: false, has_metadata: true, ..note() });
         let (source, taken) = open(bare.path(), &plan()).unwrap();
-        assert!(source.seed().is_none() && taken.nic.is_none() && taken.metadata.is_some());
+        assert!(source.seed().is_none() && taken.nics.is_empty() && taken.metadata.is_some());
     }
 
     #[test]
     fn what_does_not_fit_or_is_not_whole_is_refused() {
         let from = snapshot(&note());
         let told = |plan: &MachinePlan| open(from.path(), plan).unwrap_err().to_string();
-        assert!(told(&MachinePlan { nic: None, ..plan() }).contains("has a network interface"));
+        assert!(told(&MachinePlan { nics: Vec::new(), ..plan() }).contains("has a network interface"));
         let other = MachinePlan { vm: VmId::from_bits(8), ..plan() };
         assert!(told(&other).contains("is one of vm_00000000000000000000000007, not of vm_00000000000000000000000008"));
         assert!(told(&MachinePlan { mem_mib: 512, ..plan() }).contains("has 1 vCPUs and 256 MiB, and the VM 1 and 512"));

@@ -98,7 +98,7 @@ fn program(
         Some(jail) => room::jailed(jail, &files)?,
         None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), &files)?,
     };
-    if let (Some(nic), Some(jail)) = (&plan.nic, &jail) {
+    if let (Some(nic), Some(jail)) = (plan.nics.first(), &jail) {
         let failed = |error| VmmError::Network { detail: format!("{}: {error}", nic.tap) };
         crate::net::give_tap(&nic.tap, jail.uid()).map_err(failed)?;
     }

@@ -13,7 +13,7 @@ const ENDING: Duration = Duration::from_millis(100);
 
 /// Where the TAP device of a VM is now: what was attached.
 pub async fn port(plan: &MachinePlan) -> Result<Option<Port>, VmmError> {
-    let Some(nic) = &plan.nic else { return Ok(None) };
+    let Some(nic) = plan.nics.first() else { return Ok(None) };
     let bridge = lend::bridge_of(&nic.tap).await.map_err(|error| network_error(&error))?;
     Ok(Some(Port { bridge, mac: nic.mac }))
 }

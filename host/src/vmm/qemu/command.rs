@@ -81,7 +81,7 @@ pub fn arguments(
     words.extend(["-device", "virtserialport,chardev=agent,name=agent.0"]);
     words.extend(["-device", "virtio-rng-device"]);
     words.extend(["-device", "virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on"]);
-    let nic = plan.nic.as_ref().map(network);
+    let nic = plan.nics.first().map(network);
     if let Some([netdev, device]) = &nic {
         words.extend(["-netdev", netdev, "-device", device]);
     }

@@ -4,7 +4,7 @@ use super::super::MachinePlan;
 
 pub fn words(plan: &MachinePlan) -> Vec<String> {
     let mut words = vec!["root=/dev/vda".to_owned(), "rw".into(), format!("hearth.hostname={}", plan.hostname)];
-    if let Some(nic) = &plan.nic {
+    if let Some(nic) = plan.nics.first() {
         // A kernel with this driver built in makes dummy0 before eth0, and the agent gives its address to the first Ethernet interface.
         words.push("dummy.numdummies=0".into());
         words.push(format!("hearth.ip={}/{}", nic.address, nic.prefix));

@@ -59,8 +59,8 @@ impl Note {
             hostname: plan.hostname.clone(),
             vcpus: plan.vcpus,
             mem_mib: plan.mem_mib,
-            mac: plan.nic.as_ref().map(|nic| nic.mac),
-            address: plan.nic.as_ref().map(|nic| (nic.address, nic.prefix)),
+            mac: plan.nics.first().map(|nic| nic.mac),
+            address: plan.nics.first().map(|nic| (nic.address, nic.prefix)),
         }
     }
 }

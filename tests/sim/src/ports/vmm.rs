@@ -85,7 +85,7 @@ impl Driver {
             exit: Exit::Unknown,
             starved: false,
             mem_mib: plan.mem_mib,
-            tap: plan.nic.as_ref().map(|nic| nic.tap.clone()),
+            tap: plan.nics.first().map(|nic| nic.tap.clone()),
             tuning: plan.tuning,
             ends: None,
             hello_at: None,

@@ -8,7 +8,7 @@ use domain::{
 };
 
 fn plan(nic: Option<NicPlan>) -> MachinePlan {
-    MachinePlan { vcpus: 2, nic, cmdline: Some("debug".into()), ..sample::plan() }
+    MachinePlan { vcpus: 2, nics: nic.into_iter().collect(), cmdline: Some("debug".into()), ..sample::plan() }
 }
 
 #[test]
