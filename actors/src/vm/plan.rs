@@ -20,7 +20,7 @@ pub fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         _ => false,
     });
     // The record keeps its interfaces when the machine can't give it any this time: the VM then runs without.
-    let nics = record.nic.iter().filter(|_| shared.network.is_some()).map(|nic| NicPlan {
+    let nics = record.nics.iter().filter(|_| shared.network.is_some()).map(|nic| NicPlan {
         tap: nic.tap.clone(),
         mac: nic.mac,
         address: nic.address,
