@@ -22,4 +22,5 @@ mod rates;
 mod real;
 #[path = "../support/seed.rs"]
 mod seed;
+mod several;
 mod snapshot;

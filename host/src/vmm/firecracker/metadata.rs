@@ -31,7 +31,7 @@ pub fn metadata(plan: &MachinePlan) -> Result<Option<Metadata>, VmmError> {
 /// Version 2 alone: by sessions, so that a service in the guest that can be made to send a GET gives nothing away. Not as EC2's in all, whose
 /// answers are plain text whatever was asked for: plain text is the default here too, and JSON is for who asks for it.
 fn service() -> Result<MmdsConfig, Invalid> {
-    Ok(MmdsConfig { version: MmdsVersion::V2, network_interfaces: vec![nic_id()?], ipv4_address: None, imds_compat: false })
+    Ok(MmdsConfig { version: MmdsVersion::V2, network_interfaces: vec![nic_id(0)?], ipv4_address: None, imds_compat: false })
 }
 
 fn content(plan: &MachinePlan, mut own: Map<String, Value>) -> Value {
