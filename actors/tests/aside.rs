@@ -21,7 +21,7 @@ use storage::{
 const NEWER: [u8; 2] = u16::MAX.to_le_bytes();
 
 fn address(node: &actors::Node, id: VmId) -> Option<Ipv4Addr> {
-    row(node, id).record.nic.as_ref().map(|nic| nic.address)
+    row(node, id).record.nics.first().map(|nic| nic.address)
 }
 
 /// All records of these tables are as a newer hearth would have written them.
@@ -149,7 +149,7 @@ async fn what_is_anothers_by_now_stays_set_aside() {
     .unwrap();
     // Another takes the name before the next start of a hearth that puts things back.
     let mut thief = envelope::decode::<Vm>(&bytes(replaced)).unwrap();
-    (thief.id, thief.name, thief.nic) = (VmId::from_bits(named.bits() + 1), lab::name("named"), None);
+    (thief.id, thief.name, thief.nics) = (VmId::from_bits(named.bits() + 1), lab::name("named"), vec![]);
     journal.commit(Batch::default().put(schema::VMS, thief.id.to_string(), envelope::encode(&thief).unwrap())).await.unwrap();
     journal.close().await;
     drop(journal);

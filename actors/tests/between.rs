@@ -166,7 +166,7 @@ async fn a_vm_that_is_not_shown_yet_is_made() {
     until("it runs", || node.view().vm(id).is_some_and(|row| row.record.state.name() == "running")).await;
     until("every operation has ended", || all_ended(&node)).await;
     let other = made(&node, "b", false).await;
-    let address = |id| row(&node, id).record.nic.as_ref().map(|nic| nic.address);
+    let address = |id| row(&node, id).record.nics.first().map(|nic| nic.address);
     assert_ne!(address(other), address(id), "its address is held");
     assert_eq!(node.held(), (1, 128));
     node.stop().await;

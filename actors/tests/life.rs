@@ -165,7 +165,7 @@ async fn addresses_are_unique_and_given_back() {
     for called in ["a", "b", "c", "d", "e"] {
         ids.push(made(&node, called, false).await);
     }
-    let mut addresses: Vec<_> = ids.iter().map(|id| row(&node, *id).record.nic.as_ref().unwrap().address).collect();
+    let mut addresses: Vec<_> = ids.iter().map(|id| row(&node, *id).record.nics[0].address).collect();
     addresses.sort();
     addresses.dedup();
     assert_eq!(addresses.len(), 5);

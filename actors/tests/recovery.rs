@@ -27,7 +27,7 @@ async fn a_new_start_adopts_what_runs_and_goes_on_counting() {
     carry_out(&node, paused, Command::Pause).await;
     let machine = row(&node, running).record.state.machine().cloned();
     let last = node.journal().latest();
-    let address = row(&node, stopped).record.nic.clone();
+    let address = row(&node, stopped).record.nics.clone();
     node.stop().await;
     drop(node);
 
@@ -36,7 +36,7 @@ async fn a_new_start_adopts_what_runs_and_goes_on_counting() {
     until("both are adopted", || adopted(running) && adopted(paused)).await;
     assert_eq!((state(&node, running), state(&node, paused), state(&node, stopped)), ("running", "paused", "created"));
     assert_eq!(row(&node, running).record.state.machine().cloned(), machine, "the same machine");
-    assert_eq!(row(&node, stopped).record.nic, address, "an address is for life");
+    assert_eq!(row(&node, stopped).record.nics, address, "an address is for life");
     for id in [running, paused] {
         let told = story(node.journal(), id);
         assert_eq!(told.iter().filter(|event| *event == "vm-started").count(), 1, "{told:?}");
@@ -134,7 +134,7 @@ async fn the_address_of_a_record_that_was_set_aside_is_given_to_nobody() {
     let lab = Lab { subnet: "10.77.0.0/29", ..Lab::new() };
     let node = lab.start_with_images().await;
     let (kept, bad) = (made(&node, "kept", false).await, made(&node, "bad", false).await);
-    let address = row(&node, bad).record.nic.as_ref().unwrap().address;
+    let address = row(&node, bad).record.nics[0].address;
     node.stop().await;
     drop(node);
     damage(&lab, bad).await;
@@ -147,11 +147,11 @@ async fn the_address_of_a_record_that_was_set_aside_is_given_to_nobody() {
     for round in 0..2 {
         let node = lab.start().await;
         assert_eq!(state(&node, bad), "none");
-        let mut given = vec![row(&node, kept).record.nic.as_ref().unwrap().address, address];
+        let mut given = vec![row(&node, kept).record.nics[0].address, address];
         let mut made_now = Vec::new();
         for n in 0..3 {
             let id = made(&node, &format!("vm-{round}-{n}"), false).await;
-            given.push(row(&node, id).record.nic.as_ref().unwrap().address);
+            given.push(row(&node, id).record.nics[0].address);
             made_now.push(id);
         }
         given.sort_unstable();

@@ -12,6 +12,7 @@ pub mod exec;
 pub mod facts;
 pub mod host;
 pub mod image;
+pub mod interface;
 pub mod metrics;
 pub mod node;
 pub mod operation;
@@ -29,6 +30,7 @@ pub use exec::{ExecControl, ExecRequest, ExecResult, Exit, Resize, TerminalContr
 pub use facts::Facts;
 pub use host::{Host, HostState, HostStatus, PatchHost};
 pub use image::{CreateImage, Image, ImageKind, ImageSpec, ImageState, ImageStatus, PatchImage};
+pub use interface::{Interface, InterfaceStatus};
 pub use metrics::{HostMetrics, VmMetrics};
 pub use node::{ActorKind, ActorView, Doing, NodeTree};
 pub use operation::{Operation, OperationStatus, OperationStep, StepStatus};

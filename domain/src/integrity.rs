@@ -106,7 +106,7 @@ fn twice(records: &Records, findings: &mut Findings) {
         records.images.iter().map(|one| (scoped(&one.project, &one.name), one.id)),
     );
     findings.unique("duplicate-name", "the name of a host", records.hosts.iter().map(|host| (host.name.to_string(), host.id)));
-    let nics: Vec<_> = records.vms.iter().filter_map(|vm| vm.nic.as_ref().map(|nic| (nic, vm.id))).collect();
+    let nics: Vec<_> = records.vms.iter().flat_map(|vm| vm.nics.iter().map(|nic| (nic, vm.id))).collect();
     findings.unique("duplicate-address", "the address", nics.iter().map(|(nic, id)| (nic.address.to_string(), *id)));
     findings.unique("duplicate-mac", "the MAC", nics.iter().map(|(nic, id)| (format!("{:02x?}", nic.mac), *id)));
     findings.unique("duplicate-tap", "the TAP device", nics.iter().map(|(nic, id)| (nic.tap.clone(), *id)));
@@ -187,19 +187,19 @@ mod tests {
                 image: "i".into(),
                 disk_mib: None,
                 cmdline: None,
-                networks: vec![],
+                networks: vec!["default".into()],
                 restart: RestartPolicy::Never,
                 devices: crate::vm::Devices::default(),
             },
             boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(1) },
             host: HostId::from_bits(1),
-            nic: Some(Nic {
+            nics: vec![Nic {
                 address: Ipv4Addr::new(10, 0, 0, bits as u8),
                 prefix: 16,
                 gateway: Ipv4Addr::new(10, 0, 0, 1),
                 mac: [2, 0, 0, 0, 0, bits as u8],
                 tap: format!("t{bits}"),
-            }),
+            }],
             network_note: None,
             state: State::Stopped,
             attempt: Attempt(1),
@@ -221,12 +221,12 @@ mod tests {
         let sound = Records { vms: vec![one.clone(), two.clone()], ..Records::default() };
         assert_eq!(codes(&sound), [""; 0]);
         two.name = one.name.clone();
-        two.nic = one.nic.clone();
+        two.nics = one.nics.clone();
         let all = ["duplicate-name", "duplicate-address", "duplicate-mac", "duplicate-tap"];
         assert_eq!(codes(&Records { vms: vec![one.clone(), two.clone()], ..Records::default() }), all);
         // A name is unique in its project only.
         two.project = "other".parse().unwrap();
-        two.nic = None;
+        two.nics.clear();
         assert_eq!(codes(&Records { vms: vec![one, two], ..Records::default() }), [""; 0]);
     }
 

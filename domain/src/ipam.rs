@@ -1,6 +1,13 @@
-//! Address management of one IPv4 network: which address a VM gets, and the MAC that goes with it.
+//! Address management of one IPv4 network: which addresses a VM's interfaces get, the MACs that go with them, and that no MAC is there twice.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use crate::{
+    VmId,
+    vm::{Interface, Mac, Nic, nic},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 /// A network whose first address is the host's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,55 +64,109 @@ impl Subnet {
     }
 }
 
-/// Which addresses are given. Rebuilt from the VMs' records at start.
+/// Which addresses and MACs are given, to whom. Rebuilt from the VMs' records at start.
 #[derive(Debug)]
 pub struct Pool {
     subnet: Subnet,
     given: BTreeSet<Ipv4Addr>,
+    /// Chosen ones and those that were made from addresses.
+    macs: BTreeMap<[u8; 6], VmId>,
     /// Where the search goes on: a freed address is given again as late as possible, so that caches elsewhere forget it.
     next: u32,
 }
 
+/// Why interfaces were not given; then none was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("all {0} addresses of the network are given")]
-pub struct Exhausted(pub u32);
+pub enum NotGiven {
+    #[error("all {0} addresses of the network are given")]
+    Exhausted(u32),
+    #[error("{mac} is the MAC of {holder} already")]
+    MacTaken { mac: Mac, holder: VmId },
+}
 
 impl Pool {
     pub fn new(subnet: Subnet) -> Pool {
-        Pool { subnet, given: BTreeSet::new(), next: 0 }
+        Pool { subnet, given: BTreeSet::new(), macs: BTreeMap::new(), next: 0 }
     }
 
     pub fn subnet(&self) -> Subnet {
         self.subnet
     }
 
-    /// Enters an address that a record says is given.
-    pub fn hold(&mut self, address: Ipv4Addr) {
+    /// Enters what a record says is given.
+    pub fn hold(&mut self, vm: VmId, address: Ipv4Addr, mac: [u8; 6]) {
         self.given.insert(address);
+        self.macs.insert(mac, vm);
         let offset = u32::from(address).wrapping_sub(self.subnet.network + 2);
         if offset < self.subnet.room() {
             self.next = self.next.max(offset + 1) % self.subnet.room();
         }
     }
 
-    pub fn give(&mut self) -> Result<Ipv4Addr, Exhausted> {
+    /// The interfaces that a VM with `nics` is to have, in the guest's order: those that it has already stay as they are ([`nic::kept`]), the
+    /// others are given. What goes stays held until it is taken back, for the change may yet fail.
+    ///
+    /// Errors: no address is left for one of them, or another VM has one of the MACs; then nothing was given.
+    pub fn equip(&mut self, vm: VmId, nics: &[Nic], wanted: &[Interface]) -> Result<Vec<Nic>, NotGiven> {
+        let kept = nic::kept(nics, wanted);
+        for mac in wanted.iter().filter_map(|one| one.mac) {
+            if let Some(&holder) = self.macs.get(&mac.bytes()).filter(|holder| **holder != vm) {
+                return Err(NotGiven::MacTaken { mac, holder });
+            }
+        }
+        // Before any address is looked for: none whose own MAC is one of these.
+        let chosen: BTreeSet<[u8; 6]> = wanted.iter().filter_map(|one| Some(one.mac?.bytes())).collect();
+        let (next, mut fresh, mut all) = (self.next, Vec::new(), Vec::new());
+        for (place, (one, is)) in wanted.iter().zip(kept).enumerate() {
+            let tap = nic::tap_of(vm, place);
+            if let Some(nic) = is.and_then(|is| nics.get(is)) {
+                all.push(Nic { tap, ..nic.clone() });
+                continue;
+            }
+            let Some(address) = self.free(one.mac.is_none().then_some(&chosen)) else {
+                for address in &fresh {
+                    self.given.remove(address);
+                }
+                self.next = next;
+                return Err(NotGiven::Exhausted(self.subnet.room()));
+            };
+            fresh.push(address);
+            let mac = one.mac.map_or(mac_of(address), Mac::bytes);
+            all.push(Nic { address, prefix: self.subnet.prefix, gateway: self.subnet.gateway(), mac, tap });
+        }
+        self.macs.extend(all.iter().map(|nic| (nic.mac, vm)));
+        Ok(all)
+    }
+
+    /// The next address that nobody has, entered as given; with `chosen`: whose own MAC nobody has either, nor is to get.
+    fn free(&mut self, chosen: Option<&BTreeSet<[u8; 6]>>) -> Option<Ipv4Addr> {
         let room = self.subnet.room();
         if self.given.len() as u64 >= u64::from(room) {
-            return Err(Exhausted(room));
+            return None;
         }
         for step in 0..room {
             let offset = (self.next + step) % room;
             let address = self.subnet.nth(offset);
+            let mac = mac_of(address);
+            if chosen.is_some_and(|chosen| chosen.contains(&mac) || self.macs.contains_key(&mac)) {
+                continue;
+            }
             if self.given.insert(address) {
                 self.next = (offset + 1) % room;
-                return Ok(address);
+                return Some(address);
             }
         }
-        Err(Exhausted(room))
+        None
     }
 
-    pub fn take_back(&mut self, address: Ipv4Addr) {
-        self.given.remove(&address);
+    /// What a VM had and has no longer.
+    pub fn take_back(&mut self, vm: VmId, address: Option<Ipv4Addr>, mac: Option<[u8; 6]>) {
+        if let Some(address) = address {
+            self.given.remove(&address);
+        }
+        if let Some(mac) = mac.filter(|mac| self.macs.get(mac) == Some(&vm)) {
+            self.macs.remove(&mac);
+        }
     }
 }
 
@@ -127,19 +188,95 @@ mod tests {
         assert_eq!(Subnet::parse("ten"), Err(SubnetError::Malformed));
     }
 
+    fn pool() -> Pool {
+        Pool::new(Subnet::parse("10.0.0.0/29").unwrap())
+    }
+
+    fn vm(bits: u128) -> VmId {
+        VmId::from_bits(bits)
+    }
+
+    fn plain() -> Interface {
+        nic::DEFAULT_NETWORK.into()
+    }
+
+    fn with(mac: [u8; 6]) -> Interface {
+        Interface { mac: Mac::new(mac).ok(), ..plain() }
+    }
+
+    fn last(nics: &[Nic]) -> Vec<u8> {
+        nics.iter().map(|nic| nic.address.octets()[3]).collect()
+    }
+
+    fn drop_all(pool: &mut Pool, of: VmId, nics: &[Nic]) {
+        nics.iter().for_each(|nic| pool.take_back(of, Some(nic.address), Some(nic.mac)));
+    }
+
     #[test]
-    fn no_address_is_given_twice_and_all_are_given() -> Result<(), Exhausted> {
-        let mut pool = Pool::new(Subnet::parse("10.0.0.0/29").map_err(|_| Exhausted(0))?);
-        pool.hold(Ipv4Addr::new(10, 0, 0, 3));
+    fn no_address_is_given_twice_and_all_are_given() {
+        let mut pool = pool();
+        let three = Ipv4Addr::new(10, 0, 0, 3);
+        pool.hold(vm(9), three, mac_of(three));
         let mut seen = BTreeSet::new();
-        for _ in 0..4 {
-            assert!(seen.insert(pool.give()?));
+        for bits in 0..4 {
+            assert!(seen.insert(pool.equip(vm(bits), &[], &[plain()]).unwrap()[0].address));
         }
-        assert!(!seen.contains(&Ipv4Addr::new(10, 0, 0, 3)));
-        assert_eq!(pool.give(), Err(Exhausted(5)));
-        pool.take_back(Ipv4Addr::new(10, 0, 0, 4));
-        assert_eq!(pool.give(), Ok(Ipv4Addr::new(10, 0, 0, 4)));
-        Ok(())
+        assert!(!seen.contains(&three));
+        assert_eq!(pool.equip(vm(5), &[], &[plain()]), Err(NotGiven::Exhausted(5)));
+        let four = Ipv4Addr::new(10, 0, 0, 4);
+        pool.take_back(vm(0), Some(four), Some(mac_of(four)));
+        let given = pool.equip(vm(5), &[], &[plain()]).unwrap();
+        assert_eq!(given[0].address, four);
+    }
+
+    #[test]
+    fn each_interface_has_its_own_and_all_or_none_are_given() {
+        let mut pool = pool();
+        let two = pool.equip(vm(1), &[], &[plain(), plain()]).unwrap();
+        assert_eq!(last(&two), [2, 3]);
+        assert_eq!(two[0].tap, nic::tap_of(vm(1), 0));
+        assert_eq!(two[1].tap, nic::tap_of(vm(1), 1));
+        assert_eq!(two[1].mac, mac_of(two[1].address));
+        // Three are left.
+        assert_eq!(pool.equip(vm(2), &[], &vec![plain(); 4]), Err(NotGiven::Exhausted(5)));
+        assert_eq!(last(&pool.equip(vm(2), &[], &vec![plain(); 3]).unwrap()), [4, 5, 6]);
+    }
+
+    #[test]
+    fn a_mac_is_given_once_chosen_or_made() {
+        let mut pool = pool();
+        let mine = [2, 0, 0, 0, 0, 1];
+        let one = pool.equip(vm(1), &[], &[with(mine), plain()]).unwrap();
+        assert_eq!((one[0].mac, one[1].mac), (mine, mac_of(one[1].address)));
+        for mac in [mine, one[1].mac] {
+            let taken = NotGiven::MacTaken { mac: Mac::new(mac).unwrap(), holder: vm(1) };
+            assert_eq!(pool.equip(vm(2), &[], &[plain(), with(mac)]), Err(taken));
+        }
+        // Nothing was given by what was refused: three are left, and the MAC of one of them is chosen for another.
+        let next = mac_of(Ipv4Addr::new(10, 0, 0, 4));
+        let two = pool.equip(vm(2), &[], &[plain(), with(next)]).unwrap();
+        assert_eq!(last(&two), [5, 6]);
+        assert_eq!((two[0].mac, two[1].mac), (mac_of(two[0].address), next));
+        // That address has no MAC of its own to give, but takes a chosen one.
+        assert_eq!(pool.equip(vm(3), &[], &[plain()]), Err(NotGiven::Exhausted(5)));
+        assert_eq!(last(&pool.equip(vm(3), &[], &[with([2, 0, 0, 0, 0, 3])]).unwrap()), [4]);
+        drop_all(&mut pool, vm(1), &one);
+        assert_eq!(last(&pool.equip(vm(4), &[], &[with(mine)]).unwrap()), [2]);
+    }
+
+    /// The address of one that stays is its own for life, wherever it stands; what goes is held until it is taken back.
+    #[test]
+    fn what_stays_keeps_address_and_mac_and_moves_its_tap() {
+        let mut pool = pool();
+        let mine = [2, 0, 0, 0, 0, 1];
+        let before = pool.equip(vm(1), &[], &[plain(), with(mine)]).unwrap();
+        let after = pool.equip(vm(1), &before, &[with(mine), with([2, 0, 0, 0, 0, 2])]).unwrap();
+        assert_eq!(after[0], Nic { tap: nic::tap_of(vm(1), 0), ..before[1].clone() });
+        assert_eq!(last(&after), [3, 4]);
+        assert_eq!(last(&pool.equip(vm(2), &[], &[plain(), plain()]).unwrap()), [5, 6]);
+        assert_eq!(pool.equip(vm(3), &[], &[plain()]), Err(NotGiven::Exhausted(5)));
+        pool.take_back(vm(1), Some(before[0].address), Some(before[0].mac));
+        assert_eq!(last(&pool.equip(vm(3), &[], &[plain()]).unwrap()), [2]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod effect;
 pub mod hold;
 pub mod input;
 pub mod invariant;
+pub mod nic;
 pub mod spec;
 pub mod state;
 pub mod step;
@@ -34,6 +35,7 @@ pub use input::{
     Agent, Change, Command, Exit, Finished, Input, Inspection, Observed, PasswordChange, RateLimitsChange, StopMode, Ticket,
     Timer,
 };
+pub use nic::{BadMac, Interface, Mac, NetworksChange};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
     BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,

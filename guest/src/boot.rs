@@ -21,9 +21,8 @@ pub fn run() -> ExitCode {
     let cmdline = Cmdline::parse(&text);
     modules::load_all();
     let network = cmdline.network();
-    if let Some(config) = &network
-        && let Err(error) = network::configure_at_boot(config)
-    {
+    let further = cmdline.further_networks();
+    for error in network::configure_at_boot(network.iter().chain(&further)) {
         kmsg::log(&format!("the network can't be set up: {error}"));
     }
     if let Some(device) = cmdline.root() {

@@ -74,6 +74,10 @@ fn cmdline(text: &str) {
         let words = text.matches(',').count() + text.split_ascii_whitespace().count();
         assert!(network.addresses.len() + network.gateways.len() + network.dns.len() <= 3 * words);
     }
+    for network in line.further_networks() {
+        let mac = network.interface.expect("by its MAC");
+        assert!(text.contains(&mac.replace(':', "")) && network.addresses.len() == 1 && network.gateways.is_empty(), "{mac}");
+    }
     let machine = line.machine();
     assert!(machine.channel == Channel::Port || text.contains("hearth.agent=vsock"));
     assert!(machine.power_off == PowerOff::Itself || text.contains("hearth.poweroff=reboot"));

@@ -17,26 +17,39 @@ use std::{
 /// As for the root's device: an interface that is not there by then won't come. Boots without one wait for nothing.
 const INTERFACE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// In the initramfs: waits for the interface; files are written later, when there is a root.
-pub fn configure_at_boot(config: &NetworkConfig) -> io::Result<()> {
-    let mut netlink = Netlink::open()?;
-    loopback_up(&mut netlink)?;
-    if config.addresses.is_empty() && config.mtu.is_none() {
-        return Ok(());
+/// In the initramfs: waits for the interfaces; files are written later, when there is a root. One that can't be had takes nothing from the others.
+/// Gives why, for each.
+pub fn configure_at_boot<'a>(configs: impl Iterator<Item = &'a NetworkConfig>) -> Vec<io::Error> {
+    let mut configs = configs.peekable();
+    if configs.peek().is_none() {
+        return Vec::new();
     }
+    let mut netlink = match Netlink::open().and_then(|mut netlink| loopback_up(&mut netlink).map(|()| netlink)) {
+        Ok(netlink) => netlink,
+        Err(error) => return vec![error],
+    };
     let deadline = Instant::now() + INTERFACE_DEADLINE;
+    let configs = configs.filter(|config| !config.addresses.is_empty() || config.mtu.is_some());
+    configs.filter_map(|config| configure_when_there(&mut netlink, config, deadline).err()).collect()
+}
+
+fn configure_when_there(netlink: &mut Netlink, config: &NetworkConfig, deadline: Instant) -> io::Result<()> {
+    // Before the look, so that none is missed in between.
     let uevents = uevent::Uevents::open()?;
+    let asked = config.interface.as_deref();
     let link = loop {
-        if let Some(link) = choose(netlink.links()?, None) {
+        if let Some(link) = choose(netlink.links()?, asked) {
             break link;
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no Ethernet interface appeared"));
+            let absent =
+                asked.map_or_else(|| "no Ethernet interface".to_owned(), |mac| format!("no interface with the MAC {mac}"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{absent} appeared")));
         }
         uevents.wait(left)?;
     };
-    apply(&mut netlink, &link, config)
+    apply(netlink, &link, config)
 }
 
 /// At the host's request.

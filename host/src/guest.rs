@@ -4,7 +4,8 @@
 //! A session is one connection: it settles hello, and ends with the stream, with the agent or when [`Guest`]'s last clone is dropped. It
 //! is never resumed; what it ran is ended by the agent. Words on the kernel command line that the agent reads at boot, before any
 //! session: `root=`, `rootfstype=`, `rootflags=`, `ro`, `init=`, `hearth.ip=10.77.0.5/16` (commas for more), `hearth.gw=10.77.0.1`,
-//! `hearth.dns=10.77.0.1`, `hearth.hostname=name`, `hearth.mtu=1450`, `hearth.agent=vsock` (the agent listens on `api::guest::VSOCK_PORT`;
+//! `hearth.dns=10.77.0.1`, `hearth.hostname=name`, `hearth.mtu=1450`, `hearth.mac=525400010203` (the interface that all that is for; else the
+//! first), `hearth.nics=525400010204@10.77.0.6/16` (others by their MACs, commas for more), `hearth.agent=vsock` (the agent listens on `api::guest::VSOCK_PORT`;
 //! else `virtio`, a virtio-serial port), `hearth.poweroff=reboot` (where a power-off would leave the VMM standing: the agent writes
 //! `api::guest::POWER_OFF_LINE` on the console and restarts; else `acpi`, the power-off itself).
 use api::guest::GuestError;

@@ -58,15 +58,24 @@ pub struct Traffic {
     pub sent_dropped: u64,
 }
 
+/// One of a VM's interfaces, as it is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub tap: String,
+    pub address: Ipv4Addr,
+    pub mac: [u8; 6],
+}
+
 #[async_trait]
 pub trait Network: Send + Sync + 'static {
     /// Makes the bridge, its address, forwarding and the rules, or repairs what is missing of them. Idempotent.
     async fn ensure(&self) -> Result<(), NetError>;
-    /// Makes the VM's TAP device on the bridge, isolated from its neighbours. One that is there already is put right.
+    /// Makes a TAP device of the VM on the bridge, isolated from its neighbours. One that is there already is put right.
     async fn attach(&self, vm: VmId, tap: &str) -> Result<(), NetError>;
-    /// Binds an attached TAP to its VM's address, so that the VM can't take a neighbour's place: after [`Network::attach`], and again
-    /// after each. Networks that have nothing to bind do nothing.
-    async fn bind(&self, _tap: &str, _address: Ipv4Addr, _mac: [u8; 6]) -> Result<(), NetError> {
+    /// Binds a VM to its interfaces, all of them, so that it can't take a neighbour's place: after [`Network::attach`] of each, and again
+    /// after each. Which of its own interfaces a VM uses for which of its addresses is its own affair. Networks that have nothing to bind
+    /// do nothing.
+    async fn bind(&self, _vm: VmId, _interfaces: &[Interface]) -> Result<(), NetError> {
         Ok(())
     }
     /// What went through an attached TAP since it was made; absent where there is none of that name, or no network counts.

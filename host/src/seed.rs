@@ -31,7 +31,7 @@ fn files(plan: &MachinePlan, cloud_init: &CloudInit) -> Vec<(&'static str, Strin
         meta["public-keys"] = json!(cloud_init.ssh_keys);
     }
     let user = cloud_init.user_data.as_deref().unwrap_or(NOTHING).to_owned();
-    let network = plan.nic.as_ref().map(|nic| ("network-config", line(&network(nic))));
+    let network = (!plan.nics.is_empty()).then(|| ("network-config", line(&network(&plan.nics))));
     let vendor = cloud_init.password_hash.as_deref().map(|hash| ("vendor-data", vendor(hash)));
     [("meta-data", line(&meta))].into_iter().chain(network).chain([("user-data", user)]).chain(vendor).collect()
 }
@@ -47,17 +47,24 @@ fn line(value: &serde_json::Value) -> String {
     format!("{value}\n")
 }
 
-/// Static, and by its MAC: there is no DHCP. No `set-name`: the interface is up already, and can't be renamed then.
-fn network(nic: &NicPlan) -> serde_json::Value {
-    let mut interface = json!({
-        "match": { "macaddress": mac_text(nic.mac) },
-        "addresses": [format!("{}/{}", nic.address, nic.prefix)],
-        "routes": [{ "to": EVERYWHERE, "via": nic.gateway }],
-    });
-    if !nic.dns.is_empty() {
-        interface["nameservers"] = json!({ "addresses": nic.dns });
+/// Static, and each by its MAC: there is no DHCP. No `set-name`: the interfaces are up already, and can't be renamed then. What is elsewhere is
+/// behind the first.
+fn network(nics: &[NicPlan]) -> serde_json::Value {
+    let mut ethernets = serde_json::Map::new();
+    for (index, nic) in nics.iter().enumerate() {
+        let mut interface = json!({
+            "match": { "macaddress": mac_text(nic.mac) },
+            "addresses": [format!("{}/{}", nic.address, nic.prefix)],
+        });
+        if index == 0 {
+            interface["routes"] = json!([{ "to": EVERYWHERE, "via": nic.gateway }]);
+            if !nic.dns.is_empty() {
+                interface["nameservers"] = json!({ "addresses": nic.dns });
+            }
+        }
+        ethernets.insert(format!("eth{index}"), interface);
     }
-    json!({ "version": 2, "ethernets": { "eth0": interface } })
+    json!({ "version": 2, "ethernets": ethernets })
 }
 
 #[cfg(test)]
@@ -66,7 +73,7 @@ mod tests {
     use crate::vmm::sample;
 
     fn plan(cloud_init: Option<CloudInit>) -> MachinePlan {
-        MachinePlan { nic: Some(sample::nic()), cloud_init: cloud_init.map(Box::new), ..sample::plan() }
+        MachinePlan { nics: vec![sample::nic()], cloud_init: cloud_init.map(Box::new), ..sample::plan() }
     }
 
     fn written(plan: &MachinePlan) -> Vec<(&'static str, String)> {
@@ -88,10 +95,27 @@ mod tests {
         let expected = [("meta-data", meta), ("network-config", network), ("user-data", user), ("vendor-data", vendor)];
         assert_eq!(written(&plan), expected.map(|(name, text)| (name, text.to_owned())));
         // Without interface there is nothing to say of it, and cloud-init finds none by itself.
-        plan.nic = None;
+        plan.nics.clear();
         plan.cloud_init.as_mut().unwrap().password_hash = None;
         let names: Vec<_> = written(&plan).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["meta-data", "user-data"]);
+    }
+
+    #[test]
+    fn the_way_to_elsewhere_is_the_first_interfaces() {
+        let network = network(&sample::nics(2));
+        let expected = json!({
+            "version": 2,
+            "ethernets": {
+                "eth0": {
+                    "match": { "macaddress": "52:54:00:01:02:ff" }, "addresses": ["10.77.0.5/16"],
+                    "routes": [{ "to": "0.0.0.0/0", "via": "10.77.0.1" }],
+                    "nameservers": { "addresses": ["10.77.0.1", "9.9.9.9"] },
+                },
+                "eth1": { "match": { "macaddress": "52:54:00:01:03:01" }, "addresses": ["10.77.0.6/16"] },
+            },
+        });
+        assert_eq!(network, expected);
     }
 
     #[test]

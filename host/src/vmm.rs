@@ -56,7 +56,9 @@ pub struct MachinePlan {
     /// The kernel image's own initramfs (modules). The driver appends the agent's.
     pub initrd: Option<PathBuf>,
     pub disk: DiskPlan,
-    pub nic: Option<NicPlan>,
+    /// In the order in which the guest has them. The first is the one by which the guest reaches what is elsewhere: its default route, its name
+    /// servers and its metadata service are there.
+    pub nics: Vec<NicPlan>,
     /// Appended to the driver's own kernel command line.
     pub cmdline: Option<String>,
     /// Absent: no seed, and no drive for it.
@@ -79,12 +81,15 @@ pub struct Tuning {
 
 #[derive(Debug, Clone)]
 pub struct NicPlan {
+    /// Of one hearth each another.
     pub tap: String,
     pub mac: [u8; 6],
     /// `hearth.ip=` and the other words for the agent; see `guest`.
     pub address: std::net::Ipv4Addr,
     pub prefix: u8,
+    /// Of the first interface; those of others are not used.
     pub gateway: std::net::Ipv4Addr,
+    /// Likewise.
     pub dns: Vec<std::net::Ipv4Addr>,
 }
 

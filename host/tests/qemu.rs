@@ -14,18 +14,20 @@ mod contract;
 mod deaf;
 #[path = "support/guests.rs"]
 mod guests;
+#[path = "qemu/network.rs"]
+mod network;
 #[path = "support/real.rs"]
 mod real;
 #[path = "support/seed.rs"]
 mod seed;
 
 use contract::{HELLO, Images, SOON, end, plan, start};
-use domain::{Attempt, VmId, vm::Exit};
+use domain::{VmId, vm::Exit};
 use guests::{images, kill_9, output, skipped};
 use host::{
     guest::GuestSession,
     vmm::{
-        NicPlan, Vmm,
+        Vmm,
         qemu::{AccelerationChoice, Qemu, QemuOptions, UserChoice},
     },
 };
@@ -229,34 +231,4 @@ async fn the_choice_of_acceleration_is_proven_and_told() {
     again.kill(lab.vm, &machine).await.unwrap();
     again.remove(lab.vm).await.unwrap();
     again.sweep(&[]).await.unwrap();
-}
-
-/// `unshare -n sh -c 'ip tuntap add dev hth-test mode tap; HEARTH_TAP=hth-test cargo test …'`
-#[tokio::test(flavor = "multi_thread")]
-async fn a_guest_has_its_network_interface() {
-    let Ok(tap) = std::env::var("HEARTH_TAP") else {
-        skipped("a_guest_has_its_network_interface", "needs HEARTH_TAP, a TAP device in a namespace of its own");
-        return;
-    };
-    let Some(lab) = Lab::open("a_guest_has_its_network_interface").await else { return };
-    let qemu = lab.driver().await;
-    let mut plan = plan(lab.vm, &lab.images);
-    let (address, gateway) = ([10, 77, 0, 5].into(), [10, 77, 0, 1].into());
-    let nic = NicPlan { tap, mac: [0x52, 0x54, 0, 0, 0, 5], address, prefix: 16, gateway, dns: vec![gateway] };
-    plan.nic = Some(nic.clone());
-    let machine = start(&qemu, &plan, 1).await;
-    let guest = qemu.guest(lab.vm, &machine, HELLO).await.expect("hello");
-    let mut addresses = guest.addresses();
-    let known = addresses.wait_for(|interfaces| interfaces.iter().any(|interface| !interface.addresses.is_empty()));
-    let known = tokio::time::timeout(SOON, known).await.unwrap().unwrap().clone();
-    assert_eq!(known[0].addresses[0].address, std::net::IpAddr::from(address), "{known:?}");
-    assert_eq!(known[0].mac, "52:54:00:00:00:05", "{known:?} {}", output(&*guest, &["ip", "link"]).await);
-    qemu.kill(lab.vm, &machine).await.unwrap();
-    // A device that can't be had is told as such.
-    plan.nic = Some(NicPlan { tap: "no/such/device".into(), ..nic });
-    let machine = qemu.launch(&plan, Attempt(2)).await.unwrap();
-    let error = qemu.release(lab.vm, &machine).await.unwrap_err();
-    assert!(matches!(error, host::vmm::VmmError::Network { .. }), "{error}");
-    qemu.remove(lab.vm).await.unwrap();
-    qemu.sweep(&[]).await.unwrap();
 }

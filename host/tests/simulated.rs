@@ -102,7 +102,7 @@ async fn a_session_reports_what_the_plan_says_and_refuses_exec() {
     let vmm = lab.driver(Faults::default());
     let mut plan = plan(vm(1), &lab.images);
     let address = [10, 77, 0, 5].into();
-    plan.nic = Some(NicPlan { tap: "t".into(), mac: [2; 6], address, prefix: 16, gateway: address, dns: vec![] });
+    plan.nics = vec![NicPlan { tap: "t".into(), mac: [2; 6], address, prefix: 16, gateway: address, dns: vec![] }];
     let machine = start(&vmm, &plan, 1).await;
     let older = vmm.guest(vm(1), &machine, HELLO).await.unwrap();
     let guest = vmm.guest(vm(1), &machine, HELLO).await.unwrap();

@@ -23,6 +23,7 @@ pub(crate) mod input;
 mod later;
 mod layer;
 mod metrics;
+mod networks;
 mod node;
 pub mod openapi;
 mod operations;

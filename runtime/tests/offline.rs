@@ -96,19 +96,19 @@ fn vm(number: u8) -> Vm {
             image: "base".into(),
             disk_mib: None,
             cmdline: None,
-            networks: vec![],
+            networks: vec!["default".into()],
             restart: RestartPolicy::Never,
             devices: domain::vm::Devices::default(),
         },
         boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(1) },
         host: HostId::from_bits(1),
-        nic: Some(Nic {
+        nics: vec![Nic {
             address: Ipv4Addr::new(10, 77, 0, number),
             prefix: 16,
             gateway: Ipv4Addr::new(10, 77, 0, 1),
             mac: [2, 0, 0, 0, 0, number],
             tap: format!("t{number}"),
-        }),
+        }],
         network_note: None,
         state: State::Stopped,
         attempt: Attempt(1),
@@ -306,7 +306,7 @@ fn fsck_finds_what_does_not_fit_and_writes_nothing() {
     let text = dir.to_str().unwrap();
     data_dir(&dir, 2, |batch| {
         let mut twin = vm(9);
-        (twin.name, twin.nic, twin.boot.kernel) = (vm(2).name, vm(2).nic, ImageId::from_bits(77));
+        (twin.name, twin.nics, twin.boot.kernel) = (vm(2).name, vm(2).nics, ImageId::from_bits(77));
         let twin = encode(&twin).unwrap();
         batch.put(schema::VMS, vm(9).id.to_string(), twin).put(schema::OPERATIONS, "op_x", vec![1, 0, 255])
     });

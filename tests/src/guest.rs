@@ -25,7 +25,7 @@ pub fn small() -> VmSpec {
         disk_mib: None,
         drives: Vec::new(),
         cmdline: None,
-        networks: vec!["default".to_owned()],
+        networks: vec!["default".into()],
         restart: RestartPolicy::Never,
         rate_limits: api::v1::RateLimits::default(),
         balloon_mib: 0,

@@ -59,11 +59,11 @@ fn claims(table: &str, bytes: &[u8]) -> Option<Vec<String>> {
     }
     match table {
         schema::VMS => of(bytes, |vm: Vm| {
-            let nic = vm
-                .nic
-                .into_iter()
-                .flat_map(|nic| [format!("the address {}", nic.address), format!("the TAP device {}", nic.tap)]);
-            nic.chain([format!("the name {}/{} of a VM", vm.project, vm.name)]).collect()
+            let nics = vm.nics.into_iter().flat_map(|nic| {
+                let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
+                [format!("the address {}", nic.address), format!("the MAC {mac}"), format!("the TAP device {}", nic.tap)]
+            });
+            nics.chain([format!("the name {}/{} of a VM", vm.project, vm.name)]).collect()
         }),
         schema::IMAGES => of(bytes, |image: Image| vec![format!("the name {}/{} of an image", image.project, image.name)]),
         schema::WEBHOOKS => of(bytes, |hook: Webhook| vec![format!("the name {}/{} of a webhook", hook.project, hook.name)]),

@@ -13,7 +13,7 @@ use crate::{
     shared::Shared,
     supervise::{Address, Progress},
     view::{Page, View},
-    vm::{VmMsg, VmRef, VmsMsg, supervisor::tap_of},
+    vm::{VmMsg, VmRef, VmsMsg},
     webhook::{Content, Letter, Outcome, Post, WebhooksMsg, read_letters},
 };
 use domain::{
@@ -22,7 +22,7 @@ use domain::{
     host::{Capability, Host},
     image::Image,
     operation::{NotCancellable, Operation},
-    vm::{self, Command, StopMode, Vm},
+    vm::{self, Command, StopMode, Vm, nic::taps_of},
     webhook::{self, Webhook},
 };
 use host::{
@@ -175,10 +175,11 @@ impl Node {
         self.revive(id).await?;
         if let Command::Update(change) = &command {
             self.check_update(id, change)?;
-            if let Some(name) = change.name.clone() {
+            // What no two may have, their supervisor gives.
+            if change.name.is_some() || change.networks.is_some() {
                 let vms = self.slots.vms.get().ok_or(CommandError::Restarting)?;
                 let (command, who) = (Box::new(command), Box::new(who));
-                return self.change_by(&vms, |reply_to| VmsMsg::Rename { id, name, command, who, reply_to }).await;
+                return self.change_by(&vms, |reply_to| VmsMsg::Update { id, command, who, reply_to }).await;
             }
         }
         let actor = self.vm_actor(id)?;
@@ -527,13 +528,13 @@ pub(super) fn vmm_error(error: host::vmm::VmmError) -> CommandError {
 /// What belongs to this hearth but to no record is removed, and said.
 async fn sweep(shared: &Shared, vms: &[Arc<Vm>], images: &[Arc<Image>], webhooks: &[Arc<Webhook>]) {
     let mut ids: Vec<VmId> = vms.iter().map(|vm| vm.id).collect();
-    let mut taps: Vec<String> = vms.iter().filter_map(|vm| vm.nic.as_ref()).map(|nic| nic.tap.clone()).collect();
+    let mut taps: Vec<String> = vms.iter().flat_map(|vm| &vm.nics).map(|nic| nic.tap.clone()).collect();
     let secrets: Vec<String> = webhooks.iter().map(|webhook| webhook.secret_name()).collect();
     let mut image_ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
     // What a record that can't be read stands for is no rubbish: whoever repairs it, or starts the newer hearth that wrote it, wants its disk.
     let unread_webhooks: Vec<String> = match aside::set_aside(&shared.journal) {
         Ok(aside) => {
-            taps.extend(aside.vms.iter().map(|id| tap_of(*id)));
+            taps.extend(aside.vms.iter().flat_map(|id| taps_of(*id)));
             ids.extend(aside.vms);
             image_ids.extend(aside.images);
             aside.webhooks.iter().map(ToString::to_string).collect()

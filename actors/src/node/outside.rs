@@ -1,7 +1,7 @@
 //! What is known of a VM from outside its guest: its driver's word for the VMM, and the network's for the interface.
 
 use super::facade::{Node, not_found, vmm_error};
-use crate::{error::CommandError, vm::supervisor::tap_of};
+use crate::error::CommandError;
 use domain::{
     VmId,
     event::Kind,
@@ -16,8 +16,6 @@ use tokio::time::{Instant, timeout_at};
 
 /// A driver waits two seconds at most for a VMM, then it tells what it has; longer than this it hangs itself.
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
-/// What a guest calls its only interface.
-const INTERFACE: &str = "eth0";
 /// The VM's disk, and its cloud-init seed.
 const OWN: [&str; 2] = ["root", "seed"];
 
@@ -33,11 +31,14 @@ impl Node {
         let mut outside = told.map_err(vmm_error)?;
         named(&mut outside.drives, row.record.spec.devices.drives.all());
         if let Some(network) = &self.shared.network {
-            match timeout_at(until, network.traffic(&tap_of(id))).await {
-                Ok(Ok(Some(traffic))) => seen_by_the_kernel(&mut outside.interfaces, &traffic),
-                Ok(Ok(None)) => {}
-                Ok(Err(error)) => outside.missing.push(format!("the interface's drops: {error}")),
-                Err(_) => outside.missing.push("the interface's drops: the kernel did not answer in time".to_owned()),
+            for (place, nic) in row.record.nics.iter().enumerate() {
+                let name = interface(place);
+                match timeout_at(until, network.traffic(&nic.tap)).await {
+                    Ok(Ok(Some(traffic))) => seen_by_the_kernel(&mut outside.interfaces, &name, &traffic),
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => outside.missing.push(format!("the drops of {name}: {error}")),
+                    Err(_) => outside.missing.push(format!("the drops of {name}: the kernel did not answer in time")),
+                }
             }
         }
         Ok(outside)
@@ -66,11 +67,16 @@ fn named(told: &mut [DriveUse], drives: &[Drive]) {
     }
 }
 
+/// What a guest calls its interfaces, and drivers with it, by their places.
+fn interface(place: usize) -> String {
+    format!("eth{place}")
+}
+
 /// A VMM that counts by itself counts what went through it; dropped is only what the kernel dropped before it.
-fn seen_by_the_kernel(interfaces: &mut Vec<InterfaceUse>, traffic: &Traffic) {
-    if interfaces.is_empty() {
+fn seen_by_the_kernel(interfaces: &mut Vec<InterfaceUse>, name: &str, traffic: &Traffic) {
+    if interfaces.iter().all(|interface| interface.name != name) {
         interfaces.push(InterfaceUse {
-            name: INTERFACE.into(),
+            name: name.to_owned(),
             received_bytes: traffic.received_bytes,
             received_packets: traffic.received_packets,
             sent_bytes: traffic.sent_bytes,
@@ -78,7 +84,7 @@ fn seen_by_the_kernel(interfaces: &mut Vec<InterfaceUse>, traffic: &Traffic) {
             ..InterfaceUse::default()
         });
     }
-    if let [interface] = interfaces.as_mut_slice() {
+    if let Some(interface) = interfaces.iter_mut().find(|interface| interface.name == name) {
         interface.dropped = Some(Dropped { received: traffic.received_dropped, sent: traffic.sent_dropped });
     }
 }
@@ -101,10 +107,12 @@ mod tests {
     fn the_kernel_counts_where_the_vmm_does_not() {
         let traffic = Traffic { received_bytes: 7, received_dropped: 1, sent_packets: 3, sent_dropped: 2, ..Traffic::default() };
         let mut none = Vec::new();
-        seen_by_the_kernel(&mut none, &traffic);
+        seen_by_the_kernel(&mut none, "eth0", &traffic);
         assert_eq!((none[0].received_bytes, none[0].sent_packets), (7, 3));
-        let mut own = vec![InterfaceUse { name: "net".into(), received_bytes: 5, ..InterfaceUse::default() }];
-        seen_by_the_kernel(&mut own, &traffic);
-        assert_eq!((own.len(), own[0].received_bytes, own[0].dropped), (1, 5, Some(Dropped { received: 1, sent: 2 })));
+        let counted = |name: &str, received_bytes| InterfaceUse { name: name.into(), received_bytes, ..InterfaceUse::default() };
+        let mut own = vec![counted("eth0", 5), counted("eth1", 6)];
+        seen_by_the_kernel(&mut own, "eth1", &traffic);
+        assert_eq!((own.len(), own[0].dropped, own[1].received_bytes), (2, None, 6));
+        assert_eq!(own[1].dropped, Some(Dropped { received: 1, sent: 2 }));
     }
 }

@@ -144,13 +144,16 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             }
         }
         VmMsg::Command { command, who, reply_to } => {
-            let renamed = match &*command {
-                Command::Update(change) => change.name.clone(),
-                _ => None,
+            let (renamed, rewired) = match &*command {
+                Command::Update(change) => (change.name.clone(), change.networks.is_some()),
+                _ => (None, false),
             };
             let answer = self::command(state, &myself, *command, &who).await;
             if let Some(name) = renamed {
                 let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name });
+            }
+            if rewired {
+                let _ = state.parent.cast(VmsMsg::InterfacesSettled { id: state.id });
             }
             // A journal that takes no more is nothing that this actor can mend; it answers so and stays.
             let _ = reply_to.send(answer);

@@ -108,10 +108,9 @@ pub enum VmsMsg {
         who: Who,
         reply_to: Reply<Accepted<Arc<Vm>>>,
     },
-    /// A command that gives the VM this name: held until the VM's actor, which answers, says that it is settled.
-    Rename {
+    /// A command that gives the VM a name or interfaces: both are held until the VM's actor, which answers, says that they are settled.
+    Update {
         id: VmId,
-        name: Name,
         command: Box<Command>,
         who: Box<Who>,
         reply_to: Reply<Accepted<Arc<Vm>>>,
@@ -121,7 +120,11 @@ pub enum VmsMsg {
         id: VmId,
         name: Name,
     },
-    /// The VM was loaded again and is in the view as it is durable: names that were held for what its actor before was told are held no longer.
+    /// The VM's interfaces are in the view as they were changed, or were not changed: what else was held for them is free.
+    InterfacesSettled {
+        id: VmId,
+    },
+    /// The VM was loaded again and is in the view as it is durable: names and interfaces that were held for what its actor before was told are held no longer.
     Loaded {
         id: VmId,
     },
@@ -153,8 +156,9 @@ impl VmsMsg {
     pub fn name(&self) -> &'static str {
         match self {
             VmsMsg::Create { .. } => "create",
-            VmsMsg::Rename { .. } => "rename",
+            VmsMsg::Update { .. } => "update",
             VmsMsg::NameSettled { .. } => "name settled",
+            VmsMsg::InterfacesSettled { .. } => "interfaces settled",
             VmsMsg::Loaded { .. } => "loaded",
             VmsMsg::Gone { .. } => "gone",
             VmsMsg::Respawn { .. } => "respawn",

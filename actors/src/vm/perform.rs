@@ -22,7 +22,7 @@ use domain::{
 use futures_util::poll;
 use host::{
     guest::{GuestSession, ShutdownKind},
-    net::{NetError, Network},
+    net::{Interface, NetError, Network},
     vmm::{Follower, VmmError},
 };
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
@@ -467,8 +467,8 @@ async fn prepare_disk(shared: &Shared, record: &Vm) -> Finished {
 }
 
 async fn launch(shared: &Shared, record: &Vm) -> Finished {
-    if let (Some(nic), Some(network)) = (&record.nic, &shared.network)
-        && let Err(error) = plug_in(network.as_ref(), record.id, nic).await
+    if let Some(network) = &shared.network
+        && let Err(error) = plug_in(network.as_ref(), record.id, &record.nics).await
     {
         return Finished::LaunchFailed { code: "network-failed".to_owned(), detail: chain(&error) };
     }
@@ -479,10 +479,16 @@ async fn launch(shared: &Shared, record: &Vm) -> Finished {
     }
 }
 
-/// The interface is there, and only its VM's address and MAC pass it.
-async fn plug_in(network: &dyn Network, id: VmId, nic: &Nic) -> Result<(), NetError> {
-    network.attach(id, &nic.tap).await?;
-    network.bind(&nic.tap, nic.address, nic.mac).await
+/// The interfaces are there, and only their VM's addresses and MACs pass them.
+async fn plug_in(network: &dyn Network, id: VmId, nics: &[Nic]) -> Result<(), NetError> {
+    if nics.is_empty() {
+        return Ok(());
+    }
+    for nic in nics {
+        network.attach(id, &nic.tap).await?;
+    }
+    let bound = nics.iter().map(|nic| Interface { tap: nic.tap.clone(), address: nic.address, mac: nic.mac });
+    network.bind(id, &bound.collect::<Vec<_>>()).await
 }
 
 async fn inspect(shared: &Shared, id: VmId, machine: Machine) -> Outcome {
@@ -548,11 +554,11 @@ async fn clean(shared: &Shared, record: &Vm) -> Finished {
     if let Err(error) = shared.vmm.clean(record.id).await {
         return Finished::CleanFailed { detail: chain(&error) };
     }
-    if let (Some(nic), Some(network)) = (&record.nic, &shared.network)
-        && !mutant::on(Mutant::LeavesTheInterface)
-        && let Err(error) = network.detach(&nic.tap).await
-    {
-        return Finished::CleanFailed { detail: chain(&error) };
+    let Some(network) = &shared.network else { return Finished::Cleaned };
+    for nic in record.nics.iter().filter(|_| !mutant::on(Mutant::LeavesTheInterface)) {
+        if let Err(error) = network.detach(&nic.tap).await {
+            return Finished::CleanFailed { detail: chain(&error) };
+        }
     }
     Finished::Cleaned
 }

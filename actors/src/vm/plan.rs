@@ -19,8 +19,8 @@ pub fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         ImageState::Ready(files) => files.initrd_digest.is_some(),
         _ => false,
     });
-    // The record keeps its interface when the machine can't give it one this time: the VM then runs without.
-    let nic = record.nic.as_ref().filter(|_| shared.network.is_some()).map(|nic| NicPlan {
+    // The record keeps its interfaces when the machine can't give it any this time: the VM then runs without.
+    let nics = record.nics.iter().filter(|_| shared.network.is_some()).map(|nic| NicPlan {
         tap: nic.tap.clone(),
         mac: nic.mac,
         address: nic.address,
@@ -36,7 +36,7 @@ pub fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         kernel: shared.images.path(kernel),
         initrd: has_initrd.then(|| shared.images.initrd_path(kernel)),
         disk: disk_plan(shared, record),
-        nic,
+        nics: nics.collect(),
         cmdline: record.spec.cmdline.clone(),
         cloud_init: record.spec.devices.cloud_init.clone(),
         metadata: record.spec.devices.metadata.clone(),

@@ -1,8 +1,11 @@
 //! The supervisor of all VMs' actors: who exists, under which name and address; starts them, starts them again when they fail, within a
 //! budget, and sets aside the one that keeps failing.
 
+mod interfaces;
+
 use super::{
     actor::{Args, From, VmActor},
+    address::Entry,
     messages::{Reply, VmMsg, VmRef, VmsMsg},
     timers::Timers,
 };
@@ -18,9 +21,9 @@ use crate::{
 use domain::{
     ImageId, Name, OperationId, VmId,
     event::Kind,
-    ipam::{Pool, Subnet, mac_of},
+    ipam::{Pool, Subnet},
     mutant::{self, Mutant},
-    vm::{self, BootImages, Draft, Nic, Vm, spec::SpecProblem},
+    vm::{self, BootImages, Command, Draft, Nic, Vm, spec::SpecProblem},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::{
@@ -61,8 +64,8 @@ pub(crate) struct Args0 {
     pub subnet: Subnet,
     /// The records as the journal has them.
     pub records: Vec<Arc<Vm>>,
-    /// Addresses of VMs whose records were set aside: nobody else gets them.
-    pub held: Vec<std::net::Ipv4Addr>,
+    /// Addresses and MACs of VMs whose records were set aside: nobody else gets them.
+    pub held: Vec<(VmId, Entry)>,
     pub roster: Roster<VmId>,
     pub progress: Arc<Progress>,
 }
@@ -85,6 +88,8 @@ pub(crate) struct State {
     pool: Pool,
     /// What a VM that is going gives back.
     given: HashMap<VmId, Given>,
+    /// VMs whose interfaces are being changed.
+    changing: HashSet<VmId>,
 }
 
 /// Project and name.
@@ -92,7 +97,8 @@ type Key = (Name, Name);
 
 struct Given {
     boot: BootImages,
-    address: Option<std::net::Ipv4Addr>,
+    /// What it has, and while they are being changed what it is to have.
+    nics: Vec<Nic>,
 }
 
 impl Actor for Vms {
@@ -120,9 +126,10 @@ impl Actor for Vms {
             doubtful: HashMap::new(),
             pool: Pool::new(args.subnet),
             given: HashMap::new(),
+            changing: HashSet::new(),
         };
-        for address in args.held {
-            state.pool.hold(address);
+        for (id, entry) in args.held {
+            state.pool.hold(id, entry.address, entry.mac);
         }
         adopt(&mut state, &args.records);
         for record in args.records {
@@ -137,8 +144,8 @@ impl Actor for Vms {
         let myself = Address::new(myself, Arc::clone(&state.progress));
         match message {
             VmsMsg::Create { new, who, reply_to } => create(state, &myself, *new, who, reply_to).await,
-            VmsMsg::Rename { id, name, command, who, reply_to } => match hold_name(state, id, name) {
-                Ok(actor) => {
+            VmsMsg::Update { id, command, who, reply_to } => match hold_for(state, id, command, &who) {
+                Ok((actor, command)) => {
                     let _ = actor.cast(VmMsg::Command { command, who, reply_to });
                 }
                 Err(error) => {
@@ -146,6 +153,7 @@ impl Actor for Vms {
                 }
             },
             VmsMsg::NameSettled { id, name } => settled(state, id, &name),
+            VmsMsg::InterfacesSettled { id } => interfaces::settled(state, id),
             VmsMsg::Loaded { id } => settled_all(state, id),
             VmsMsg::Gone { id } => gone(state, id),
             // Someone was quicker.
@@ -248,15 +256,13 @@ fn adopt(state: &mut State, records: &[Arc<Vm>]) {
     shared.ledger().retain(|id| known.contains(&id));
     let mut users: HashMap<ImageId, BTreeSet<VmId>> = HashMap::new();
     for record in records {
-        if let Some(nic) = &record.nic
-            && !mutant::on(Mutant::ForgetsAddresses)
-        {
-            state.pool.hold(nic.address);
+        for nic in record.nics.iter().filter(|_| !mutant::on(Mutant::ForgetsAddresses)) {
+            state.pool.hold(record.id, nic.address, nic.mac);
         }
         for image in [record.boot.kernel, record.boot.rootfs] {
             users.entry(image).or_default().insert(record.id);
         }
-        let given = Given { boot: record.boot, address: record.nic.as_ref().map(|nic| nic.address) };
+        let given = Given { boot: record.boot, nics: record.nics.clone() };
         state.given.insert(record.id, given);
         match shared.view.vm(record.id) {
             Some(row) if row.record == *record => {}
@@ -283,9 +289,7 @@ fn gone(state: &mut State, id: VmId) {
     state.shared.ledger().release(id);
     let_go(state, id);
     let Some(given) = state.given.remove(&id) else { return };
-    if let Some(address) = given.address {
-        state.pool.take_back(address);
-    }
+    interfaces::gone(state, id, &given);
     let mut images = state.shared.image_use();
     images.leave(given.boot.kernel, id);
     images.leave(given.boot.rootfs, id);
@@ -305,6 +309,7 @@ fn doubt(state: &mut State, id: VmId) {
 
 /// What was done is in the view, and nobody does the rest any more.
 fn settled_all(state: &mut State, id: VmId) {
+    interfaces::settled(state, id);
     for key in state.doubtful.remove(&id).unwrap_or_default() {
         if !state.holding.get(&id).is_some_and(|held| held.contains(&key)) {
             state.names.remove(&key);
@@ -390,18 +395,13 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
     if holder(state, &key).is_some() {
         return Err(CommandError::NameTaken { kind: Kind::Vm, name: name.to_string() });
     }
-    let wants_network = !new.spec.networks.is_empty();
-    let (nic, network_note) = match (wants_network, &shared.network_problem) {
-        (false, _) => (None, None),
-        (true, Some(problem)) => (None, Some(problem.clone())),
-        (true, None) => (Some(give_nic(&mut state.pool, id)?), None),
-    };
+    let (nics, network_note) = interfaces::of_new(state, id, &new.spec.networks)?;
     let entered = {
         let mut images = shared.image_use();
         images.enter(boot.kernel, id) && images.enter(boot.rootfs, id)
     };
     hold(state, id, key);
-    state.given.insert(id, Given { boot, address: nic.as_ref().map(|nic| nic.address) });
+    state.given.insert(id, Given { boot, nics: nics.clone() });
     if !entered {
         gone(state, id);
         return Err(CommandError::ImageNotReady { field: "spec.image", reference: new.spec.image, state: "being deleted" });
@@ -414,35 +414,33 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
         spec: new.spec,
         boot,
         host,
-        nic,
+        nics,
         network_note,
         start: new.start,
     })
 }
 
-fn give_nic(pool: &mut Pool, id: VmId) -> Result<Nic, CommandError> {
-    let address = pool.give().map_err(|full| CommandError::AddressesExhausted { room: full.0 })?;
-    let subnet = pool.subnet();
-    Ok(Nic { address, prefix: subnet.prefix(), gateway: subnet.gateway(), mac: mac_of(address), tap: tap_of(id) })
-}
-
-/// The name of the VM's TAP on the host.
-pub(crate) fn tap_of(id: VmId) -> String {
-    format!("hrt{}", id.short())
-}
-
-/// The name is held for the VM, whose actor may now give it to it.
-fn hold_name(state: &mut State, id: VmId, name: Name) -> Result<VmRef, CommandError> {
+/// The name and the interfaces that the command is about are held for the VM, whose actor may now give them to it.
+fn hold_for(state: &mut State, id: VmId, mut command: Box<Command>, who: &Who) -> Result<(VmRef, Box<Command>), CommandError> {
     let Some(row) = state.shared.view.vm(id) else {
         return Err(CommandError::NotFound { kind: Kind::Vm, reference: id.to_string() });
     };
     let actor = state.directory.get(id).ok_or(CommandError::Restarting)?;
-    let key = (row.record.project.clone(), name);
-    if holder(state, &key).is_some_and(|holder| holder != id) {
+    let name = match &*command {
+        Command::Update(change) => change.name.clone(),
+        _ => None,
+    };
+    let key = name.map(|name| (row.record.project.clone(), name));
+    if let Some(key) = &key
+        && holder(state, key).is_some_and(|holder| holder != id)
+    {
         return Err(CommandError::NameTaken { kind: Kind::Vm, name: key.1.to_string() });
     }
-    hold(state, id, key);
-    Ok(actor)
+    interfaces::of_change(state, &row.record, &mut command, who)?;
+    if let Some(key) = key {
+        hold(state, id, key);
+    }
+    Ok((actor, command))
 }
 
 /// The budget is spent: the VM is failed with the reason, and has no actor until someone asks for it. The supervisor is the owner of a VM

@@ -93,8 +93,7 @@ async fn resources(bench: &Bench, vm: Option<&Vm>) -> Result<(), String> {
     if disks != wanted && !(half_deleted && disks.is_empty()) {
         return Err(format!("disks {disks:?}, VMs {wanted:?}"));
     }
-    let wanted: Vec<&str> =
-        vm.filter(|_| machine.is_some()).iter().filter_map(|vm| vm.nic.as_ref()).map(|nic| nic.tap.as_str()).collect();
+    let wanted: Vec<&str> = vm.filter(|_| machine.is_some()).iter().flat_map(|vm| &vm.nics).map(|nic| nic.tap.as_str()).collect();
     if taps.keys().map(String::as_str).collect::<Vec<_>>() != wanted {
         return Err(format!("network interfaces {taps:?}, wanted {wanted:?}"));
     }

@@ -15,7 +15,7 @@ use host::{
         NetworkConfig, ShutdownKind,
     },
     image::{Copying, FileStore, ImageError, ImageStore},
-    net::{NetError, Network},
+    net::{Interface, NetError, Network},
     vmm::{
         Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError,
         simulated::{Simulated, SimulatedOptions},
@@ -23,7 +23,6 @@ use host::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -105,9 +104,7 @@ impl Vmm for Ports {
             if !self.world.things().disks.contains(&plan.vm) {
                 return Err(VmmError::Spawn { detail: "there is no disk".into() });
             }
-            if let Some(nic) = &plan.nic
-                && !self.world.things().taps.contains_key(&nic.tap)
-            {
+            if let Some(nic) = plan.nics.iter().find(|nic| !self.world.things().taps.contains_key(&nic.tap)) {
                 return Err(VmmError::Network { detail: format!("there is no {}", nic.tap) });
             }
             let machine = self.driver.launch(plan, launch).await?;
@@ -202,9 +199,9 @@ impl Network for Ports {
         };
         self.script.through("network.attach", net_fault, effect).await
     }
-    async fn bind(&self, tap: &str, _address: Ipv4Addr, _mac: [u8; 6]) -> Result<(), NetError> {
+    async fn bind(&self, vm: VmId, interfaces: &[Interface]) -> Result<(), NetError> {
         let effect = || async {
-            match self.world.things().taps.contains_key(tap) {
+            match interfaces.iter().all(|interface| self.world.things().taps.get(&interface.tap) == Some(&vm)) {
                 true => Ok(()),
                 false => Err(net_fault()),
             }

@@ -6,6 +6,7 @@ use super::{
     devices::{CpuTemplate, PatchRateLimits, RateLimits, told},
     drive::{Drive, PatchDrive},
     facts::Facts,
+    interface::{Interface, InterfaceStatus},
 };
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -58,9 +59,12 @@ pub struct VmSpec {
     /// Appended to the kernel command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,
-    /// Absent: `["default"]`. Empty: no network.
+    /// The network interfaces in the guest's order, at most 8, and at most 14 together with `drives`: each a network's name, or an object with a
+    /// MAC of your choice beside it. The same network may be named more than once. The first has the default route, the name servers and the
+    /// metadata service. Absent: `["default"]`. Empty: none.
     #[serde(default = "default_networks")]
-    pub networks: Vec<String>,
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<super::interface::Words>, max_items = 8))]
+    pub networks: Vec<Interface>,
     #[serde(default)]
     pub restart: RestartPolicy,
     #[serde(default, skip_serializing_if = "RateLimits::is_none")]
@@ -94,8 +98,8 @@ fn is_zero(number: &u32) -> bool {
 
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
 
-fn default_networks() -> Vec<String> {
-    vec!["default".to_owned()]
+fn default_networks() -> Vec<Interface> {
+    vec!["default".into()]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -165,9 +169,14 @@ pub struct VmStatus {
     /// The process that runs it, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vmm: Option<VmmStatus>,
+    /// Those that hearth gave, in the order of `interfaces`, then what else the guest's agent tells.
     pub ips: Vec<String>,
+    /// Of the first interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// What was given, in the order of `spec.networks`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<InterfaceStatus>,
     /// Why the VM has no network although its spec asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_problem: Option<String>,
@@ -311,6 +320,11 @@ pub struct PatchVmSpec {
     /// Only while the VM is not running. The names of drives to take away: what is on them is lost, and their space is free from the next start on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remove_drives: Option<Vec<String>>,
+    /// Only while the VM is not running. All interfaces from now on. One with a MAC is the one that has it, also where it was not chosen; those
+    /// without are, in order, those that had none chosen: they keep their addresses. All others go, and new ones get new addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Vec<super::interface::Words>>, max_items = 8))]
+    pub networks: Option<Vec<Interface>>,
 }
 
 /// `POST /v1/vms/ID/stop`; the body may be left out.

@@ -36,7 +36,7 @@ impl Deed<'_> {
             Deed::Launch(attempt) => record.attempt >= attempt,
             // The machine's identity becomes durable under an attempt that follows its launch.
             Deed::Touch(launch) => record.attempt > launch,
-            Deed::Attach(tap) => record.nic.as_ref().is_some_and(|nic| nic.tap == tap),
+            Deed::Attach(tap) => record.nics.iter().any(|nic| nic.tap == tap),
             Deed::RemoveDisk => record.state == State::Deleting,
         };
         if explained { Ok(()) } else { no(format!("the record is at attempt {}, {}", record.attempt.0, record.state.name())) }

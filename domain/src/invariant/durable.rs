@@ -47,7 +47,7 @@ impl Durable {
         let mut holders: BTreeMap<String, VmId> = BTreeMap::new();
         for vm in self.vms.values() {
             let mut given = vec![format!("the name {}/{}", vm.project, vm.name)];
-            if let Some(nic) = &vm.nic {
+            for nic in &vm.nics {
                 given.push(format!("the address {}", nic.address));
                 given.push(format!("the MAC {:02x?}", nic.mac));
                 given.push(format!("the interface {}", nic.tap));

@@ -14,7 +14,8 @@ pub struct Process {
     pub launch: Attempt,
     pub phase: Phase,
     pub mem_mib: u32,
-    pub tap: Option<String>,
+    /// In the guest's order.
+    pub taps: Vec<String>,
     pub rate_limits: RateLimits,
     pub balloon_mib: u32,
 }
@@ -46,11 +47,11 @@ pub fn on_one_machine(durable: &Durable, found: &Found, broken: &mut Vec<Broken>
             let (one, other) = (format!("launch {}", one.launch.0), format!("launch {}", process.launch.0));
             broken.push(Broken::TwoMachines { vm: process.vm.to_string(), one, other });
         }
-        if let Some(tap) = &process.tap
-            && let Some(one) = taps.insert(tap, process.vm)
-        {
-            let what = format!("the interface {tap}");
-            broken.push(Broken::GivenTwice { what, one: one.to_string(), other: process.vm.to_string() });
+        for tap in &process.taps {
+            if let Some(one) = taps.insert(tap, process.vm) {
+                let what = format!("the interface {tap}");
+                broken.push(Broken::GivenTwice { what, one: one.to_string(), other: process.vm.to_string() });
+            }
         }
         let record = durable.vms.get(&process.vm);
         if process.phase != Phase::Held && record.is_none_or(|vm| vm.attempt <= process.launch) {
@@ -104,7 +105,7 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
             (State::Running(machine), Some((Phase::Running, launch))) => launch == machine.launch,
             (State::Paused(machine), Some((Phase::Paused, launch))) => launch == machine.launch,
             (State::Created | State::Stopped, None) => true,
-            (State::Failed, found) => found.is_none() || may_be_left(vm),
+            (State::Failed, found) => found.is_none() || vm.may_be_left(),
             _ => false,
         };
         if !met {
@@ -120,6 +121,14 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
             broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded, found });
         }
     }
+    for process in &found.processes {
+        let Some(vm) = durable.vms.get(&process.vm).filter(|vm| vm.state.machine().is_some()) else { continue };
+        // They change with no machine there, so that one has what is recorded; on a machine without a network it has none.
+        if !process.taps.is_empty() && !process.taps.iter().eq(vm.nics.iter().map(|nic| &nic.tap)) {
+            let recorded = format!("{:?}", vm.nics.iter().map(|nic| &nic.tap).collect::<Vec<_>>());
+            broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded, found: format!("{:?}", process.taps) });
+        }
+    }
     let mut unowned = |what: String| broken.push(Broken::Unowned { what });
     for process in found.processes.iter().filter(|process| !durable.vms.contains_key(&process.vm)) {
         unowned(format!("the machine of {}", process.vm));
@@ -131,18 +140,12 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
         unowned(format!("the files of {image}"));
     }
     for tap in &found.taps {
-        let owner = durable.vms.values().find(|vm| vm.nic.as_ref().is_some_and(|nic| nic.tap == *tap));
+        let owner = durable.vms.values().find(|vm| vm.nics.iter().any(|nic| nic.tap == *tap));
         // What a run used is given back with its end, not with the VM's.
-        if !owner.is_some_and(|vm| vm.state.machine().is_some() || may_be_left(vm)) {
+        if !owner.is_some_and(|vm| vm.state.machine().is_some() || vm.may_be_left()) {
             unowned(format!("the interface {tap}"));
         }
     }
-}
-
-/// A VM that failed because it could not be cleaned up says so, and the next start or deletion tries again.
-fn may_be_left(vm: &Vm) -> bool {
-    let codes = [ReasonCode::CleanFailed, ReasonCode::DeleteFailed, ReasonCode::ActorFailed];
-    vm.state == State::Failed && codes.into_iter().any(|code| is(vm, code))
 }
 
 fn is(vm: &Vm, code: ReasonCode) -> bool {

@@ -49,13 +49,13 @@ fn vm(bits: u128, state: State) -> Vm {
         spec,
         boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(2) },
         host: HostId::from_bits(1),
-        nic: Some(Nic {
+        nics: vec![Nic {
             address: Ipv4Addr::new(10, 0, 0, octet),
             prefix: 24,
             gateway: Ipv4Addr::new(10, 0, 0, 1),
             mac: [2, 0, 0, 0, 0, octet],
             tap: format!("tap{bits}"),
-        }),
+        }],
         network_note: None,
         state,
         attempt: Attempt(5),
@@ -71,13 +71,13 @@ fn durable(vms: Vec<Vm>) -> Durable {
 }
 
 fn process(vm: &Vm, launch: u64, phase: Phase) -> Process {
-    let tap = vm.nic.as_ref().map(|nic| nic.tap.clone());
+    let taps = vm.nics.iter().map(|nic| nic.tap.clone()).collect();
     let (rate_limits, balloon_mib) = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib);
-    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, tap, rate_limits, balloon_mib }
+    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, taps, rate_limits, balloon_mib }
 }
 
 fn found(processes: Vec<Process>, durable: &Durable) -> Found {
-    let taps = processes.iter().filter_map(|process| process.tap.clone()).collect();
+    let taps = processes.iter().flat_map(|process| process.taps.clone()).collect();
     Found { processes, taps, disks: durable.vms.keys().copied().collect(), images: Vec::new() }
 }
 
@@ -102,7 +102,7 @@ fn what_is_whole_is_passed_over() {
 fn what_is_given_twice_and_what_is_oversold() {
     let (one, mut two) = (vm(1, State::Running(machine(4))), vm(2, State::Running(machine(4))));
     let three = vm(3, State::Running(machine(4)));
-    two.nic = one.nic.clone();
+    two.nics = one.nics.clone();
     two.name = one.name.clone();
     let told = spoken(|broken| durable(vec![one, two, three]).check(broken));
     for expected in ["the name", "the address", "the MAC", "the interface", "VMs hold 384 MiB of 300"] {

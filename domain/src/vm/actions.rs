@@ -87,7 +87,7 @@ pub enum Refused {
     RunningNeedsForce,
     #[error("a paused guest can't shut down")]
     PausedNeedsForce,
-    #[error("vCPUs, memory, command line, disks and CPU template can't be changed while the VM runs")]
+    #[error("vCPUs, memory, command line, disks, network interfaces and CPU template can't be changed while the VM runs")]
     OnlyWhenStopped,
     #[error("the disk is larger than that already, and can only grow")]
     DiskSmaller,
@@ -99,6 +99,8 @@ pub enum Refused {
     DriveNamedTwice,
     #[error("the VM has no drive of that name")]
     NoSuchDrive,
+    #[error("the VM's last run could not be cleaned up, and may use its network interfaces still")]
+    InterfacesInUse,
     #[error("no password was made for the VM")]
     NoPassword,
     #[error("the VM was started already, and cloud-init sets passwords at a guest's first boot only")]
@@ -138,6 +140,7 @@ impl Refused {
             Refused::DriveWithoutSize => "drive-without-size",
             Refused::DriveNamedTwice => "drive-named-twice",
             Refused::NoSuchDrive => "no-such-drive",
+            Refused::InterfacesInUse => "interfaces-in-use",
             Refused::NoPassword => "no-password",
             Refused::PasswordTooLate => "password-too-late",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => "unsupported-by-driver",
@@ -174,6 +177,7 @@ impl Refused {
             Refused::DriveWithoutSize => "give size_mib, or check the name: see the VM's spec.drives",
             Refused::DriveNamedTwice => "name each once; to replace one, take it away first and add it by a second change",
             Refused::NoSuchDrive => "see the VM's spec.drives for their names",
+            Refused::InterfacesInUse => "start it, which ends and gives back what is left, then stop it",
             Refused::NoPassword => "leave it out, or ask for one with \"generate\"",
             Refused::PasswordTooLate => "change it in the guest (`hearth vm shell NAME`, then passwd), or make the VM anew",
             Refused::NotOffered(_) | Refused::FieldNotOffered { .. } => {
@@ -212,6 +216,9 @@ fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
         vm.spec.devices.drives.admit(change)?;
     }
     updatable(vm, change)?;
+    if change.networks.is_some() && vm.may_be_left() {
+        return Err(Refused::InterfacesInUse);
+    }
     password(vm, change)
 }
 

@@ -33,6 +33,7 @@ impl Change {
         set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
         self.give(&mut spec.devices);
         set(&mut spec.devices.metadata, self.metadata.as_ref());
+        set(&mut spec.networks, self.networks.as_ref().map(|change| &change.wanted));
         if let Some(change) = &self.drives {
             spec.devices.drives.apply(change);
         }
@@ -57,6 +58,7 @@ impl Change {
             || self.disk_mib.is_some()
             || self.cpu_template.is_some()
             || self.drives.is_some()
+            || self.networks.is_some()
     }
 
     /// Whether it is about what a running machine takes over at once.

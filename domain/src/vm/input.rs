@@ -3,6 +3,7 @@
 use super::{
     devices::{CloudInit, CpuTemplate},
     drives::DrivesChange,
+    nic::NetworksChange,
     state::Machine,
 };
 use crate::host::Offer;
@@ -69,6 +70,8 @@ pub struct Change {
     pub disk_mib: Option<u64>,
     /// Only while no machine exists, as the disk.
     pub drives: Option<Box<DrivesChange>>,
+    /// Only while no machine exists; all of them.
+    pub networks: Option<Box<NetworksChange>>,
     /// These a running or paused machine takes over at once.
     pub rate_limits: RateLimitsChange,
     pub balloon_mib: Option<u32>,

@@ -13,7 +13,7 @@ pub enum Broken {
     MachineFromTheFuture,
     #[error("more restarts than the budget allows")]
     Restarts,
-    #[error("a network interface, and a note why there is none")]
+    #[error("a network interface and a note why there is none, or not one for each that is asked for")]
     Network,
     #[error("a failed VM does not say why")]
     FailedWithoutReason,
@@ -44,7 +44,8 @@ pub fn check(vm: &Vm) -> Result<(), Broken> {
     if vm.restarts.in_window > RESTARTS_MAX {
         return Err(Broken::Restarts);
     }
-    if vm.nic.is_some() && vm.network_note.is_some() {
+    let one_for_each = vm.nics.is_empty() || vm.nics.len() == vm.spec.networks.len();
+    if !one_for_each || (!vm.nics.is_empty() && vm.network_note.is_some()) {
         return Err(Broken::Network);
     }
     if vm.state == State::Failed && vm.reason.is_none() {

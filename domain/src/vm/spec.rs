@@ -1,6 +1,9 @@
 //! What a user asks a VM to be, with its bounds.
 
-use super::devices::Devices;
+use super::{
+    devices::Devices,
+    nic::{self, Interface},
+};
 use serde::{Deserialize, Serialize};
 
 /// Firecracker's own limit (its SPECIFICATION and API document, machine-config.vcpu_count).
@@ -27,8 +30,8 @@ pub struct VmSpec {
     pub disk_mib: Option<u64>,
     /// Appended to the kernel command line.
     pub cmdline: Option<String>,
-    /// Absent in the request: the default network. Empty: none.
-    pub networks: Vec<String>,
+    /// The interfaces in the guest's order. Absent in the request: one in the default network. Empty: none.
+    pub networks: Vec<Interface>,
     pub restart: RestartPolicy,
     pub devices: Devices,
 }
@@ -73,9 +76,6 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
             add("spec.cmdline", "may hold only printable ASCII characters".to_owned());
         }
     }
-    if spec.networks.len() > 1 || spec.networks.iter().any(|network| network != DEFAULT_NETWORK) {
-        add("spec.networks", format!("the only network so far is \"{DEFAULT_NETWORK}\", once"));
-    }
     if spec.devices.metadata.is_some() && spec.networks.is_empty() {
         add("spec.metadata", "is read by the network: give the VM one, or leave it out".to_owned());
     }
@@ -87,22 +87,20 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
             add(field, "is of a network interface: give the VM a network, or leave it out".to_owned());
         }
     }
+    problems.extend(nic::check(&spec.networks, spec.devices.drives.all().len()));
     problems.extend(spec.devices.check(spec.mem_mib));
     problems
 }
 
-/// The NAT network on the bridge `hearth0`.
-pub const DEFAULT_NETWORK: &str = "default";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::{RateLimits, step::tests::fixture};
+    use crate::vm::{RateLimits, nic::DEFAULT_NETWORK, step::tests::fixture};
 
     #[test]
     fn what_is_of_the_network_needs_one() {
         let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
-        spec.networks = vec![DEFAULT_NETWORK.to_owned()];
+        spec.networks = vec![DEFAULT_NETWORK.into()];
         let disk = RateLimits { disk_mib_per_s: Some(1), ..RateLimits::default() };
         spec.devices.rate_limits = RateLimits { rx_mbit_per_s: Some(2), tx_mbit_per_s: Some(3), ..disk };
         spec.devices.metadata = Some("{}".into());

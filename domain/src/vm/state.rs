@@ -18,8 +18,9 @@ pub struct Vm {
     pub spec: VmSpec,
     pub boot: BootImages,
     pub host: HostId,
-    /// Absent: the VM has no network, by its spec or because the machine cannot give it one (then `network_note` says why).
-    pub nic: Option<Nic>,
+    /// One for each of `spec.networks`, in its order. Empty: the VM has no network, by its spec or because the machine cannot give it one (then
+    /// `network_note` says why).
+    pub nics: Vec<Nic>,
     pub network_note: Option<String>,
     pub state: State,
     /// The newest attempt that was issued; older results are ignored.
@@ -33,6 +34,15 @@ pub struct Vm {
     pub retuned: bool,
 }
 
+impl Vm {
+    /// Whether its last run may have left something that still uses what the VM was given: one that failed because it could not be cleaned up says
+    /// so, and the next start or deletion tries again.
+    pub fn may_be_left(&self) -> bool {
+        let codes = [ReasonCode::CleanFailed, ReasonCode::DeleteFailed, ReasonCode::ActorFailed];
+        self.state == State::Failed && self.reason.as_ref().is_some_and(|reason| codes.contains(&reason.code))
+    }
+}
+
 /// The images that the spec's names meant when the VM was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootImages {
@@ -40,14 +50,14 @@ pub struct BootImages {
     pub rootfs: ImageId,
 }
 
-/// The VM's network interface, given once at creation by our own address management and kept for life.
+/// One of the VM's network interfaces: its address is given once by our own address management and kept for the interface's life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
     pub address: Ipv4Addr,
     pub prefix: u8,
     pub gateway: Ipv4Addr,
     pub mac: [u8; 6],
-    /// The host's TAP device, at most 15 characters.
+    /// The host's TAP device, by the interface's place ([`super::nic::tap_of`]); at most 15 characters.
     pub tap: String,
 }
 

@@ -50,7 +50,7 @@ pub struct Draft {
     pub spec: VmSpec,
     pub boot: BootImages,
     pub host: HostId,
-    pub nic: Option<Nic>,
+    pub nics: Vec<Nic>,
     pub network_note: Option<String>,
     pub start: bool,
 }
@@ -68,7 +68,7 @@ pub fn create(draft: Draft, ticket: Ticket, now: Timestamp) -> Step {
         spec: draft.spec,
         boot: draft.boot,
         host: draft.host,
-        nic: draft.nic,
+        nics: draft.nics,
         network_note: draft.network_note,
         state: State::Creating { start: draft.start },
         attempt: Attempt(0),

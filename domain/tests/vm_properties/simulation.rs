@@ -65,7 +65,7 @@ impl Simulation {
             spec,
             boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(2) },
             host: HostId::from_bits(1),
-            nic: None,
+            nics: vec![],
             network_note: None,
             start,
         };

@@ -52,9 +52,19 @@ impl<'a> Cmdline<'a> {
             gateways: self.list("hearth.gw", |word| word.parse().ok()),
             dns: self.list("hearth.dns", |word| word.parse().ok()),
             hostname: self.value("hearth.hostname").map(str::to_owned),
+            interface: self.list("hearth.mac", with_colons).pop(),
             ..NetworkConfig::default()
         };
         (config != NetworkConfig::default()).then_some(config)
+    }
+
+    /// What the interfaces besides that of [`Cmdline::network`] are to be: `525400010301@10.77.0.6/16`, commas between several.
+    pub fn further_networks(&self) -> Vec<NetworkConfig> {
+        self.list("hearth.nics", |word| {
+            let (mac, address) = word.split_once('@')?;
+            let (interface, addresses) = (Some(with_colons(mac)?), vec![InterfaceAddress::parse(address)?]);
+            Some(NetworkConfig { interface, addresses, ..NetworkConfig::default() })
+        })
     }
 
     /// `hearth.agent=` and `hearth.poweroff=`; without them QEMU's machine.
@@ -90,6 +100,15 @@ impl<'a> Cmdline<'a> {
     }
 }
 
+/// `52:54:00:01:03:01` of `525400010301`, which is how the line has it.
+fn with_colons(mac: &str) -> Option<String> {
+    if mac.len() != 12 || !mac.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bytes: Vec<&str> = (0..12).step_by(2).filter_map(|at| mac.get(at..at + 2)).collect();
+    Some(bytes.join(":"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +126,26 @@ mod tests {
         assert_eq!(Cmdline::parse("quiet root= ").network(), None);
         assert_eq!(Cmdline::parse("quiet root= ").root(), None);
     }
+
+    #[test]
+    fn further_interfaces_are_told_by_their_macs() {
+        let text =
+            "hearth.ip=10.77.0.5/16 hearth.mac=5254000102ff hearth.nics=525400010301@10.77.0.6/16,525400010302@10.78.0.7/24";
+        let cmdline = Cmdline::parse(text);
+        assert_eq!(cmdline.network().unwrap().interface.as_deref(), Some("52:54:00:01:02:ff"));
+        let told: Vec<_> = cmdline.further_networks().into_iter().map(|config| (config.interface, config.addresses)).collect();
+        let expected = |mac: &str, address| (Some(mac.to_owned()), vec![InterfaceAddress::parse(address).unwrap()]);
+        assert_eq!(told, [expected("52:54:00:01:03:01", "10.77.0.6/16"), expected("52:54:00:01:03:02", "10.78.0.7/24")]);
+        // The others go on.
+        let text =
+            "hearth.mac=5254000102f hearth.nics=,52540001030@10.77.0.6/16,525400010301@x,525400010301,525400010302@10.77.0.7/16";
+        let cmdline = Cmdline::parse(text);
+        assert_eq!(cmdline.network(), None);
+        let told: Vec<_> = cmdline.further_networks().into_iter().map(|config| config.interface).collect();
+        assert_eq!(told, [Some("52:54:00:01:03:02".to_owned())]);
+        assert_eq!(Cmdline::parse("hearth.ip=10.77.0.5/16").further_networks(), []);
+    }
+
     #[test]
     fn the_machine_is_qemus_unless_a_word_says_otherwise() {
         let read = |text| {

@@ -66,6 +66,7 @@ fn listed() -> Vec<Vec<u8>> {
         of(5, b"inf nan -infinity 1/80 11206"),
         of(6, &[3, 1, 2, 3, 0, 8, 1, 1, 1, 1, 1, 1, 1, 1]),
         of(2, b"root=/dev/vda reboot=k hearth.agent=vsock hearth.poweroff=reboot hearth.agent=pigeon"),
+        of(2, b"root=/dev/vda hearth.mac=5254000102ff hearth.nics=525400010301@10.77.0.6/16,52540001030x@10.77.0.7/16,@,"),
     ]
 }
 

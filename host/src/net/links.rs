@@ -160,13 +160,14 @@ impl Links {
         bounded("move the device into another network namespace", self.handle.link().set(message).execute()).await
     }
 
-    /// From this port only frames from this MAC pass. Kernels before 5.18 take the request and do not lock.
+    /// From this port only frames from this MAC pass, and what is for a MAC that no port has is not sent to it either, as to an address whose VM is
+    /// gone. Kernels before 5.18 take the request and do not lock.
     pub async fn lock_port(&self, index: u32, mac: [u8; 6]) -> Result<(), LinkError> {
         // NOARP is a static entry of the bridge; PERMANENT would make the MAC the bridge's own.
         let known = self.handle.neighbours().add_bridge(index, &mac);
         let known = known.state(NeighbourState::Noarp).flags(NeighbourFlags::Controller).replace().execute();
         bounded("name the port's MAC", known).await?;
-        let port = LinkBridgePort::new(index).locked(true).build();
+        let port = LinkBridgePort::new(index).locked(true).flood(false).build();
         bounded("lock the port", self.handle.link().set_port(port).execute()).await
     }
 

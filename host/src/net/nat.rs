@@ -12,7 +12,7 @@
 mod bridge;
 
 use super::{
-    NetError, Network, NetworkPlan, Traffic,
+    Interface, NetError, Network, NetworkPlan, Traffic,
     links::{Link, LinkError, Links},
     owner::{self, Mark},
     rules, tap,
@@ -20,7 +20,7 @@ use super::{
 use async_trait::async_trait;
 use domain::VmId;
 use rtnetlink::packet_route::link::InfoKind;
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{io, time::Duration};
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
@@ -148,6 +148,26 @@ impl NatNetwork {
         Ok(self.links.find(&self.plan.bridge).await.map_err(|error| self.bridge_error(error))?.is_some())
     }
 
+    /// A MAC may be whatever a user wrote. Whether another VM has it is known where VMs are made.
+    fn check_macs(&self, interfaces: &[Interface]) -> Result<(), NetError> {
+        let bridge = owner::bridge_mac(&self.plan.owner, &self.plan.bridge);
+        for (index, Interface { tap, mac, .. }) in interfaces.iter().enumerate() {
+            let refuse = |detail: &str| Err(NetError::Tap { tap: tap.clone(), detail: detail.to_owned() });
+            if mac[0] & 1 == 1 || *mac == [0; 6] {
+                return refuse("its MAC is none that one interface can have");
+            }
+            // What is for the host would go to the VM.
+            if *mac == bridge {
+                return refuse("its MAC is the bridge's own");
+            }
+            // The bridge knows one port for a MAC.
+            if interfaces.iter().take(index).any(|earlier| earlier.mac == *mac) {
+                return refuse("another interface of the VM has its MAC");
+            }
+        }
+        Ok(())
+    }
+
     /// Every TAP device of this owner on the machine.
     async fn own_taps(&self) -> Result<Vec<Link>, NetError> {
         let all = self.links.all().await.map_err(|error| self.bridge_error(error))?;
@@ -190,16 +210,25 @@ impl Network for NatNetwork {
         self.until_free(tap).await
     }
 
-    /// The port takes frames from this MAC only, and the host sends what is for the address to this MAC whatever ARP says. The second
-    /// entry stays until the bridge goes: an address has the same MAC for ever (`domain::ipam::mac_of`).
-    async fn bind(&self, tap: &str, address: Ipv4Addr, mac: [u8; 6]) -> Result<(), NetError> {
-        let bridge = self.bridge_index(tap).await?;
-        let found = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
-        let link =
-            found.ok_or_else(|| NetError::Tap { tap: tap.to_owned(), detail: "it is gone: attach it first".to_owned() })?;
-        self.check_tap(&link, bridge)?;
-        self.links.lock_port(link.index, mac).await.map_err(|error| tap_error(tap, error))?;
-        self.links.settle_neighbour(bridge, address, mac).await.map_err(|error| tap_error(tap, error))
+    /// A port takes frames from its interface's MAC only, and the host sends what is for an address to its interface's MAC whatever ARP says:
+    /// a guest that answers for one of its addresses from another of its interfaces, as Linux does, changes nothing. The port's entry goes
+    /// with the TAP; the neighbour's stays until its address is bound again or the bridge goes.
+    async fn bind(&self, vm: VmId, interfaces: &[Interface]) -> Result<(), NetError> {
+        self.check_macs(interfaces)?;
+        let alias = owner::tap_alias(&self.plan.owner, vm);
+        for Interface { tap, address, mac } in interfaces {
+            let bridge = self.bridge_index(tap).await?;
+            let found = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
+            let refuse = |detail: &str| NetError::Tap { tap: tap.clone(), detail: detail.to_owned() };
+            let link = found.ok_or_else(|| refuse("it is gone: attach it first"))?;
+            self.check_tap(&link, bridge)?;
+            if link.alias.as_ref() != Some(&alias) {
+                return Err(refuse("it is another VM's"));
+            }
+            self.links.lock_port(link.index, *mac).await.map_err(|error| tap_error(tap, error))?;
+            self.links.settle_neighbour(bridge, *address, *mac).await.map_err(|error| tap_error(tap, error))?;
+        }
+        Ok(())
     }
 
     async fn traffic(&self, tap: &str) -> Result<Option<Traffic>, NetError> {

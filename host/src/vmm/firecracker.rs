@@ -148,8 +148,8 @@ impl Firecracker {
     async fn begin(&self, plan: MachinePlan, from: Option<restore::Source>, launch: Attempt) -> Result<Machine, VmmError> {
         self.clean(plan.vm).await?;
         let (inner, vm) = (Arc::clone(&self.inner), plan.vm);
-        let port = tap::port(&plan).await?;
-        self.runs.hold(vm, move || start::hold(&inner, &plan, port, from.as_ref(), launch)).await
+        let ports = tap::ports(&plan).await?;
+        self.runs.hold(vm, move || start::hold(&inner, &plan, ports, from.as_ref(), launch)).await
     }
 }
 

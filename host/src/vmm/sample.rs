@@ -15,6 +15,13 @@ pub fn nic() -> NicPlan {
     }
 }
 
+/// That many, each with a MAC and an address of its own.
+pub fn nics(count: u8) -> Vec<NicPlan> {
+    let other =
+        |n| NicPlan { tap: format!("hth{n}"), mac: [0x52, 0x54, 0, 1, 3, n], address: [10, 77, 0, 5 + n].into(), ..nic() };
+    (0..count).map(|n| if n == 0 { nic() } else { other(n) }).collect()
+}
+
 /// Of one vCPU, with nothing that need not be.
 pub fn plan() -> MachinePlan {
     let vm = VmId::from_bits(7);
@@ -26,7 +33,7 @@ pub fn plan() -> MachinePlan {
         kernel: "/images/k".into(),
         initrd: None,
         disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None, drives: domain::vm::Drives::default() },
-        nic: None,
+        nics: Vec::new(),
         cmdline: None,
         cloud_init: None,
         metadata: None,

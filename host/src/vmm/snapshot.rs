@@ -45,10 +45,21 @@ pub struct Note {
     pub vcpus: u32,
     pub mem_mib: u32,
     pub has_nic: bool,
+    /// In the guest's order. Empty where an earlier hearth took it, which knew one: `has_nic`.
+    #[serde(default)]
+    pub nics: Vec<NicNote>,
     pub has_seed: bool,
     pub has_metadata: bool,
     /// Whether its process found its files by the names that they have in a jail: the machine's state says them.
     pub is_jailed: bool,
+}
+
+/// A network interface as the machine's state names it, which nobody can change in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicNote {
+    pub tap: String,
+    /// `aa:bb:cc:dd:ee:ff`.
+    pub mac: String,
 }
 
 /// An id as everybody else reads it.
@@ -150,6 +161,7 @@ mod tests {
             vcpus: 1,
             mem_mib: 64,
             has_nic: false,
+            nics: Vec::new(),
             has_seed: true,
             has_metadata: false,
             is_jailed: true,

@@ -22,5 +22,6 @@ mod rates;
 mod real;
 #[path = "../support/seed.rs"]
 mod seed;
+mod several;
 mod snapshot;
 mod templates;

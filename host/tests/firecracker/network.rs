@@ -6,7 +6,7 @@ use crate::guests::output;
 use crate::lab::Lab;
 use domain::{Attempt, ipam::mac_of, vm::Inspection};
 use host::{
-    net::{Network, NetworkPlan},
+    net::{Interface, Network, NetworkPlan},
     vmm::{MachinePlan, NicPlan, Vmm, VmmError},
 };
 use nix::sched::{CloneFlags, unshare};
@@ -49,9 +49,9 @@ pub async fn network(lab: &Lab) -> Arc<dyn Network> {
 pub async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
     let mac = mac_of(ADDRESS);
     network.attach(lab.vm, TAP).await.unwrap();
-    network.bind(TAP, ADDRESS, mac).await.unwrap();
+    network.bind(lab.vm, &[Interface { tap: TAP.into(), address: ADDRESS, mac }]).await.unwrap();
     let nic = NicPlan { tap: TAP.into(), mac, address: ADDRESS, prefix: 16, gateway: GATEWAY, dns: vec![GATEWAY] };
-    MachinePlan { nic: Some(nic), ..lab.plan() }
+    MachinePlan { nics: vec![nic], ..lab.plan() }
 }
 
 pub async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
@@ -66,10 +66,18 @@ pub async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
 
 /// In the process's network is a loopback that is down, and its device is at its place here.
 fn is_apart(pid: u32) {
+    are_apart(pid, &[TAP]);
+}
+
+pub fn are_apart(pid: u32, taps: &[&str]) {
     let there = links(&["nsenter", "--net", "--target", &pid.to_string()]);
     assert!(there.lines().count() == 1 && there.contains(" lo: <LOOPBACK> "), "{there}");
+    taps.iter().for_each(|tap| is_at_its_place(tap));
+}
+
+fn is_at_its_place(tap: &str) {
     let here = links(&[]);
-    let tap = here.lines().find(|line| line.contains(TAP)).unwrap_or_else(|| panic!("no {TAP}: {here}"));
+    let tap = here.lines().find(|line| line.contains(tap)).unwrap_or_else(|| panic!("no {tap}: {here}"));
     for told in ["LOWER_UP", "master hthtest", "isolated on", "locked on"] {
         assert!(tap.contains(told), "{told}: {tap}");
     }

@@ -134,7 +134,17 @@ async fn a_snapshot_that_cannot_be_loaded_leaves_the_vm_its_own_disk() {
     driver.kill(lab.vm, &first).await.unwrap();
     let plan = lab.plan();
     let (vm, vcpus, mem_mib, version) = (lab.vm, plan.vcpus, plan.mem_mib, first.version.clone());
-    let note = Note { vm, version, vcpus, mem_mib, has_nic: false, has_seed: false, has_metadata: false, is_jailed: true };
+    let note = Note {
+        vm,
+        version,
+        vcpus,
+        mem_mib,
+        has_nic: false,
+        nics: Vec::new(),
+        has_seed: false,
+        has_metadata: false,
+        is_jailed: true,
+    };
     note.write(&from).unwrap();
     std::fs::write(from.join(snapshot::MEMORY), vec![0; 4096]).unwrap();
     std::fs::write(from.join(snapshot::DISK), vec![0; 4096]).unwrap();

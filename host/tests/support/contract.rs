@@ -30,7 +30,7 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         kernel: images.kernel.clone(),
         initrd: images.initrd.clone(),
         disk: DiskPlan { vm, base: images.rootfs.clone(), size_bytes: Some(128 << 20), drives: Drives::default() },
-        nic: None,
+        nics: Vec::new(),
         cmdline: None,
         cloud_init: None,
         metadata: None,

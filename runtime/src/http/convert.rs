@@ -12,7 +12,7 @@ pub use event::{event, resync};
 pub use host::host;
 pub use image::image;
 pub use operation::operation;
-pub use vm::{confinement, vm};
+pub use vm::{confinement, mac, vm};
 pub use webhook::{dead_letter, kind_of, webhook};
 
 use domain::Timestamp;

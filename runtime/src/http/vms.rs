@@ -9,6 +9,7 @@ use super::{
     edge::{Edge, Serving},
     input::{ListQuery, Reference, Submission, cursor},
     layer::Caller,
+    networks,
     problem::{Answer, Refusal},
     with_etag,
 };
@@ -145,7 +146,7 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
 }
 
 /// Changes a VM: its name, labels, restart policy, limits and balloon; while it does not run, its vCPUs, memory, command line, CPU template,
-/// the size of its disk and its data drives; for its next start, what cloud-init is given and its metadata. A new password is made only until
+/// the size of its disk, its data drives and its network interfaces; for its next start, what cloud-init is given and its metadata. A new password is made only until
 /// its first start, and told in `credentials` of this answer alone.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]
@@ -170,6 +171,7 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
         cmdline: spec.cmdline.map(|cmdline| Some(cmdline).filter(|cmdline| !cmdline.is_empty())),
         disk_mib: spec.disk_mib,
         drives: drives::changed(spec.drives, spec.remove_drives)?,
+        networks: networks::changed(spec.networks)?,
         rate_limits: spec.rate_limits.map(devices::changed_rate_limits).unwrap_or_default(),
         balloon_mib: spec.balloon_mib,
         cpu_template: spec.cpu_template.map(|template| template.map(devices::asked_template)),
@@ -285,7 +287,7 @@ fn spec(spec: v1::VmSpec, made: Option<&Password>) -> Answer<VmSpec> {
         image: spec.image,
         disk_mib: spec.disk_mib,
         cmdline: spec.cmdline.filter(|cmdline| !cmdline.is_empty()),
-        networks: spec.networks,
+        networks: networks::asked(spec.networks)?,
         restart: restart(spec.restart),
         devices: Devices {
             rate_limits: devices::asked_rate_limits(spec.rate_limits),

@@ -6,7 +6,7 @@ use domain::{
     Labels, Name, OperationId,
     image::{ImageKind, ImageSpec},
     operation::Status,
-    vm::{Command, RestartPolicy, State, VmSpec, spec::DEFAULT_NETWORK},
+    vm::{Command, RestartPolicy, State, VmSpec, nic::DEFAULT_NETWORK},
 };
 use serde::Deserialize;
 use std::{
@@ -105,7 +105,7 @@ async fn boot(node: &Node, manifest: &Path) -> Result<String, DemoError> {
     if let Some(operation) = accepted.operation {
         ended(node, operation, format!("the VM {NAME}"), BOOT_WITHIN).await?;
     }
-    let address = accepted.resource.nic.as_ref().map_or_else(String::new, |nic| format!(" at {}", nic.address));
+    let address = accepted.resource.nics.first().map_or_else(String::new, |nic| format!(" at {}", nic.address));
     let seconds = started.elapsed().as_secs_f32();
     Ok(format!("the VM {NAME} runs {}{address}, {seconds:.1} s after it was asked for: hearth vm shell {NAME}", rootfs.name))
 }
@@ -119,7 +119,7 @@ fn spec(image: &str) -> VmSpec {
         image: image.to_owned(),
         disk_mib: None,
         cmdline: None,
-        networks: vec![DEFAULT_NETWORK.to_owned()],
+        networks: vec![DEFAULT_NETWORK.into()],
         restart: RestartPolicy::OnFailure,
         devices: domain::vm::Devices::default(),
     }

@@ -67,7 +67,7 @@ impl Scene {
             kernel: folder.path().join("kernel"),
             initrd: None,
             disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None, drives: Drives::default() },
-            nic: None,
+            nics: Vec::new(),
             cmdline: None,
             cloud_init: None,
             metadata: None,

@@ -33,7 +33,7 @@ pub struct Vmm {
     /// Its VMM holds it, for it wrote while the disk was full; or somebody paused it after that.
     pub starved: bool,
     pub mem_mib: u32,
-    pub tap: Option<String>,
+    pub taps: Vec<String>,
     pub tuning: Tuning,
     /// When it ends by itself, and how.
     pub ends: Option<(u64, Exit)>,
@@ -266,7 +266,7 @@ impl Machine {
                 launch: vmm.launch,
                 phase,
                 mem_mib: vmm.mem_mib,
-                tap: vmm.tap.clone(),
+                taps: vmm.taps.clone(),
                 rate_limits: vmm.tuning.rate_limits,
                 balloon_mib: vmm.tuning.balloon_mib,
             })

@@ -21,7 +21,7 @@ use domain::{
     event::Kind,
     image::{ImageKind, ImageSpec},
     operation::Operation,
-    vm::{Change, Command, RateLimitsChange, RestartPolicy, StopMode, Vm, VmSpec},
+    vm::{Change, Command, Interface, Mac, NetworksChange, RateLimitsChange, RestartPolicy, StopMode, Vm, VmSpec},
     webhook::{self, Webhook},
 };
 use host::secret::Secret;
@@ -311,6 +311,10 @@ impl Users {
                 Command::Update(Change { labels: Some(labels), ..Change::default() })
             }
             95..97 => Command::Update(tuned(chance)),
+            97..99 => {
+                let networks = Some(Box::new(NetworksChange::to(interfaces(chance))));
+                Command::Update(Change { networks, ..Change::default() })
+            }
             _ => Command::Update(Change { mem_mib: Some(64 * chance.between(1, 6) as u32), ..Change::default() }),
         };
         let if_match = chance.hits(150).then_some(vm.generation);
@@ -365,7 +369,7 @@ fn new_vm(chance: &mut Chance, asked: u64) -> NewVm {
         image: if chance.hits(50) { "extra".to_owned() } else { "rootfs".to_owned() },
         disk_mib: None,
         cmdline: None,
-        networks: if chance.hits(800) { vec!["default".to_owned()] } else { Vec::new() },
+        networks: interfaces(chance),
         restart,
         devices: domain::vm::Devices::default(),
     };
@@ -373,6 +377,17 @@ fn new_vm(chance: &mut Chance, asked: u64) -> NewVm {
     let name = chance.one_of(&NAMES).filter(|_| named).and_then(|name| name.parse().ok());
     let labels = Labels::from([("key".to_owned(), format!("key-{asked}"))]);
     NewVm { name, project: project(), labels, spec, start: chance.hits(700) }
+}
+
+/// Mostly one; now and then several, with MACs that others may have.
+fn interfaces(chance: &mut Chance) -> Vec<Interface> {
+    let count = if chance.hits(700) { 1 } else { chance.draw() % 4 };
+    let one = |_| {
+        let last = (chance.draw() % 6) as u8;
+        let mac = chance.hits(200).then(|| Mac::new([2, 0, 0, 0, 0, last]).ok()).flatten();
+        Interface { mac, .."default".into() }
+    };
+    (0..count).map(one).collect()
 }
 
 fn project() -> Name {

@@ -159,6 +159,9 @@ fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
     let vm = &mut next.vm;
     change.apply(&mut vm.spec);
     let tunes = change.tunes();
+    if let Some(networks) = change.networks {
+        (vm.nics, vm.network_note) = (networks.nics, networks.note);
+    }
     if let Some(name) = change.name {
         vm.name = name;
     }

@@ -3,6 +3,7 @@
 mod cancel;
 mod crashes;
 pub(in crate::vm) mod fixture;
+mod interfaces;
 mod policy;
 mod stories;
 mod table;

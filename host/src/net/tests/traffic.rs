@@ -5,7 +5,7 @@
 mod lend;
 
 use super::{in_namespace, ip, opened, plan, vm};
-use crate::net::{Network, nat::NatNetwork, owner, tap::Fresh};
+use crate::net::{Interface, Network, nat::NatNetwork, owner, tap::Fresh};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{
     fs::File,
@@ -161,6 +161,10 @@ impl Wire {
     }
 }
 
+fn interface(tap: &str, address: Ipv4Addr, mac: [u8; 6]) -> Interface {
+    Interface { tap: tap.to_owned(), address, mac }
+}
+
 const ONE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 const TWO: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
 
@@ -240,8 +244,8 @@ fn a_guest_can_not_take_a_neighbours_place() {
         let network = opened().await;
         let (mut one, mut two) = (Wire::stranger(&network, 11).await, Wire::stranger(&network, 12).await);
         for _ in 0..2 {
-            network.bind("tap11", ONE, one.mac).await.unwrap();
-            network.bind("tap12", TWO, two.mac).await.unwrap();
+            network.bind(vm(11), &[interface("tap11", ONE, one.mac)]).await.unwrap();
+            network.bind(vm(12), &[interface("tap12", TWO, two.mac)]).await.unwrap();
         }
         one.others_before_pong(ONE, 1);
         two.others_before_pong(TWO, 1);
@@ -259,7 +263,82 @@ fn a_guest_can_not_take_a_neighbours_place() {
         two.others_before_pong(TWO, 4);
         let known = ip("neigh show 10.77.0.12");
         assert!(known.contains("02:68:0a:4d:00:0c PERMANENT"), "{known}");
-        assert!(matches!(network.bind("tap13", TWO, own).await, Err(crate::net::NetError::Tap { .. })));
+        assert!(matches!(network.bind(vm(13), &[interface("tap13", TWO, own)]).await, Err(crate::net::NetError::Tap { .. })));
+    });
+}
+
+/// A Linux guest with two interfaces in one network answers for either address by either of them, and sends from both by the first.
+#[test]
+fn a_guest_uses_any_of_its_interfaces_for_any_of_its_addresses_and_no_neighbours() {
+    in_namespace(|| async {
+        let network = opened().await;
+        let (mut first, mut neighbour) = (Wire::stranger(&network, 11).await, Wire::stranger(&network, 12).await);
+        network.attach(vm(11), "tap21").await.unwrap();
+        const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 21);
+        // Of the user's choice.
+        let mut second = Wire::open("tap21", [0x52, 0x54, 0, 0, 0, 21], first.peer);
+        let both = [interface("tap11", ONE, first.mac), interface("tap21", OTHER, second.mac)];
+        for _ in 0..2 {
+            network.bind(vm(11), &both).await.unwrap();
+            network.bind(vm(12), &[interface("tap12", TWO, neighbour.mac)]).await.unwrap();
+        }
+        first.others_before_pong(ONE, 1);
+        second.others_before_pong(OTHER, 1);
+        neighbour.others_before_pong(TWO, 1);
+        // Crosswise: it passes, and what is for an address goes to that address's interface.
+        for (mark, sends, from, answered) in [(2, 0, OTHER, 1), (3, 1, ONE, 0)] {
+            let wires = [&mut first, &mut second];
+            wires[sends].send(&Packet::icmp(from, GATEWAY, 8, mark));
+            assert_eq!(wires[answered].receive(ARRIVES), Some(Packet::icmp(GATEWAY, from, 0, mark)), "by {sends} from {from}");
+        }
+        // Neither its own other MAC nor the neighbour's passes a port, and nothing that it says by ARP makes a neighbour's address its own.
+        let macs = [first.mac, second.mac];
+        for (wire, other) in [(&mut first, macs[1]), (&mut second, macs[0])] {
+            let own = wire.mac;
+            for (mac, address) in [(neighbour.mac, TWO), (other, TWO)] {
+                wire.mac = mac;
+                wire.send(&Packet::icmp(address, GATEWAY, 8, 4));
+            }
+            wire.mac = own;
+            let arp = [&[0, 1, 8, 0, 6, 4, 0, 2][..], &own, &TWO.octets(), &[0xff; 6], &TWO.octets()].concat();
+            wire.file.write_all(&[&[0; VIRTIO_HEADER][..], &[0xff; 6], &own, &[8, 6], &arp].concat()).unwrap();
+        }
+        assert_eq!((first.others_before_pong(ONE, 5), second.others_before_pong(OTHER, 5)), (vec![], vec![]));
+        assert_eq!(neighbour.others_before_pong(TWO, 5), [], "what was sent under the neighbour's MAC is dropped");
+        let known = |address: Ipv4Addr| ip(&format!("neigh show {address}"));
+        assert!(known(TWO).contains("02:68:0a:4d:00:0c PERMANENT"), "{}", known(TWO));
+        assert!(known(ONE).contains("02:68:0a:4d:00:0b PERMANENT") && known(OTHER).contains("52:54:00:00:00:15 PERMANENT"));
+
+        // Detached, its MACs are nobody's, and another VM may have its address by another MAC.
+        let mac = second.mac;
+        drop(second);
+        network.detach("tap21").await.unwrap();
+        assert!(!super::tool("bridge", &["fdb", "show", "br", "hearth0"]).contains("52:54:00:00:00:15 dev"));
+        first.send(&Packet { source: OTHER, ..Packet::icmp(OTHER, GATEWAY, 8, 6) });
+        assert_eq!(first.others_before_pong(ONE, 7), [], "what is for an address that is bound to none comes to no port");
+        network.attach(vm(13), "tap13").await.unwrap();
+        network.bind(vm(13), &[interface("tap13", OTHER, [2, 0, 0, 0, 0, 13])]).await.unwrap();
+        assert!(known(OTHER).contains("02:00:00:00:00:0d PERMANENT"), "{}", known(OTHER));
+        network.bind(vm(13), &[interface("tap13", OTHER, mac)]).await.unwrap();
+    });
+}
+
+#[test]
+fn macs_that_would_take_others_frames_and_another_vms_interface_are_refused() {
+    in_namespace(|| async {
+        let network = opened().await;
+        network.attach(vm(11), "tap11").await.unwrap();
+        network.attach(vm(11), "tap21").await.unwrap();
+        let told = async |of: u128, interfaces: &[Interface]| network.bind(vm(of), interfaces).await.unwrap_err().to_string();
+        let bridge = owner::bridge_mac(&plan().owner, &plan().bridge);
+        assert!(told(11, &[interface("tap11", ONE, bridge)]).await.contains("the bridge's own"));
+        for mac in [[0; 6], [0xff; 6], [1, 0, 0x5e, 0, 0, 1]] {
+            assert!(told(11, &[interface("tap11", ONE, mac)]).await.contains("none that one interface can have"), "{mac:?}");
+        }
+        let mac = [2, 0, 0, 0, 0, 1];
+        assert!(told(11, &[interface("tap11", ONE, mac), interface("tap21", TWO, mac)]).await.contains("another interface"));
+        assert!(told(12, &[interface("tap11", ONE, mac)]).await.contains("another VM's"));
+        assert!(!ip("-o -d link show dev tap11").contains("locked on"), "nothing of it was done");
     });
 }
 

@@ -1,7 +1,7 @@
 //! What a machine is configured with, from a plan. Pure. The kernel's words were tried on Firecracker 1.17 with Debian's 6.1.
 
 use super::super::{
-    MachinePlan,
+    MachinePlan, NicPlan, Tuning, VmmError,
     shared::{
         cmdline::{self, mac_text},
         drives,
@@ -17,6 +17,15 @@ use std::path::{Path, PathBuf};
 
 /// Each machine has a vsock of its own, so that the number need not differ.
 const GUEST_CID: u32 = 3;
+
+/// The root, vsock, entropy and the balloon.
+const ALWAYS_THERE: usize = 4;
+/// What a machine has room for beside those: of 24 interrupts 5 are the old devices', and one each the generation's and the clock's device's.
+/// Source: `GSI_LEGACY_START` and `_END`, `vmgenid.rs` and `vmclock.rs` of Firecracker 1.17.
+const DEVICES_BESIDE: usize = 24 - 5 - 2 - ALWAYS_THERE;
+/// What Firecracker adds to the kernel's command line itself: for each device ` virtio_mmio.device=4K@0xc0001000:23`, and ` pci=off`.
+const DEVICE_WORD: usize = 37;
+const NO_PCI: usize = 8;
 
 /// Where the process finds its files, by its own view of the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +51,14 @@ pub struct Config {
     /// The data drives, after both.
     #[serde(default)]
     pub drives: Vec<Drive>,
+    /// The first.
     pub nic: Option<NetworkInterface>,
     /// Where its TAP device belongs, for it leaves its place while the process opens it.
     #[serde(default)]
     pub port: Option<Port>,
+    /// All behind the first.
+    #[serde(default)]
+    pub further: Vec<Further>,
     pub vsock: Vsock,
     pub balloon: Balloon,
     #[serde(default)]
@@ -53,6 +66,13 @@ pub struct Config {
     /// It does not boot, it goes on: of all the above only the place of the TAP counts then.
     #[serde(default)]
     pub origin: Option<Origin>,
+}
+
+/// An interface with the place of its TAP device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Further {
+    pub nic: NetworkInterface,
+    pub port: Option<Port>,
 }
 
 /// The place of a TAP device.
@@ -65,25 +85,45 @@ pub struct Port {
 }
 
 impl Config {
-    /// The TAP device that must be lent to the process, and its place.
-    pub fn lent(&self) -> Option<(&str, &Port)> {
-        Some((self.nic.as_ref()?.host_dev_name.as_str(), self.port.as_ref()?))
+    /// In the guest's order.
+    pub fn nics(&self) -> impl Iterator<Item = &NetworkInterface> {
+        self.nic.iter().chain(self.further.iter().map(|further| &further.nic))
+    }
+
+    /// The TAP devices that must be lent to the process, and their places.
+    pub fn lent(&self) -> impl Iterator<Item = (&str, &Port)> {
+        let first = self.nic.as_ref().zip(self.port.as_ref());
+        let further = self.further.iter().filter_map(|further| Some((&further.nic, further.port.as_ref()?)));
+        first.into_iter().chain(further).map(|(nic, port)| (nic.host_dev_name.as_str(), port))
+    }
+
+    /// One for each interface, in their order; none: they are opened where they are.
+    pub fn place(&mut self, ports: Vec<Port>) {
+        let mut ports = ports.into_iter();
+        self.port = ports.next();
+        for further in &mut self.further {
+            further.port = ports.next();
+        }
+    }
+
+    /// Errors: more devices than there are interrupts for; more words on the kernel's command line than it keeps.
+    pub fn check(&self) -> Result<(), VmmError> {
+        let beside = self.nics().count() + self.drives.len() + usize::from(self.seed.is_some());
+        if beside > DEVICES_BESIDE {
+            let detail = format!(
+                "a machine of Firecracker's has room for {DEVICES_BESIDE} network interfaces, data drives and a seed together, and the VM has {beside}"
+            );
+            return Err(VmmError::Refused { call: "configuration", detail });
+        }
+        let line = self.boot.boot_args.as_deref().unwrap_or_default();
+        cmdline::check(line, NO_PCI + (ALWAYS_THERE + beside) * DEVICE_WORD)
     }
 }
 
 /// Errors: more vCPUs than a number of Firecracker's holds.
 pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Config, Invalid> {
     let vcpu_count = u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: u8::MAX })?;
-    let nic = plan.nic.as_ref().map(|nic| {
-        Ok::<_, Invalid>(NetworkInterface {
-            iface_id: nic_id()?,
-            host_dev_name: nic.tap.clone(),
-            guest_mac: Some(mac_text(nic.mac)),
-            mtu: None,
-            rx_rate_limiter: tuning::receive(&plan.tuning),
-            tx_rate_limiter: tuning::send(&plan.tuning),
-        })
-    });
+    let mut nics = plan.nics.iter().enumerate().map(|(index, nic)| interface(index, nic, &plan.tuning));
     Ok(Config {
         machine: MachineConfig {
             vcpu_count,
@@ -114,12 +154,25 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
             },
         },
         seed: paths.seed.map(seed).transpose()?,
-        nic: nic.transpose()?,
+        nic: nics.next().transpose()?,
         port: None,
+        further: nics.map(|nic| Ok(Further { nic: nic?, port: None })).collect::<Result<_, _>>()?,
         vsock: Vsock { guest_cid: GUEST_CID, uds_path: paths.vsock },
         balloon: balloon(version, plan.tuning.balloon_mib),
         metadata: None,
         origin: None,
+    })
+}
+
+/// Each has the limits by itself.
+fn interface(index: usize, nic: &NicPlan, tuning: &Tuning) -> Result<NetworkInterface, Invalid> {
+    Ok(NetworkInterface {
+        iface_id: nic_id(index)?,
+        host_dev_name: nic.tap.clone(),
+        guest_mac: Some(mac_text(nic.mac)),
+        mtu: None,
+        rx_rate_limiter: tuning::receive(tuning),
+        tx_rate_limiter: tuning::send(tuning),
     })
 }
 
@@ -153,8 +206,9 @@ pub fn root_id() -> Result<DeviceId, Invalid> {
     "root".parse()
 }
 
-pub fn nic_id() -> Result<DeviceId, Invalid> {
-    "eth0".parse()
+/// As most guests call them, which have them in this order.
+pub fn nic_id(index: usize) -> Result<DeviceId, Invalid> {
+    format!("eth{index}").parse()
 }
 
 fn template(template: domain::vm::CpuTemplate) -> CpuTemplate {
@@ -194,9 +248,10 @@ fn kernel_cmdline(plan: &MachinePlan) -> String {
 mod tests {
     use super::super::super::{NicPlan, sample};
     use super::*;
+    use std::net::Ipv4Addr;
 
     fn plan(vcpus: u32, nic: Option<NicPlan>) -> MachinePlan {
-        MachinePlan { vcpus, nic, cmdline: Some("debug".into()), ..sample::plan() }
+        MachinePlan { vcpus, nics: nic.into_iter().collect(), cmdline: Some("debug".into()), ..sample::plan() }
     }
 
     fn paths() -> Paths {
@@ -226,6 +281,58 @@ mod tests {
         let nic = config.nic.unwrap();
         assert_eq!((nic.host_dev_name.as_str(), nic.guest_mac.as_deref()), ("hth0", Some("52:54:00:01:02:ff")));
         assert_eq!((config.machine.vcpu_count, config.machine.mem_size_mib), (2, 256));
+    }
+
+    #[test]
+    fn each_interface_is_its_own_and_an_older_hearth_wrote_one() {
+        let rate_limits = domain::vm::RateLimits { rx_mbit_per_s: Some(8), ..domain::vm::RateLimits::default() };
+        let tuning = crate::vmm::Tuning { rate_limits, balloon_mib: 0 };
+        let plan = MachinePlan { nics: sample::nics(3), tuning, ..plan(1, None) };
+        let mut config = config(&plan, paths(), &version()).unwrap();
+        let told: Vec<_> = config
+            .nics()
+            .map(|nic| (nic.iface_id.to_string(), nic.host_dev_name.as_str(), nic.guest_mac.as_deref().unwrap()))
+            .collect();
+        let expected =
+            [("eth0", "hth0", "52:54:00:01:02:ff"), ("eth1", "hth1", "52:54:00:01:03:01"), ("eth2", "hth2", "52:54:00:01:03:02")];
+        assert_eq!(told, expected.map(|(id, tap, mac)| (id.to_owned(), tap, mac)));
+        assert!(config.nics().all(|nic| nic.rx_rate_limiter.is_some() && nic.tx_rate_limiter.is_none()));
+        assert_eq!(config.lent().count(), 0, "without a jail they are opened where they are");
+        let port = |n| Port { bridge: Some("hearth0".into()), mac: [2, 0, 0, 0, 0, n] };
+        config.place(vec![port(0), port(1), port(2)]);
+        assert_eq!(config.lent().collect::<Vec<_>>(), [("hth0", &port(0)), ("hth1", &port(1)), ("hth2", &port(2))]);
+        let mut older = serde_json::to_value(config).unwrap();
+        older.as_object_mut().unwrap().remove("further");
+        assert_eq!(serde_json::from_value::<Config>(older).unwrap().lent().collect::<Vec<_>>(), [("hth0", &port(0))]);
+    }
+
+    #[test]
+    fn a_machine_has_room_for_as_many_devices_and_words_as_firecracker() {
+        use domain::vm::{DriveChange, Drives, spec::CMDLINE_MAX};
+        let drive =
+            |n: u8| DriveChange { name: format!("drive-{n}").parse().unwrap(), size_mib: Some(5), read_only: Some(false) };
+        let with = |nics: u8, drives: u8, cmdline: usize| {
+            let mut plan = MachinePlan {
+                hostname: "h".repeat(domain::name::NAME_MAX),
+                nics: sample::nics(nics),
+                cmdline: Some("c".repeat(cmdline)),
+                ..plan(1, None)
+            };
+            plan.disk.drives = Drives::new(&(0..drives).map(drive).collect::<Vec<_>>());
+            let longest = |last: u8| Ipv4Addr::new(192, 168, 100, 100 + last);
+            for (nic, last) in plan.nics.iter_mut().zip(0..) {
+                (nic.address, nic.gateway, nic.dns) = (longest(last), longest(99), vec![longest(10), longest(11), longest(12)]);
+            }
+            config(&plan, Paths { seed: Some("seed.iso".into()), ..paths() }, &version()).unwrap().check()
+        };
+        // All drives and one interface; all interfaces: with the longest names, addresses and words.
+        with(1, 8, CMDLINE_MAX).unwrap();
+        with(4, 8, 900).unwrap();
+        with(8, 4, 768).unwrap();
+        let refusal = with(8, 5, 0).unwrap_err().to_string();
+        assert!(refusal.contains("room for 13") && refusal.contains("has 14"), "{refusal}");
+        let refusal = with(8, 4, CMDLINE_MAX).unwrap_err().to_string();
+        assert!(refusal.contains("make spec.cmdline shorter by"), "{refusal}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Metadata {
 ///
 /// Errors: what was stored is no object, which the API does not take.
 pub fn metadata(plan: &MachinePlan) -> Result<Option<Metadata>, VmmError> {
-    let (Some(text), true) = (&plan.metadata, plan.nic.is_some()) else { return Ok(None) };
+    let (Some(text), true) = (&plan.metadata, !plan.nics.is_empty()) else { return Ok(None) };
     let failed = |detail: String| VmmError::Refused { call: "metadata", detail };
     let own: Map<String, Value> = serde_json::from_str(text).map_err(|error| failed(error.to_string()))?;
     let service = service().map_err(|invalid| failed(invalid.to_string()))?;
@@ -31,12 +31,12 @@ pub fn metadata(plan: &MachinePlan) -> Result<Option<Metadata>, VmmError> {
 /// Version 2 alone: by sessions, so that a service in the guest that can be made to send a GET gives nothing away. Not as EC2's in all, whose
 /// answers are plain text whatever was asked for: plain text is the default here too, and JSON is for who asks for it.
 fn service() -> Result<MmdsConfig, Invalid> {
-    Ok(MmdsConfig { version: MmdsVersion::V2, network_interfaces: vec![nic_id()?], ipv4_address: None, imds_compat: false })
+    Ok(MmdsConfig { version: MmdsVersion::V2, network_interfaces: vec![nic_id(0)?], ipv4_address: None, imds_compat: false })
 }
 
 fn content(plan: &MachinePlan, mut own: Map<String, Value>) -> Value {
     let mut hearth = json!({ "id": plan.vm.to_string(), "name": plan.hostname });
-    if let Some(nic) = &plan.nic {
+    if let Some(nic) = plan.nics.first() {
         hearth["address"] = json!(format!("{}/{}", nic.address, nic.prefix));
         hearth["gateway"] = json!(nic.gateway);
         hearth["mac"] = json!(mac_text(nic.mac));
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     fn plan(metadata: Option<&str>) -> MachinePlan {
-        MachinePlan { nic: Some(sample::nic()), metadata: metadata.map(Into::into), ..sample::plan() }
+        MachinePlan { nics: vec![sample::nic()], metadata: metadata.map(Into::into), ..sample::plan() }
     }
 
     #[test]
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn none_without_a_wish_or_a_network_and_no_other_thing_than_an_object() {
         assert_eq!(metadata(&plan(None)).unwrap(), None);
-        assert_eq!(metadata(&MachinePlan { nic: None, ..plan(Some("{}")) }).unwrap(), None);
+        assert_eq!(metadata(&MachinePlan { nics: Vec::new(), ..plan(Some("{}")) }).unwrap(), None);
         assert!(matches!(metadata(&plan(Some("[1]"))), Err(VmmError::Refused { call: "metadata", .. })));
     }
 }

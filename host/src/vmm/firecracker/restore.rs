@@ -7,12 +7,12 @@
 //! ```
 
 use super::super::{
-    MachinePlan, VmmError,
+    MachinePlan, VmmError, mac_text,
     shared::{
         layout::{remove_file, storage_error},
         sparse,
     },
-    snapshot::{DISK, MEMORY, Note, SEED, STATE},
+    snapshot::{DISK, MEMORY, NicNote, Note, SEED, STATE},
 };
 use super::api::{
     Microvm, Paused, Socket,
@@ -88,8 +88,14 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
         let (has, wanted) = ((note.vcpus, note.mem_mib), (plan.vcpus, plan.mem_mib));
         return refused(format!("its machine has {} vCPUs and {} MiB, and the VM {} and {}", has.0, has.1, wanted.0, wanted.1));
     }
-    if note.has_nic && plan.nic.is_none() {
+    if note.has_nic && plan.nics.is_empty() {
         return refused("its machine has a network interface, and the VM has no network now".into());
+    }
+    let now = plan.nics.iter().map(|nic| NicNote { tap: nic.tap.clone(), mac: mac_text(nic.mac) });
+    // What the state says of them can't be changed. One that the VM got since is not there until its next start.
+    let has = if note.nics.is_empty() { usize::from(note.has_nic) } else { note.nics.len() };
+    if !note.nics.is_empty() && !now.take(has).eq(note.nics.iter().cloned()) {
+        return refused("its machine has other network interfaces than the VM has now".into());
     }
     if !plan.disk.drives.is_empty() {
         return refused("the VM has data drives, which are of another moment than the snapshot: remove them first".into());
@@ -97,7 +103,7 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
     let source = Source { folder: from.to_owned(), has_seed: note.has_seed };
     source.seed().as_deref().map_or(Ok(()), there)?;
     let mut plan = plan.clone();
-    plan.nic = plan.nic.filter(|_| note.has_nic);
+    plan.nics.truncate(has);
     plan.metadata = plan.metadata.filter(|_| note.has_metadata);
     Ok((source, plan))
 }
@@ -145,7 +151,17 @@ mod tests {
     fn note() -> Note {
         let MachinePlan { vm, vcpus, mem_mib, .. } = sample::plan();
         let version = "1.16.1".into();
-        Note { vm, version, vcpus, mem_mib, has_nic: true, has_seed: true, has_metadata: false, is_jailed: true }
+        Note {
+            vm,
+            version,
+            vcpus,
+            mem_mib,
+            has_nic: true,
+            nics: Vec::new(),
+            has_seed: true,
+            has_metadata: false,
+            is_jailed: true,
+        }
     }
 
     fn snapshot(note: &Note) -> tempfile::TempDir {
@@ -158,7 +174,7 @@ mod tests {
     }
 
     fn plan() -> MachinePlan {
-        MachinePlan { nic: Some(sample::nic()), metadata: Some("{}".into()), ..sample::plan() }
+        MachinePlan { nics: vec![sample::nic()], metadata: Some("{}".into()), ..sample::plan() }
     }
 
     #[test]
@@ -166,17 +182,40 @@ mod tests {
         let from = snapshot(&note());
         let (source, taken) = open(from.path(), &plan()).unwrap();
         assert_eq!(source.seed(), Some(from.path().join(SEED)));
-        assert!(taken.nic.is_some() && taken.metadata.is_none(), "it has no metadata service");
+        assert!(!taken.nics.is_empty() && taken.metadata.is_none(), "it has no metadata service");
         let bare = snapshot(&Note { has_nic: false, has_seed: false, has_metadata: true, ..note() });
         let (source, taken) = open(bare.path(), &plan()).unwrap();
-        assert!(source.seed().is_none() && taken.nic.is_none() && taken.metadata.is_some());
+        assert!(source.seed().is_none() && taken.nics.is_empty() && taken.metadata.is_some());
+    }
+
+    #[test]
+    fn the_interfaces_are_those_that_the_state_names() {
+        let two = MachinePlan { nics: sample::nics(2), ..plan() };
+        let nics: Vec<NicNote> = two.nics.iter().map(|nic| NicNote { tap: nic.tap.clone(), mac: mac_text(nic.mac) }).collect();
+        let from = snapshot(&Note { nics: nics.clone(), ..note() });
+        assert_eq!(open(from.path(), &two).unwrap().1.nics.len(), 2);
+        let more = MachinePlan { nics: sample::nics(3), ..plan() };
+        assert_eq!(open(from.path(), &more).unwrap().1.nics.len(), 2, "one that the VM got since is not there");
+        let told = |plan: &MachinePlan| open(from.path(), plan).unwrap_err().to_string();
+        assert!(told(&plan()).contains("other network interfaces"));
+        let mut changed = two.clone();
+        changed.nics[1].mac[5] ^= 1;
+        assert!(told(&changed).contains("other network interfaces"));
+        changed = two.clone();
+        changed.nics.reverse();
+        assert!(told(&changed).contains("other network interfaces"));
+        // One that an earlier hearth took has the first.
+        let mut older = serde_json::to_value(note()).unwrap();
+        older.as_object_mut().unwrap().remove("nics");
+        fs::write(from.path().join(NOTE), older.to_string()).unwrap();
+        assert_eq!(open(from.path(), &two).unwrap().1.nics.len(), 1);
     }
 
     #[test]
     fn what_does_not_fit_or_is_not_whole_is_refused() {
         let from = snapshot(&note());
         let told = |plan: &MachinePlan| open(from.path(), plan).unwrap_err().to_string();
-        assert!(told(&MachinePlan { nic: None, ..plan() }).contains("has a network interface"));
+        assert!(told(&MachinePlan { nics: Vec::new(), ..plan() }).contains("has a network interface"));
         let other = MachinePlan { vm: VmId::from_bits(8), ..plan() };
         assert!(told(&other).contains("is one of vm_00000000000000000000000007, not of vm_00000000000000000000000008"));
         assert!(told(&MachinePlan { mem_mib: 512, ..plan() }).contains("has 1 vCPUs and 256 MiB, and the VM 1 and 512"));

@@ -13,13 +13,13 @@ use super::super::{
         sparse,
     },
     snapshot::{
-        DISK, MEMORY, Note, SEED, STATE, SnapshotKind,
+        DISK, MEMORY, NicNote, Note, SEED, STATE, SnapshotKind,
         making::{Awaited, Making},
     },
 };
 use super::api::{
     Found, Microvm, Paused,
-    model::{SnapshotCreate, SnapshotType},
+    model::{NetworkInterface, SnapshotCreate, SnapshotType},
 };
 use super::{
     Firecracker, Inner,
@@ -150,10 +150,15 @@ fn note(vm: VmId, version: String, config: &Config, is_jailed: bool) -> Note {
         vcpus: config.machine.vcpu_count.into(),
         mem_mib: u32::try_from(config.machine.mem_size_mib).unwrap_or(u32::MAX),
         has_nic: config.nic.is_some(),
+        nics: config.nics().map(nic).collect(),
         has_seed: config.seed.is_some(),
         has_metadata: config.metadata.is_some(),
         is_jailed,
     }
+}
+
+fn nic(nic: &NetworkInterface) -> NicNote {
+    NicNote { tap: nic.host_dev_name.clone(), mac: nic.guest_mac.clone().unwrap_or_default() }
 }
 
 fn refused(detail: String) -> VmmError {

@@ -18,9 +18,8 @@ use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, DISK, ERRORS, KEYBOARD, VMM_LOG};
 use super::restore::{self, Origin, Source};
 use super::room::{self, Room};
-use super::tap::{add_network_interface, bring_home, with_tap};
+use super::tap::{add_network_interfaces, bring_home, lend_all, with_taps};
 use super::{Inner, asking::call_error, counters, disk, ending, metadata};
-use crate::net::lend;
 use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
 use std::{
@@ -44,7 +43,7 @@ const API_DEADLINE: Duration = Duration::from_secs(30);
 pub fn hold(
     inner: &Inner,
     plan: &MachinePlan,
-    port: Option<Port>,
+    ports: Vec<Port>,
     from: Option<&Source>,
     attempt: Attempt,
 ) -> Result<Held, VmmError> {
@@ -60,7 +59,7 @@ pub fn hold(
         // The first error is the one to tell; `clean` removes what this can't.
         let _left = inner.unmake_room(plan.vm);
     };
-    hold::hold(&inner.ground, &launch, |folder| program(inner, plan, port, from, folder), unmake)
+    hold::hold(&inner.ground, &launch, |folder| program(inner, plan, ports, from, folder), unmake)
 }
 
 fn needs(plan: &MachinePlan) -> Needs {
@@ -70,7 +69,7 @@ fn needs(plan: &MachinePlan) -> Needs {
 fn program(
     inner: &Inner,
     plan: &MachinePlan,
-    port: Option<Port>,
+    ports: Vec<Port>,
     from: Option<&Source>,
     folder: &Path,
 ) -> Result<Program, VmmError> {
@@ -102,17 +101,22 @@ fn program(
         Some(jail) => room::jailed(jail, &files)?,
         None => room::open(&inner.binary, &dashed_mark(&inner.ground.owner, plan.vm), &files)?,
     };
-    if let (Some(nic), Some(jail)) = (&plan.nic, &jail) {
-        let failed = |error| VmmError::Network { detail: format!("{}: {error}", nic.tap) };
-        crate::net::give_tap(&nic.tap, jail.uid()).map_err(failed)?;
+    if let Some(jail) = &jail {
+        for nic in &plan.nics {
+            let failed = |error| VmmError::Network { detail: format!("{}: {error}", nic.tap) };
+            crate::net::give_tap(&nic.tap, jail.uid()).map_err(failed)?;
+        }
     }
     let Room { works_in, paths, arguments, program } = room;
     let mut config = config::config(plan, paths, &inner.version)
         .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
-    // One without a jail opens its TAP where it is.
-    config.port = port.filter(|_| jail.is_some());
+    // One without a jail opens its TAPs where they are.
+    config.place(if jail.is_some() { ports } else { Vec::new() });
     config.metadata = metadata::metadata(plan)?;
     config.origin = from.map(|_| Origin::in_jail());
+    if config.origin.is_none() {
+        config.check()?;
+    }
     write_config(folder, &config)?;
     let mut console = hold::log(folder, CONSOLE_LOG).map_err(failed)?;
     console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
@@ -165,8 +169,8 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
         };
         // A move takes the kernel about 20 ms (measured): less than the process takes to its API. One that fails is made again, and told, below.
         let (door, _early) = tokio::join!(api_door(room, &arrivals, run), async {
-            match early.as_ref().and_then(Config::lent) {
-                Some((tap, _port)) => lend::lend(tap, run.pidfd()).await,
+            match &early {
+                Some(config) => lend_all(config, run).await,
                 None => Ok(()),
             }
         });
@@ -179,7 +183,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
                 match &config.origin {
                     Some(origin) => {
                         let loaded = origin.load(Socket::new(door.path()), config.machine.track_dirty_pages);
-                        go_on(with_tap(&config, run, loaded).await?, &config, &folder).await
+                        go_on(with_taps(&config, run, loaded).await?, &config, &folder).await
                     }
                     None => configure_and_start(machine, &config, run).await,
                 }
@@ -218,8 +222,8 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
         machine.set_entropy(None).await?;
         machine.set_balloon(&config.balloon).await
     };
-    // Both to their end, so that a refusal leaves the TAP at its place.
-    let (networked, said) = tokio::join!(add_network_interface(&machine, config, run), said);
+    // Both to their end, so that a refusal leaves the TAPs at their places.
+    let (networked, said) = tokio::join!(add_network_interfaces(&machine, config, run), said);
     networked?;
     said.map_err(start_error)?;
     // It names the interface, which is there now.
@@ -230,7 +234,7 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
     machine.start().await.map(drop).map_err(start_error)
 }
 
-/// A machine that stands goes on. One that was loaded, and then hearth died, is made what it was to be first: its TAP may still be away.
+/// A machine that stands goes on. One that was loaded, and then hearth died, is made what it was to be first: its TAPs may still be away.
 pub async fn resume(paused: Microvm<Paused>, folder: &Path, run: &Run) -> Result<(), VmmError> {
     let path = folder.to_owned();
     let unsettled = blocking(move || restore::is_staged(&path).then(|| read_config(&path)).transpose()).await?;

@@ -1,8 +1,8 @@
-//! The VM's TAP device at a start. Firecracker opens it in its own network namespace, so that it is lent to the process and comes back to its place
-//! before any guest runs. Owns when that is; how it is done is `net::lend`'s.
+//! The VM's TAP devices at a start. Firecracker opens them in its own network namespace, so that they are lent to the process and come back to their
+//! places before any guest runs, all or none: one that can't come back ends the start, and with the process what is still there. Owns when that is; how it is done is `net::lend`'s.
 
 use super::super::{MachinePlan, VmmError, shared::run::Run};
-use super::api::{Configuring, Microvm};
+use super::api::{Configuring, Microvm, model::NetworkInterface};
 use super::config::{Config, Port};
 use super::start::start_error;
 use crate::net::{NetError, lend};
@@ -11,11 +11,14 @@ use std::time::Duration;
 /// Between the end of a process and the news of it.
 const ENDING: Duration = Duration::from_millis(100);
 
-/// Where the TAP device of a VM is now: what was attached.
-pub async fn port(plan: &MachinePlan) -> Result<Option<Port>, VmmError> {
-    let Some(nic) = &plan.nic else { return Ok(None) };
-    let bridge = lend::bridge_of(&nic.tap).await.map_err(|error| network_error(&error))?;
-    Ok(Some(Port { bridge, mac: nic.mac }))
+/// Where the TAP devices of a VM are now: what was attached. In the interfaces' order.
+pub async fn ports(plan: &MachinePlan) -> Result<Vec<Port>, VmmError> {
+    let mut ports = Vec::new();
+    for nic in &plan.nics {
+        let bridge = lend::bridge_of(&nic.tap).await.map_err(|error| network_error(&error))?;
+        ports.push(Port { bridge, mac: nic.mac });
+    }
+    Ok(ports)
 }
 
 fn network_error(error: &NetError) -> VmmError {
@@ -24,29 +27,61 @@ fn network_error(error: &NetError) -> VmmError {
 
 /// Of a machine that was loaded: as it is when a guest runs. A TAP that is there stays.
 pub async fn bring_home(config: &Config, run: &Run) -> Result<(), VmmError> {
-    let Some((tap, port)) = config.lent() else { return Ok(()) };
-    if lend::bridge_of(tap).await.is_ok_and(|bridge| bridge == port.bridge) {
-        return Ok(());
+    for (tap, port) in config.lent() {
+        if lend::bridge_of(tap).await.is_ok_and(|bridge| bridge == port.bridge) {
+            continue;
+        }
+        take_back(tap, port, run).await.map_err(|error| network_error(&error))?;
     }
-    let back = lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await;
-    back.map_err(|error| network_error(&error))
+    Ok(())
 }
 
-/// Firecracker opens the TAP in its own network namespace. No guest runs before it is back and bound, so that one that runs has its network,
+async fn take_back(tap: &str, port: &Port, run: &Run) -> Result<(), NetError> {
+    lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await
+}
+
+/// To the first error: the rest is told of it when it is lent again.
+pub async fn lend_all(config: &Config, run: &Run) -> Result<(), NetError> {
+    for (tap, _port) in config.lent() {
+        lend::lend(tap, run.pidfd()).await?;
+    }
+    Ok(())
+}
+
+/// Firecracker opens the TAPs in its own network namespace. No guest runs before they are back and bound, so that one that runs has its network,
 /// whenever hearth dies.
-pub async fn add_network_interface(machine: &Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
-    let Some(nic) = &config.nic else { return Ok(()) };
-    with_tap(config, run, async { machine.add_network_interface(nic).await.map_err(start_error) }).await
+pub async fn add_network_interfaces(machine: &Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
+    let add = async {
+        // One that is said again goes behind the others, and the guest would have them in another order.
+        let known = match config.further.is_empty() {
+            true => Vec::new(),
+            false => machine.full_config().await.map_err(start_error)?.network_interfaces,
+        };
+        let is_known = |nic: &NetworkInterface| known.iter().any(|known| known.iface_id == nic.iface_id);
+        for nic in config.nics().filter(|nic| !is_known(nic)) {
+            machine.add_network_interface(nic).await.map_err(start_error)?;
+        }
+        Ok(())
+    };
+    with_taps(config, run, add).await
 }
 
-/// Has the process do what opens the TAP, once the TAP is where the process sees it.
-pub async fn with_tap<T>(config: &Config, run: &Run, open: impl Future<Output = Result<T, VmmError>>) -> Result<T, VmmError> {
-    let Some((tap, port)) = config.lent() else { return open.await };
+/// Has the process do what opens the TAPs, once they are where the process sees them.
+pub async fn with_taps<T>(config: &Config, run: &Run, open: impl Future<Output = Result<T, VmmError>>) -> Result<T, VmmError> {
+    if config.lent().next().is_none() {
+        return open.await;
+    }
     let lent = async {
-        lend::lend(tap, run.pidfd()).await.map_err(|error| network_error(&error))?;
-        let opened = open.await;
-        // Also after a refusal: the device outlives the process.
-        let back = lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await;
+        let opened = match lend_all(config, run).await {
+            Ok(()) => open.await,
+            Err(error) => Err(network_error(&error)),
+        };
+        // Each, also after a refusal: the devices outlive the process.
+        let mut back = Ok(());
+        for (tap, port) in config.lent() {
+            let taken = take_back(tap, port, run).await;
+            back = back.and(taken);
+        }
         opened.and_then(|opened| back.map(|()| opened).map_err(|error| network_error(&error)))
     };
     match lent.await {

@@ -2,7 +2,7 @@
 
 use super::super::Tuning;
 use super::api::{
-    ApiError, Invalid, Microvm, Started,
+    ApiError, Microvm, Started,
     model::{DeviceId, DriveUpdate, NetworkInterfaceUpdate, RateLimiter, TokenBucket},
 };
 use super::config::Config;
@@ -50,12 +50,8 @@ pub fn drive_update(drive_id: DeviceId, tuning: &Tuning) -> DriveUpdate {
     DriveUpdate { drive_id, path_on_host: None, rate_limiter: Some(whole(disk(tuning))) }
 }
 
-pub fn interface_update(tuning: &Tuning) -> Result<NetworkInterfaceUpdate, Invalid> {
-    Ok(NetworkInterfaceUpdate {
-        iface_id: super::config::nic_id()?,
-        rx_rate_limiter: Some(whole(receive(tuning))),
-        tx_rate_limiter: Some(whole(send(tuning))),
-    })
+pub fn interface_update(iface_id: DeviceId, tuning: &Tuning) -> NetworkInterfaceUpdate {
+    NetworkInterfaceUpdate { iface_id, rx_rate_limiter: Some(whole(receive(tuning))), tx_rate_limiter: Some(whole(send(tuning))) }
 }
 
 /// Of the machine with that configuration. What is so already is said again, which changes nothing.
@@ -63,8 +59,8 @@ pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, config: &C
     for id in [super::config::root_id()?].into_iter().chain(config.drives.iter().map(|drive| drive.drive_id.clone())) {
         machine.update_drive(&drive_update(id, tuning)).await?;
     }
-    if config.nic.is_some() {
-        machine.update_network_interface(&interface_update(tuning)?).await?;
+    for nic in config.nics() {
+        machine.update_network_interface(&interface_update(nic.iface_id.clone(), tuning)).await?;
     }
     match machine.update_balloon(tuning.balloon_mib).await {
         // One without the device, as of a snapshot that has none, has no balloon, as is wanted.
@@ -92,7 +88,7 @@ mod tests {
         let gone = Some(TokenBucket::NO_LIMIT);
         let none = Some(RateLimiter { bandwidth: gone, ops: gone });
         assert_eq!(drive_update("drive_1".parse().unwrap(), &Tuning::default()).rate_limiter, none);
-        let update = interface_update(&tuning()).unwrap();
+        let update = interface_update("eth1".parse().unwrap(), &tuning());
         assert_eq!(update.rx_rate_limiter, Some(RateLimiter { bandwidth: bucket(1_000_000), ops: gone }));
         assert_eq!(update.tx_rate_limiter, none);
     }

@@ -81,8 +81,9 @@ pub fn arguments(
     words.extend(["-device", "virtserialport,chardev=agent,name=agent.0"]);
     words.extend(["-device", "virtio-rng-device"]);
     words.extend(["-device", "virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on"]);
-    let nic = plan.nic.as_ref().map(network);
-    if let Some([netdev, device]) = &nic {
+    // The guest finds them in this order.
+    let nics: Vec<_> = plan.nics.iter().enumerate().map(|(index, nic)| network(index, nic)).collect();
+    for [netdev, device] in &nics {
         words.extend(["-netdev", netdev, "-device", device]);
     }
     words.into_iter().map(str::to_owned).collect()
@@ -99,12 +100,12 @@ fn data_drive(drive: &Drive, limits: &str) -> [String; 2] {
     ]
 }
 
-fn network(nic: &NicPlan) -> [String; 2] {
-    let mac = cmdline::mac_text(nic.mac);
-    [format!("tap,id=nic,ifname={},script=no,downscript=no", nic.tap), format!("virtio-net-device,netdev=nic,mac={mac}")]
+fn network(index: usize, nic: &NicPlan) -> [String; 2] {
+    let (id, mac) = (format!("nic{}", if index == 0 { String::new() } else { index.to_string() }), cmdline::mac_text(nic.mac));
+    [format!("tap,id={id},ifname={},script=no,downscript=no", nic.tap), format!("virtio-net-device,netdev={id},mac={mac}")]
 }
 
-fn kernel_cmdline(plan: &MachinePlan, acceleration: Acceleration) -> String {
+pub fn kernel_cmdline(plan: &MachinePlan, acceleration: Acceleration) -> String {
     // quiet: serial output is slow when emulated. reboot=t panic=-1: both end as a reset, which ends the process.
     let mut words = vec!["console=ttyS0".to_owned(), "quiet".into(), "panic=-1".into(), "reboot=t".into()];
     if let Acceleration::Tcg { tsc_khz } = acceleration {

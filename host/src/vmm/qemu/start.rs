@@ -1,7 +1,7 @@
 //! The two halves of a start: making the held process, and letting it run. On an error of the first nothing is left.
 
 use super::super::shared::{
-    boot, drives,
+    boot, cmdline, drives,
     gate::Program,
     hold::{self, Held, Launch},
     layout::{self, storage_error},
@@ -58,6 +58,8 @@ fn needs(inner: &Inner, plan: &MachinePlan) -> Needs {
 fn program(inner: &Inner, plan: &MachinePlan, attempt: Attempt, folder: &Path) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
     hold::still_there(&inner.binary, detect::BINARY, "install the package qemu-system-x86 again")?;
+    // Its devices are told to the guest elsewhere.
+    cmdline::check(&command::kernel_cmdline(plan, inner.acceleration), 0)?;
     let kernel = boot::kernel(plan)?;
     let initrd = inner.boot.initrd(plan.initrd.as_deref())?;
     let own = inner.users.as_ref().map(|users| users.prepare(plan.vm, folder, attempt)).transpose()?;

@@ -6,6 +6,7 @@ use super::{
     table::{Entry, Run, Shared},
 };
 use crate::guest::{Connection, ExecSession, GuestFault, GuestInfo, GuestSession, REQUEST_TIMEOUT};
+use crate::vmm::mac_text;
 use api::guest::{
     CpuTimes, DiskCounters, ErrorCode, ExecRequest, GuestError, InterfaceAddress, InterfaceAddresses, Memory, MetricsSample,
     NetworkConfig, NetworkCounters, Processes, ShutdownKind,
@@ -74,15 +75,14 @@ impl SimulatedGuest {
         tokio::time::timeout(REQUEST_TIMEOUT, self.shared.until(ready)).await.unwrap_or(Err(timeout))
     }
 
-    /// The address that the plan gave, as the agent would report it.
+    /// The addresses that the plan gave, as the agent would report them.
     fn planned(&self) -> Vec<InterfaceAddresses> {
-        let Some((address, mac)) = self.look(|entry| (entry.note.address, entry.note.mac)) else { return Vec::new() };
-        let one = |(address, prefix): (std::net::Ipv4Addr, u8)| InterfaceAddresses {
-            interface: "eth0".into(),
-            mac: mac.unwrap_or_default().map(|byte| format!("{byte:02x}")).join(":"),
+        let one = |(index, (mac, (address, prefix))): (usize, ([u8; 6], (std::net::Ipv4Addr, u8)))| InterfaceAddresses {
+            interface: format!("eth{index}"),
+            mac: mac_text(mac),
             addresses: vec![InterfaceAddress { address: address.into(), prefix }],
         };
-        address.map(one).into_iter().collect()
+        self.look(|entry| entry.note.nics().enumerate().map(one).collect()).unwrap_or_default()
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Note {
     pub mem_mib: u32,
     pub mac: Option<[u8; 6]>,
     pub address: Option<(Ipv4Addr, u8)>,
+    /// Of the interfaces behind the first.
+    #[serde(default)]
+    pub further: Vec<([u8; 6], (Ipv4Addr, u8))>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +62,15 @@ impl Note {
             hostname: plan.hostname.clone(),
             vcpus: plan.vcpus,
             mem_mib: plan.mem_mib,
-            mac: plan.nic.as_ref().map(|nic| nic.mac),
-            address: plan.nic.as_ref().map(|nic| (nic.address, nic.prefix)),
+            mac: plan.nics.first().map(|nic| nic.mac),
+            address: plan.nics.first().map(|nic| (nic.address, nic.prefix)),
+            further: plan.nics.iter().skip(1).map(|nic| (nic.mac, (nic.address, nic.prefix))).collect(),
         }
+    }
+
+    /// MAC, address and prefix of each, in the guest's order.
+    pub fn nics(&self) -> impl Iterator<Item = ([u8; 6], (Ipv4Addr, u8))> {
+        self.mac.zip(self.address).into_iter().chain(self.further.iter().copied())
     }
 }
 
@@ -144,7 +153,16 @@ pub(crate) fn fuzz(notes: &[u8]) {
     let whole = [b"boot\n", notes].concat();
     let found = parse(BufReader::new(whole.as_slice()), "boot").expect("bytes in memory can be read");
     assert!(found.len() <= notes.split(|byte| *byte == b'\n').count());
-    let note = Note { launch: 1, start_ticks: 2, hostname: "a".into(), vcpus: 1, mem_mib: 1, mac: None, address: None };
+    let note = Note {
+        launch: 1,
+        start_ticks: 2,
+        hostname: "a".into(),
+        vcpus: 1,
+        mem_mib: 1,
+        mac: None,
+        address: None,
+        further: Vec::new(),
+    };
     let (vm, phase) = (VmId::from_bits(u128::MAX), Phase::Running);
     let line = encode(&Line { vm, note: Some(note.clone()), phase: Some(phase.word()) }).expect("a note is JSON");
     let longer = [whole.as_slice(), b"\n", line.as_slice()].concat();

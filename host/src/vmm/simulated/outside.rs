@@ -27,15 +27,15 @@ pub fn drives(since: Instant) -> Vec<DriveUse> {
 /// Empty for a machine without a network.
 pub fn interfaces(note: &Note, since: Instant) -> Vec<InterfaceUse> {
     let packets = elapsed_ms(since) / PACKET_EVERY_MS;
-    let eth0 = InterfaceUse {
-        name: "eth0".into(),
+    let interface = |(index, _nic)| InterfaceUse {
+        name: format!("eth{index}"),
         received_bytes: packets * PACKET,
         received_packets: packets,
         sent_bytes: packets * PACKET,
         sent_packets: packets,
         ..InterfaceUse::default()
     };
-    note.mac.map(|_| eth0).into_iter().collect()
+    note.nics().enumerate().map(interface).collect()
 }
 
 /// No process, no balloon, no filter: nothing is told of them but a process that uses nothing, as `usage` does.

@@ -9,7 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::filter::parse_label;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{CreateVm, Drive, Password, RestartPolicy, VmSpec};
+use api::v1::{CreateVm, Drive, Interface, Password, RestartPolicy, VmSpec};
 use clap::{Args, ValueEnum};
 
 pub const EXAMPLES: &str = "\
@@ -21,6 +21,7 @@ Examples:
   hearth vm create db --image debian --drive data:20G --drive base:2G:ro
   hearth vm create slow --image busybox --disk-mib-per-s 20 --disk-ops-per-s 500
   hearth vm create spare --image busybox --no-start --no-network
+  hearth vm create router --image debian --network default --network default,mac=02:00:00:00:00:01
   hearth vm create app --image debian --ssh-key ~/.ssh/id_ed25519.pub --user-data ./cloud-config.yaml
   hearth vm create app --image debian --password";
 
@@ -59,9 +60,9 @@ pub struct CreateArgs {
     /// The host to run on [default: chosen]
     #[arg(long)]
     host: Option<String>,
-    /// A network; may be repeated [default: default]
-    #[arg(long = "network", value_name = "NETWORK", conflicts_with = "no_network")]
-    networks: Vec<String>,
+    /// A network interface: default, or default,mac=02:00:00:00:00:01 for one with that MAC; may be repeated [default: default]
+    #[arg(long = "network", value_name = "NETWORK[,mac=MAC]", value_parser = Interface::parse, conflicts_with = "no_network")]
+    networks: Vec<Interface>,
     /// No network
     #[arg(long)]
     no_network: bool,
@@ -125,7 +126,7 @@ pub async fn run(context: &Context, args: CreateArgs) -> Result<(), CliError> {
 fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
     let networks = match (args.no_network, args.networks.is_empty()) {
         (true, _) => Vec::new(),
-        (false, true) => vec![DEFAULT_NETWORK.to_owned()],
+        (false, true) => vec![DEFAULT_NETWORK.into()],
         (false, false) => args.networks,
     };
     let mut cloud_init = args.given.cloud_init()?;

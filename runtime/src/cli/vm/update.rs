@@ -11,7 +11,7 @@ use crate::cli::filter::parse_label_change;
 use crate::cli::image::merged;
 use crate::cli::units::{parse_mib, parse_mib_u32};
 use api::client::Options;
-use api::v1::{CloudInit, Metadata, Password, PatchDrive, PatchVm, PatchVmSpec};
+use api::v1::{CloudInit, Interface, Metadata, Password, PatchDrive, PatchVm, PatchVmSpec};
 use clap::Args;
 
 pub const EXAMPLES: &str = "\
@@ -19,6 +19,7 @@ Examples:
   hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
   hearth vm update demo --drive data:40G --drive logs:1G      (while it is stopped: data grows, logs is new)
   hearth vm update demo --remove-drive logs      (while it is stopped: with all that is on it)
+  hearth vm update demo --network default --network default,mac=02:00:00:00:00:01      (while it is stopped: all that it is to have)
   hearth vm update demo --disk-mib-per-s 20 --disk-ops-per-s none
   hearth vm update demo --label app=web --label old-
   hearth vm update demo --rename web
@@ -66,6 +67,13 @@ pub struct UpdateArgs {
     /// Take a data drive away with all that is on it (while it is stopped); may be repeated
     #[arg(long = "remove-drive", value_name = "NAME")]
     remove_drives: Vec<String>,
+    /// A network interface of all that it is to have (while it is stopped), as with create; one of the same MAC stays as it is, those without a MAC
+    /// are the next of those without; may be repeated
+    #[arg(long = "network", value_name = "NETWORK[,mac=MAC]", value_parser = Interface::parse, conflicts_with = "no_network")]
+    networks: Vec<Interface>,
+    /// No network interface any more (while it is stopped)
+    #[arg(long)]
+    no_network: bool,
     #[command(flatten)]
     devices: Changed,
 }
@@ -87,6 +95,7 @@ impl UpdateArgs {
             metadata: if self.no_metadata { Some(None) } else { metadata.map(Some) },
             drives: Some(self.drives.clone()).filter(|drives| !drives.is_empty()),
             remove_drives: Some(self.remove_drives.clone()).filter(|names| !names.is_empty()),
+            networks: Some(self.networks.clone()).filter(|networks| self.no_network || !networks.is_empty()),
         }
     }
 }

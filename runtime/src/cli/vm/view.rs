@@ -7,7 +7,7 @@ use crate::cli::filter::ListArgs;
 use crate::cli::style::of_state;
 use crate::cli::table::{Cell, Table};
 use crate::cli::{output, units};
-use api::v1::{RestartPolicy, Vm};
+use api::v1::{InterfaceStatus, RestartPolicy, Vm};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -88,10 +88,18 @@ fn facts(vm: &Vm, now: jiff::Timestamp) -> Facts {
         facts.add("vmm", &format!("{} {} (pid {})", vmm.driver, vmm.version, vmm.pid));
         facts.maybe("confined", vmm.confinement.as_ref().map(api::v1::Confinement::words).as_deref());
     }
-    let networks = if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(" ") };
-    facts.add("networks", &networks);
+    let networks: Vec<&str> = spec.networks.iter().map(|interface| interface.network.as_str()).collect();
+    facts.add("networks", &if networks.is_empty() { "none".to_owned() } else { networks.join(" ") });
     facts.maybe("ip", (!status.ips.is_empty()).then(|| status.ips.join(" ")).as_deref());
-    facts.maybe("mac", status.mac.as_deref());
+    match status.interfaces.as_slice() {
+        // One says nothing that the address and the MAC do not.
+        [] | [_] => facts.maybe("mac", status.mac.as_deref()),
+        several => {
+            for (place, InterfaceStatus { network, address, mac }) in several.iter().enumerate() {
+                facts.add("interface", &format!("eth{place} {address} {mac} {network}"));
+            }
+        }
+    }
     facts.maybe("no network", status.network_problem.as_deref());
     if let Some(agent) = &status.agent {
         let connected = if agent.connected { "connected" } else { "not connected" };

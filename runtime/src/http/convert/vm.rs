@@ -1,7 +1,7 @@
 //! A VM's record and what is known of it besides.
 
 use super::{devices, time};
-use crate::http::drives;
+use crate::http::{drives, networks};
 use actors::{View, view::VmView};
 use api::v1;
 use domain::vm::{RestartPolicy, State, VmSpec, hold, table};
@@ -42,7 +42,8 @@ pub fn vm(seen: &VmView, view: &View) -> v1::Vm {
                 confinement: None,
             }),
             ips: ips(seen),
-            mac: record.nic.as_ref().map(|nic| mac(nic.mac)),
+            mac: record.nics.first().map(|nic| mac(nic.mac)),
+            interfaces: networks::given(record),
             network_problem: record.network_note.clone(),
             agent: seen.agent.as_ref().map(|agent| v1::AgentStatus {
                 connected: agent.connected,
@@ -75,17 +76,17 @@ pub fn confinement(vm: domain::VmId, look: &host::vmm::confinement::Confinement)
     v1::Confinement { uid: look.uid(), gid: look.gid(), has: v1::Facts::of(&named) }
 }
 
-/// The address that hearth gave comes first; what else the guest's agent reports follows.
+/// The addresses that hearth gave come first; what else the guest's agent reports follows.
 fn ips(seen: &VmView) -> Vec<String> {
-    let given = seen.record.nic.as_ref().map(|nic| std::net::IpAddr::V4(nic.address));
+    let given: Vec<std::net::IpAddr> = seen.record.nics.iter().map(|nic| nic.address.into()).collect();
     let mut ips: Vec<String> = given.iter().map(ToString::to_string).collect();
     if let Some(agent) = &seen.agent {
-        ips.extend(agent.addresses.iter().filter(|address| Some(**address) != given).map(ToString::to_string));
+        ips.extend(agent.addresses.iter().filter(|address| !given.contains(address)).map(ToString::to_string));
     }
     ips
 }
 
-fn mac(bytes: [u8; 6]) -> String {
+pub fn mac(bytes: [u8; 6]) -> String {
     bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
@@ -98,7 +99,7 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
         image: spec.image.clone(),
         disk_mib: spec.disk_mib,
         cmdline: spec.cmdline.clone(),
-        networks: spec.networks.clone(),
+        networks: networks::told(&spec.networks),
         restart: match spec.restart {
             RestartPolicy::Never => v1::RestartPolicy::Never,
             RestartPolicy::OnFailure => v1::RestartPolicy::OnFailure,

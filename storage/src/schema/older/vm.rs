@@ -3,11 +3,16 @@
 use domain::{
     Attempt, Generation, HostId, Labels, Name, Timestamp, VmId,
     vm::{
-        BootImages, CloudInit, CpuTemplate, Devices, Drives, InFlight, Nic, RateLimits, Reason, RestartPolicy, Restarts, State,
-        Vm, VmSpec,
+        BootImages, CloudInit, CpuTemplate, Devices, Drives, InFlight, Interface, Nic, RateLimits, Reason, RestartPolicy,
+        Restarts, State, Vm, VmSpec,
     },
 };
 use serde::{Deserialize, Serialize};
+
+/// Networks were named, and no MAC was chosen.
+fn plain(networks: Vec<String>) -> Vec<Interface> {
+    networks.into_iter().map(|network| Interface { network, mac: None }).collect()
+}
 
 /// Schema 1 of a VM: without what is asked of its devices.
 #[derive(Serialize, Deserialize)]
@@ -63,13 +68,13 @@ impl From<Vm1> for Vm {
                 image: spec.image,
                 disk_mib: spec.disk_mib,
                 cmdline: spec.cmdline,
-                networks: spec.networks,
+                networks: plain(spec.networks),
                 restart: spec.restart,
                 devices: Devices::default(),
             },
             boot: old.boot,
             host: old.host,
-            nic: old.nic,
+            nics: old.nic.into_iter().collect(),
             network_note: old.network_note,
             state: old.state,
             attempt: old.attempt,
@@ -167,13 +172,87 @@ impl From<Vm2> for Vm {
                 image: spec.image,
                 disk_mib: spec.disk_mib,
                 cmdline: spec.cmdline,
-                networks: spec.networks,
+                networks: plain(spec.networks),
                 restart: spec.restart,
                 devices: spec.devices.into(),
             },
             boot: old.boot,
             host: old.host,
-            nic: old.nic,
+            nics: old.nic.into_iter().collect(),
+            network_note: old.network_note,
+            state: old.state,
+            attempt: old.attempt,
+            operation: old.operation,
+            restarts: old.restarts,
+            reason: old.reason,
+            retuned: old.retuned,
+        }
+    }
+}
+
+/// Schema 3 of a VM: with one network interface at most, whose MAC nobody chose.
+#[derive(Serialize, Deserialize)]
+pub struct Vm3 {
+    id: VmId,
+    name: Name,
+    project: Name,
+    labels: Labels,
+    generation: Generation,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    spec: VmSpec3,
+    boot: BootImages,
+    host: HostId,
+    nic: Option<Nic>,
+    network_note: Option<String>,
+    state: State,
+    attempt: Attempt,
+    operation: Option<InFlight>,
+    restarts: Restarts,
+    reason: Option<Reason>,
+    retuned: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VmSpec3 {
+    host: Option<String>,
+    vcpus: u32,
+    mem_mib: u32,
+    kernel: Option<String>,
+    image: String,
+    disk_mib: Option<u64>,
+    cmdline: Option<String>,
+    networks: Vec<String>,
+    restart: RestartPolicy,
+    devices: Devices,
+}
+
+impl From<Vm3> for Vm {
+    fn from(old: Vm3) -> Vm {
+        let spec = old.spec;
+        Vm {
+            id: old.id,
+            name: old.name,
+            project: old.project,
+            labels: old.labels,
+            generation: old.generation,
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            spec: VmSpec {
+                host: spec.host,
+                vcpus: spec.vcpus,
+                mem_mib: spec.mem_mib,
+                kernel: spec.kernel,
+                image: spec.image,
+                disk_mib: spec.disk_mib,
+                cmdline: spec.cmdline,
+                networks: plain(spec.networks),
+                restart: spec.restart,
+                devices: spec.devices,
+            },
+            boot: old.boot,
+            host: old.host,
+            nics: old.nic.into_iter().collect(),
             network_note: old.network_note,
             state: old.state,
             attempt: old.attempt,

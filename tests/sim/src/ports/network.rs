@@ -3,8 +3,7 @@
 use crate::{machine::Machine, ports::as_fate_has_it};
 use async_trait::async_trait;
 use domain::{VmId, invariant::Deed};
-use host::net::NetError;
-use std::net::Ipv4Addr;
+use host::net::{Interface, NetError};
 
 pub struct Network(pub Machine);
 
@@ -30,11 +29,12 @@ impl host::net::Network for Network {
         as_fate_has_it(self.0.fate(), deed).await.ok_or_else(|| failed(tap))
     }
 
-    async fn bind(&self, tap: &str, _: Ipv4Addr, _: [u8; 6]) -> Result<(), NetError> {
-        let there = || self.0.state().taps.contains_key(tap);
-        match as_fate_has_it(self.0.fate(), there).await {
-            Some(true) => Ok(()),
-            Some(false) | None => Err(failed(tap)),
+    async fn bind(&self, vm: VmId, interfaces: &[Interface]) -> Result<(), NetError> {
+        let absent = || interfaces.iter().find(|interface| self.0.state().taps.get(&interface.tap) != Some(&vm));
+        match as_fate_has_it(self.0.fate(), absent).await {
+            Some(None) => Ok(()),
+            Some(Some(interface)) => Err(failed(&interface.tap)),
+            None => Err(failed("of the VM")),
         }
     }
 

@@ -85,7 +85,7 @@ impl Driver {
             exit: Exit::Unknown,
             starved: false,
             mem_mib: plan.mem_mib,
-            tap: plan.nic.as_ref().map(|nic| nic.tap.clone()),
+            taps: plan.nics.iter().map(|nic| nic.tap.clone()).collect(),
             tuning: plan.tuning,
             ends: None,
             hello_at: None,

@@ -70,7 +70,7 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Root disk", text(spec.disk_mib.map_or_else(|| "as large as the image".to_owned(), mib))),
         ("Image", html! { <Link<Route> to={Route::Images}>{ &spec.image }</Link<Route>> }),
         ("Kernel", text(spec.kernel.as_deref().unwrap_or("default"))),
-        ("Network", text(if spec.networks.is_empty() { "none".to_owned() } else { spec.networks.join(", ") })),
+        ("Network", text(networks(vm))),
         ("Restart", text(restart)),
     ];
     if !spec.drives.is_empty() {
@@ -103,6 +103,11 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
     facts.push(("Created", html! { <Ago time={vm.created_at} /> }));
     facts.push(("Id", html! { <Copyable text={vm.id.clone()} /> }));
     facts
+}
+
+fn networks(vm: &Vm) -> String {
+    let names: Vec<&str> = vm.spec.networks.iter().map(|interface| interface.network.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 #[component]

@@ -42,7 +42,7 @@ pub fn draft(start: bool, restart: RestartPolicy) -> Draft {
         spec,
         boot: BootImages { kernel: ImageId::from_bits(1), rootfs: ImageId::from_bits(2) },
         host: HostId::from_bits(1),
-        nic: None,
+        nics: vec![],
         network_note: None,
         start,
     }

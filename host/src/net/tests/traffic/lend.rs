@@ -1,6 +1,6 @@
 //! A TAP device in the hands of a process in a network namespace of its own: that it comes back as it was, with the process at its other end.
 
-use super::{ONE, Wire};
+use super::{ONE, Wire, interface};
 use crate::net::{
     NetError, Network, give_tap,
     lend::{bridge_of, lend, take_back},
@@ -47,7 +47,7 @@ fn open_there(process: &OwnedFd, n: u8) -> Wire {
 async fn attached(network: &NatNetwork) -> [u8; 6] {
     let mac = domain::ipam::mac_of(ONE);
     network.attach(vm(11), "tap11").await.unwrap();
-    network.bind("tap11", ONE, mac).await.unwrap();
+    network.bind(vm(11), &[interface("tap11", ONE, mac)]).await.unwrap();
     mac
 }
 

@@ -8,7 +8,7 @@ use domain::{
 };
 
 fn plan(nic: Option<NicPlan>) -> MachinePlan {
-    MachinePlan { vcpus: 2, nic, cmdline: Some("debug".into()), ..sample::plan() }
+    MachinePlan { vcpus: 2, nics: nic.into_iter().collect(), cmdline: Some("debug".into()), ..sample::plan() }
 }
 
 #[test]
@@ -83,4 +83,22 @@ fn a_user_and_a_root_of_its_own_change_nothing_else() {
     let (its, deny) = (" -chroot root-1 -runas 1900085000:1900085000", "elevateprivileges=deny");
     assert!(of_its_own.contains(its), "{of_its_own}");
     assert_eq!(of_its_own.replace(its, "").replace("elevateprivileges=allow", deny), words(None));
+}
+
+#[test]
+fn interfaces_are_told_in_their_order_and_the_kernel_keeps_all_words() {
+    let user = "c".repeat(domain::vm::spec::CMDLINE_MAX);
+    let plan = MachinePlan { hostname: "h".repeat(63), nics: sample::nics(8), cmdline: Some(user), ..sample::plan() };
+    let acceleration = Acceleration::Tcg { tsc_khz: Some(12_345_678) };
+    let words = arguments(&plan, "me", acceleration, Path::new("k"), Path::new("i"), None);
+    let told: Vec<&str> =
+        words.iter().filter(|word| word.contains("tap,id=") || word.contains("virtio-net")).map(String::as_str).collect();
+    let expected = [
+        "tap,id=nic,ifname=hth0,script=no,downscript=no",
+        "virtio-net-device,netdev=nic,mac=52:54:00:01:02:ff",
+        "tap,id=nic1,ifname=hth1,script=no,downscript=no",
+        "virtio-net-device,netdev=nic1,mac=52:54:00:01:03:01",
+    ];
+    assert_eq!((told.len(), &told[..4]), (16, &expected[..]));
+    cmdline::check(&kernel_cmdline(&plan, acceleration), 0).unwrap();
 }

@@ -1,0 +1,173 @@
+//! Network interfaces of VMs: what each is given, what stays of it when they change, and what is free again.
+
+// Helpers of tests are not seen as tests by the lint.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/lab.rs"]
+mod lab;
+
+use actors::{CommandError, Node};
+use domain::{
+    VmId,
+    vm::{Change, Command, Interface, Mac, NetworksChange, Nic, StopMode},
+};
+use lab::{Lab, ask, carry_out, made, name, row, until, vm, who};
+use std::sync::Arc;
+
+const ONE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const TWO: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+fn plain() -> Interface {
+    "default".into()
+}
+
+fn with(mac: [u8; 6]) -> Interface {
+    Interface { mac: Some(Mac::new(mac).unwrap()), ..plain() }
+}
+
+fn to(wanted: &[Interface]) -> Command {
+    Command::Update(Change { networks: Some(Box::new(NetworksChange::to(wanted.to_vec()))), ..Change::default() })
+}
+
+fn nics(node: &Node, id: VmId) -> Vec<Nic> {
+    row(node, id).record.nics.clone()
+}
+
+fn last(node: &Node, id: VmId) -> Vec<u8> {
+    nics(node, id).iter().map(|nic| nic.address.octets()[3]).collect()
+}
+
+async fn new(node: &Node, called: &str, wanted: &[Interface]) -> Result<VmId, CommandError> {
+    let mut vm = vm(called, false);
+    vm.spec.networks = wanted.to_vec();
+    let accepted = node.create_vm(vm, who()).await?;
+    lab::done(node, accepted.operation).await;
+    Ok(accepted.resource.id)
+}
+
+#[tokio::test]
+async fn each_has_its_own_all_or_none_and_no_mac_is_there_twice() {
+    // Five addresses.
+    let lab = Lab { subnet: "10.77.0.0/29", ..Lab::new() };
+    let node = lab.start_with_images().await;
+    let id = new(&node, "a", &[plain(), with(ONE), plain()]).await.unwrap();
+    assert_eq!(last(&node, id), [2, 3, 4]);
+    assert_eq!(nics(&node, id)[1].mac, ONE);
+    let full = new(&node, "b", &[plain(), plain(), plain()]).await;
+    assert!(matches!(full, Err(CommandError::AddressesExhausted { room: 5 })), "{full:?}");
+    for mac in [ONE, nics(&node, id)[2].mac] {
+        let taken = new(&node, "b", &[plain(), with(mac)]).await;
+        assert!(matches!(&taken, Err(CommandError::MacTaken { holder, .. }) if holder == "a"), "{taken:?}");
+    }
+    // What was refused took nothing.
+    let other = new(&node, "b", &[plain(), with(TWO)]).await.unwrap();
+    assert_eq!(last(&node, other), [5, 6]);
+    // Addresses and MACs come back with the end.
+    carry_out(&node, id, Command::Delete { force: false }).await;
+    lab::until_answered("they are free again", async || new(&node, "c", &[with(ONE), plain(), plain()]).await.ok()).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_stays_keeps_its_address_and_what_goes_is_free() {
+    let lab = Lab { subnet: "10.77.0.0/29", ..Lab::new() };
+    let node = lab.start_with_images().await;
+    let id = new(&node, "a", &[plain(), with(ONE), plain()]).await.unwrap();
+    let before = nics(&node, id);
+    ask(&node, id, to(&[with(ONE), plain(), with(TWO)])).await.unwrap();
+    let after = nics(&node, id);
+    assert_eq!(last(&node, id), [3, 2, 5]);
+    assert_eq!((after[0].mac, after[1].mac, after[2].mac), (ONE, before[0].mac, TWO));
+    assert_eq!(after[0].tap, before[0].tap, "TAPs are called by their places");
+    // What it has no longer is another's, and what a refused change would have had is nobody's.
+    let refused = ask(&node, id, to(&[plain(), plain(), plain(), plain(), plain(), plain()])).await;
+    assert!(matches!(refused, Err(CommandError::AddressesExhausted { .. })), "{refused:?}");
+    let other = lab::until_answered("two are free", async || new(&node, "b", &[plain(), plain()]).await.ok()).await;
+    assert_eq!(last(&node, other).len(), 2);
+    let taken = ask(&node, other, to(&[with(ONE)])).await;
+    assert!(matches!(&taken, Err(CommandError::MacTaken { holder, .. }) if holder == "a"), "{taken:?}");
+    ask(&node, id, to(&[])).await.unwrap();
+    until("it has none", || nics(&node, id).is_empty()).await;
+    lab::until_answered("its MAC is free", async || ask(&node, other, to(&[with(ONE)])).await.ok()).await;
+    // In the table of addresses too: one VM has one, the other none.
+    assert_eq!(node.journal().load("addresses").unwrap().len(), 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_stopped_vm_changes_and_a_refusal_holds_nothing() {
+    let lab = Lab { subnet: "10.77.0.0/29", ..Lab::new() };
+    let node = lab.start_with_images().await;
+    let id = made(&node, "a", true).await;
+    for _ in 0..8 {
+        let refused = ask(&node, id, to(&[plain(), plain()])).await;
+        assert!(matches!(&refused, Err(CommandError::Vm(why)) if why.code() == "only-when-stopped"), "{refused:?}");
+    }
+    carry_out(&node, id, Command::Stop(StopMode::Force)).await;
+    let twice = ask(&node, id, to(&[with(ONE), with(ONE)])).await;
+    assert!(matches!(twice, Err(CommandError::Invalid(_))), "{twice:?}");
+    ask(&node, id, to(&vec![plain(); 5])).await.unwrap();
+    assert_eq!(last(&node, id), [2, 3, 4, 5, 6]);
+    // With a name, in one command; and it runs with all of them.
+    let Command::Update(change) = to(&[plain(), plain()]) else { unreachable!() };
+    ask(&node, id, Command::Update(Change { name: Some(name("b")), ..change })).await.unwrap();
+    assert_eq!((row(&node, id).record.name.as_str(), nics(&node, id).len()), ("b", 2));
+    carry_out(&node, id, Command::Start).await;
+    node.stop().await;
+}
+
+/// Nobody is given what another is just being given, and nothing stays held.
+#[tokio::test]
+async fn changes_at_once_give_nothing_twice_and_lose_nothing() {
+    let lab = Lab { subnet: "10.77.0.0/28", ..Lab::new() };
+    let node = lab.start_with_images().await;
+    let ids = [new(&node, "a", &[plain()]).await.unwrap(), new(&node, "b", &[plain()]).await.unwrap()];
+    for round in 0..20 {
+        let changes = (0..8).map(|n| {
+            let (node, id) = (node.clone(), ids[n % 2]);
+            let wanted = match (n + round) % 4 {
+                0 => vec![plain()],
+                1 => vec![with(ONE), plain()],
+                2 => vec![plain(), with(TWO), plain()],
+                _ => vec![],
+            };
+            async move { ask(&node, id, to(&wanted)).await.is_ok() }
+        });
+        let done = futures_util::future::join_all(changes).await;
+        assert!(done.contains(&true));
+        let mut all: Vec<_> = ids.iter().flat_map(|id| nics(&node, *id)).collect();
+        let count = all.len();
+        all.sort_by_key(|nic| nic.address);
+        all.dedup_by_key(|nic| nic.address);
+        assert_eq!(all.len(), count, "an address was given twice");
+        all.sort_by_key(|nic| nic.mac);
+        all.dedup_by_key(|nic| nic.mac);
+        assert_eq!(all.len(), count, "a MAC was given twice");
+    }
+    // All 13 can be had again.
+    for id in ids {
+        lab::until_answered("the last change is settled", async || ask(&node, id, to(&[])).await.ok()).await;
+    }
+    for (called, count) in [("c", 8), ("d", 5)] {
+        lab::until_answered("all are free", async || new(&node, called, &vec![plain(); count]).await.ok()).await;
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn they_are_the_same_after_a_restart_and_no_mac_is_forgotten() {
+    let lab = Lab::new();
+    let node = lab.start_with_images().await;
+    let id = new(&node, "a", &[plain(), with(ONE)]).await.unwrap();
+    let before = nics(&node, id);
+    node.stop().await;
+    drop(node);
+    let node = lab.start().await;
+    assert_eq!(nics(&node, id), before);
+    let taken = new(&node, "b", &[with(ONE)]).await;
+    assert!(matches!(taken, Err(CommandError::MacTaken { .. })), "{taken:?}");
+    let same = Arc::clone(&row(&node, id).record);
+    ask(&node, id, to(&[plain(), with(ONE)])).await.unwrap();
+    assert_eq!(nics(&node, id), same.nics, "asked for what it has, nothing changes");
+    node.stop().await;
+}
