@@ -91,6 +91,7 @@ fn program(
         drives::settle(&plan.disk, folder)?;
     }
     let has_seed = from.map_or(plan.cloud_init.is_some(), |source| source.has_seed);
+    let has_metadata = from.is_none_or(|source| source.has_metadata);
     let from = from.map(|source| source.folder.as_path());
     let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed, drives: &plan.disk.drives, from };
     let jail = inner.jails.as_ref().map(|jails| jails.jail(plan.vm)).transpose()?;
@@ -107,7 +108,7 @@ fn program(
         .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
     // One without a jail opens its TAP where it is.
     config.port = port.filter(|_| jail.is_some());
-    config.metadata = metadata::metadata(plan)?;
+    config.metadata = metadata::metadata(plan)?.filter(|_| has_metadata);
     config.origin = from.map(|_| Origin::in_jail());
     write_config(folder, &config)?;
     let mut console = hold::log(folder, CONSOLE_LOG).map_err(failed)?;
