@@ -209,6 +209,15 @@ pub trait Vmm: Send + Sync + 'static {
         if *tuning == Tuning::default() { Ok(()) } else { Err(VmmError::Unsupported { what: "limits and no balloon" }) }
     }
 
+    /// Has the metadata service of a machine that runs or is paused say what the plan says now: its name, metadata, and the VM's credentials; its
+    /// addresses are those of its start. For a driver that has none.
+    ///
+    /// A machine without the service, as one without a network, of which no metadata are asked either, is left as it is. Errors besides those of
+    /// every call: `Unsupported`, and `Refused` of a machine without it of which some are; what was served until then still is.
+    async fn serve_metadata(&self, _machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {
+        if plan.metadata.is_none() { Ok(()) } else { Err(VmmError::Unsupported { what: "metadata service" }) }
+    }
+
     /// Writes what a paused machine is at this moment into `into`, a folder that must not exist yet: it is there whole and on the disk, or not at
     /// all. The machine stays paused; once it goes on, its sessions with the agent are over, which each finds when it is used. A differential
     /// snapshot is of no use but laid upon the one before it ([`snapshot::lay_upon`]), and only a machine whose plan had `dirty_tracking` has one.

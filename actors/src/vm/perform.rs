@@ -422,7 +422,7 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
             }
             Err(error) => Finished::ResumeFailed { detail: chain(&error) },
         },
-        Effect::Tune(machine) => match vmm.tune(id, &machine, &tuning(&job.record)).await {
+        Effect::Tune(machine) => match tune(shared, &job.record, &machine).await {
             Ok(()) => Finished::Tuned,
             Err(error) => Finished::TuneFailed { detail: chain(&error) },
         },
@@ -457,6 +457,16 @@ fn code_of(error: &VmmError, otherwise: &str) -> String {
         _ => otherwise,
     }
     .to_owned()
+}
+
+/// The one is not left undone for the other. The first failure is told.
+async fn tune(shared: &Shared, record: &Vm, machine: &Machine) -> Result<(), VmmError> {
+    let tuned = shared.vmm.tune(record.id, machine, &tuning(record)).await;
+    let served = match shared.vmm.capabilities().metadata {
+        true => shared.vmm.serve_metadata(machine, &machine_plan(shared, record)).await,
+        false => Ok(()),
+    };
+    tuned.and(served)
 }
 
 async fn prepare_disk(shared: &Shared, record: &Vm) -> Finished {

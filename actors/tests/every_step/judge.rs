@@ -105,11 +105,18 @@ async fn resources(bench: &Bench, vm: Option<&Vm>) -> Result<(), String> {
     }
     if let Some(vm) = vm.filter(|vm| matches!(vm.state, State::Running(_) | State::Paused(_))) {
         let wanted = Tuning { rate_limits: vm.spec.devices.rate_limits, balloon_mib: vm.spec.devices.balloon_mib };
-        let tuned = bench.world.things().tuned.get(&vm.id).copied();
+        let (tuned, served) = {
+            let things = bench.world.things();
+            (things.tuned.get(&vm.id).copied(), things.served.get(&vm.id).cloned())
+        };
         // Where it is not as recorded, the VM says so.
         let told = vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied);
         if tuned != Some(wanted) && !told {
             return Err(format!("the machine has {tuned:?}, recorded is {wanted:?}"));
+        }
+        let wanted = (vm.name.to_string(), vm.spec.devices.metadata.clone());
+        if served.as_ref() != Some(&wanted) && !told {
+            return Err(format!("the guest reads {served:?}, recorded is {wanted:?}"));
         }
     }
     let known: Vec<_> = vm.filter(|_| machine.is_some()).iter().map(|vm| vm.id).collect();

@@ -66,10 +66,11 @@ fn next_command(command: Option<&Command>) -> Option<Command> {
         // Which operation is meant is known when it is asked.
         Some(Command::Delete { force: true }) => Command::Cancel { operation: OperationId::from_bits(0) },
         Some(Command::Cancel { .. }) => Command::Update(Change { name: Some("renamed".parse().unwrap()), ..Change::default() }),
-        // Both that a running machine takes over.
+        // All that a running machine takes over.
         Some(Command::Update(change)) if change.name.is_some() => {
             let rate_limits = RateLimitsChange { disk_mib_per_s: Some(Some(9)), ..RateLimitsChange::default() };
-            Command::Update(Change { rate_limits, balloon_mib: Some(9), ..Change::default() })
+            let metadata = Some(Some("{\"role\":\"web\"}".into()));
+            Command::Update(Change { rate_limits, balloon_mib: Some(9), metadata, ..Change::default() })
         }
         Some(Command::Update(_)) => return None,
     })

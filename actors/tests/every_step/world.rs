@@ -40,10 +40,18 @@ pub struct Things {
     pub machines: Vec<(VmId, Machine)>,
     /// What limits and balloon the VM's machine has.
     pub tuned: BTreeMap<VmId, Tuning>,
+    /// The name and the metadata that its guest reads.
+    pub served: BTreeMap<VmId, Served>,
     /// How a process ended, where the test ended it.
     pub exits: Vec<(Machine, Exit)>,
     /// Guests whose agent does not say hello.
     pub silent: bool,
+}
+
+pub type Served = (String, Option<Box<str>>);
+
+pub fn served(plan: &MachinePlan) -> Served {
+    (plan.hostname.clone(), plan.metadata.clone())
 }
 
 impl World {
@@ -111,6 +119,7 @@ impl Vmm for Ports {
             let mut things = self.world.things();
             things.machines.push((plan.vm, machine.clone()));
             things.tuned.insert(plan.vm, plan.tuning);
+            things.served.insert(plan.vm, served(plan));
             Ok(machine)
         };
         self.script.through("vmm.launch", vmm_fault, effect).await
@@ -142,6 +151,14 @@ impl Vmm for Ports {
             Ok(())
         };
         self.script.through("vmm.tune", vmm_fault, effect).await
+    }
+    async fn serve_metadata(&self, machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {
+        let effect = || async {
+            self.driver.serve_metadata(machine, plan).await?;
+            self.world.things().served.insert(plan.vm, served(plan));
+            Ok(())
+        };
+        self.script.through("vmm.serve_metadata", vmm_fault, effect).await
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.script.through("vmm.kill", vmm_fault, || self.driver.kill(vm, machine)).await

@@ -87,6 +87,9 @@ impl Vmm for Gate {
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         self.inner.tune(vm, machine, tuning).await
     }
+    async fn serve_metadata(&self, machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {
+        self.inner.serve_metadata(machine, plan).await
+    }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.inner.kill(vm, machine).await
     }

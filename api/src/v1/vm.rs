@@ -80,7 +80,8 @@ pub struct VmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
     /// An object that the guest reads at http://169.254.169.254/ (MMDS, by sessions as IMDSv2), with `hearth` beside it, where id, name and
-    /// address stand. At most 32 KiB. Needs a network, and a driver with `metadata` in its capabilities.
+    /// address stand, and as `credentials` the keys of `cloud_init` and the hash of its password. At most 32 KiB. Needs a network, and a driver with
+    /// `metadata` in its capabilities, which serves `hearth` to every VM with a network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub metadata: Option<Metadata>,
@@ -306,11 +307,11 @@ pub struct PatchVmSpec {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "told")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<CpuTemplate>))]
     pub cpu_template: Option<Option<CpuTemplate>>,
-    /// Replaced as a whole; null: none. The guest sees it from its next start on.
+    /// Replaced as a whole; null: none. The guest's seed says it from its next start on, its metadata at once.
     #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<CloudInit>))]
     pub cloud_init: Option<Option<CloudInit>>,
-    /// Replaced as a whole; null: none. The guest sees it from its next start on.
+    /// Replaced as a whole; null: none. The guest of a running or paused VM reads it at once; `status.reason` says when it could not be told.
     #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub metadata: Option<Option<Metadata>>,

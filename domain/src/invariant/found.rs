@@ -18,6 +18,8 @@ pub struct Process {
     pub taps: Vec<String>,
     pub rate_limits: RateLimits,
     pub balloon_mib: u32,
+    /// What its guest reads: the VM's name, and the user's metadata.
+    pub served: (String, Option<Box<str>>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +115,11 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
                 process.map_or("not there".to_owned(), |process| format!("{:?} as launch {}", process.phase, process.launch.0));
             broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded: format!("{:?}", vm.state), found });
         }
-        let wanted = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib);
-        let has = process.map(|process| (process.rate_limits, process.balloon_mib));
+        let served = (vm.name.to_string(), vm.spec.devices.metadata.clone());
+        let wanted = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib, served);
+        let has = process.map(|process| (process.rate_limits, process.balloon_mib, process.served.clone()));
         // One that could not be told is said not to have it.
-        if vm.state.machine().is_some() && has.is_some_and(|has| has != wanted) && !is(vm, ReasonCode::NotApplied) {
+        if vm.state.machine().is_some() && has.as_ref().is_some_and(|has| *has != wanted) && !is(vm, ReasonCode::NotApplied) {
             let (recorded, found) = (format!("{wanted:?}"), format!("{has:?}"));
             broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded, found });
         }

@@ -73,7 +73,8 @@ fn durable(vms: Vec<Vm>) -> Durable {
 fn process(vm: &Vm, launch: u64, phase: Phase) -> Process {
     let taps = vm.nics.iter().map(|nic| nic.tap.clone()).collect();
     let (rate_limits, balloon_mib) = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib);
-    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, taps, rate_limits, balloon_mib }
+    let served = (vm.name.to_string(), vm.spec.devices.metadata.clone());
+    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, taps, rate_limits, balloon_mib, served }
 }
 
 fn found(processes: Vec<Process>, durable: &Durable) -> Found {
@@ -142,10 +143,17 @@ fn what_is_not_met_or_left_over() {
 fn what_a_machine_was_not_told_of() {
     let mut one = vm(1, State::Running(machine(4)));
     let machine = process(&one, 4, Phase::Running);
+    let mut other = one.clone();
     one.spec.devices.balloon_mib = 9;
-    for (reason, said) in [(None, 1), (Some(ReasonCode::DiskFull), 1), (Some(ReasonCode::NotApplied), 0)] {
-        one.reason = reason.map(|code| Reason { code, detail: "seen".into() });
-        let durable = durable(vec![one.clone()]);
+    other.spec.devices.metadata = Some("{}".into());
+    for (mut vm, reason, said) in [
+        (one.clone(), None, 1),
+        (one.clone(), Some(ReasonCode::DiskFull), 1),
+        (one, Some(ReasonCode::NotApplied), 0),
+        (other, None, 1),
+    ] {
+        vm.reason = reason.map(|code| Reason { code, detail: "seen".into() });
+        let durable = durable(vec![vm]);
         let found = found(vec![machine.clone()], &durable);
         assert_eq!(spoken(|broken| settled(&durable, &found, broken)).len(), said, "{reason:?}");
     }

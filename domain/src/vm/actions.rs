@@ -197,7 +197,7 @@ pub fn admit(vm: &Vm, command: &Command, offer: Option<Offer>) -> Result<(), Ref
         Command::Reboot(_) => reboot(&vm.state),
         Command::Delete { force } => delete(&vm.state, *force),
         Command::Cancel { operation } => cancel::admit(vm, *operation).map_err(Refused::NotCancellable),
-        Command::Update(change) => equipped(&change.asks(), offer).and_then(|()| update(vm, change)),
+        Command::Update(change) => equipped(&change.asks(), offer).and_then(|()| update(vm, change, offer)),
     }
 }
 
@@ -208,14 +208,14 @@ pub fn equipped(devices: &Devices, offer: Option<Offer>) -> Result<(), Refused> 
     devices.needs().into_iter().try_for_each(judge)
 }
 
-fn update(vm: &Vm, change: &Change) -> Result<(), Refused> {
+fn update(vm: &Vm, change: &Change, offer: Option<Offer>) -> Result<(), Refused> {
     if change.disk_mib.is_some_and(|wanted| vm.spec.disk_mib.is_some_and(|is| wanted < is)) {
         return Err(Refused::DiskSmaller);
     }
     if let Some(change) = &change.drives {
         vm.spec.devices.drives.admit(change)?;
     }
-    updatable(vm, change)?;
+    updatable(vm, change, offer)?;
     if change.networks.is_some() && vm.may_be_left() {
         return Err(Refused::InterfacesInUse);
     }
@@ -237,16 +237,16 @@ fn password(vm: &Vm, change: &Change) -> Result<(), Refused> {
     }
 }
 
-fn updatable(vm: &Vm, change: &Change) -> Result<(), Refused> {
+fn updatable(vm: &Vm, change: &Change, offer: Option<Offer>) -> Result<(), Refused> {
     match &vm.state {
         State::Deleting => Err(Refused::Deleting),
         State::Created | State::Stopped | State::Failed => Ok(()),
         _ if change.remakes() => Err(Refused::OnlyWhenStopped),
         // With what was recorded before a machine is under way, or something else is asked of it.
-        State::Starting(Starting::Launching | Starting::Releasing(_) | Starting::Booting(_)) if change.tunes() => {
+        State::Starting(Starting::Launching | Starting::Releasing(_) | Starting::Booting(_)) if change.tunes(offer) => {
             Err(Refused::AlreadyStarting)
         }
-        State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring if change.tunes() => {
+        State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring if change.tunes(offer) => {
             Err(Refused::Busy)
         }
         _ => Ok(()),

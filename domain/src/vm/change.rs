@@ -6,6 +6,7 @@ use super::{
     input::{Change, PasswordChange, RateLimitsChange},
     spec::VmSpec,
 };
+use crate::host::{Capability, Offer};
 
 impl Change {
     /// What `spec` becomes.
@@ -61,9 +62,16 @@ impl Change {
             || self.networks.is_some()
     }
 
-    /// Whether it is about what a running machine takes over at once.
-    pub(super) fn tunes(&self) -> bool {
-        self.rate_limits != RateLimitsChange::default() || self.balloon_mib.is_some()
+    /// Whether it is about what a running machine takes over at once, on a host that offers this.
+    pub(super) fn tunes(&self, offer: Option<Offer>) -> bool {
+        let tells = self.metadata.is_some() && serves(offer);
+        tells || self.rate_limits != RateLimitsChange::default() || self.balloon_mib.is_some()
+    }
+
+    /// Whether it is about what stands beside the user's metadata: the name, and what the VM's credentials are made of. It is taken at any time, and
+    /// a machine that runs, or soon does, takes it over as well.
+    pub(super) fn renews(&self, offer: Option<Offer>) -> bool {
+        (self.name.is_some() || self.cloud_init.is_some()) && serves(offer)
     }
 
     /// What it asks of devices that was perhaps not asked before. What it takes away needs nothing.
@@ -74,6 +82,11 @@ impl Change {
         let metadata = self.metadata.clone().flatten();
         Devices { rate_limits, balloon_mib: self.balloon_mib.unwrap_or(0), cpu_template, metadata, ..Devices::default() }
     }
+}
+
+/// Without a service there is nobody to tell.
+fn serves(offer: Option<Offer>) -> bool {
+    offer.is_some_and(|offer| offer.has(Capability::Metadata).is_ok())
 }
 
 impl RateLimitsChange {
@@ -95,7 +108,7 @@ impl RateLimitsChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::{CloudInit, RestartPolicy, step::tests::fixture};
+    use crate::vm::{CloudInit, Driver, RestartPolicy, step::tests::fixture};
 
     fn spec() -> VmSpec {
         let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
@@ -138,8 +151,13 @@ mod tests {
         change.apply(&mut changed);
         assert_eq!((changed.devices.cloud_init.as_deref(), changed.devices.metadata.as_deref()), (Some(&given), Some("{}")));
         assert_eq!(change.asks().needs(), [(crate::host::Capability::Metadata, "spec.metadata")]);
-        // A guest that runs keeps what it was started with: neither is a reason to stop it.
-        assert!(!change.remakes() && !change.tunes());
+        // Neither is a reason to stop a guest that runs, and both are told it where it has a metadata service.
+        assert!(!change.remakes());
+        for (can, tells) in [(Capability::Metadata, true), (Capability::Balloon, false)] {
+            let offer = Some(Offer { driver: Driver::Simulated, capabilities: vec![can].into() });
+            assert_eq!((change.tunes(offer), change.renews(offer)), (tells, tells));
+        }
+        assert!(!change.tunes(None) && !change.renews(None), "nothing is known of its host");
         let away = Change { cloud_init: Some(None), metadata: Some(None), ..Change::default() };
         away.apply(&mut changed);
         assert_eq!((changed.devices.clone(), away.asks().needs()), (spec().devices, vec![]));

@@ -136,8 +136,10 @@ impl fmt::Debug for CloudInit {
 }
 
 impl CloudInit {
+    /// Of keys as they stand in metadata, which have a bound of their own: a quote in an option or a name takes two bytes there.
     fn len(&self) -> usize {
-        self.user_data.as_deref().map_or(0, str::len) + self.ssh_keys.iter().map(String::len).sum::<usize>()
+        let quoted = |key: &str| key.len() + key.matches(['"', '\\']).count();
+        self.user_data.as_deref().map_or(0, str::len) + self.ssh_keys.iter().map(|key| quoted(key)).sum::<usize>()
     }
 
     fn check(&self) -> Vec<SpecProblem> {
@@ -268,6 +270,12 @@ mod tests {
         assert_eq!(fields(&given(USER_DATA_MAX, GIVEN_MAX - USER_DATA_MAX, 0)), Vec::<&str>::new());
         assert_eq!(fields(&given(USER_DATA_MAX, METADATA_MAX, 0)), ["spec.cloud_init"]);
         assert_eq!(fields(&given(0, 0, SSH_KEYS_MAX)), ["spec.cloud_init"]);
+        let quoting = |keys: usize| {
+            let ssh_keys = vec![format!("ssh-rsa AAAA {}", "\"\\".repeat(2_000)); keys];
+            let cloud_init = Some(Box::new(CloudInit { ssh_keys, ..CloudInit::default() }));
+            Devices { cloud_init, ..Devices::default() }
+        };
+        assert_eq!((fields(&quoting(4)), fields(&quoting(5))), (vec![], vec!["spec.cloud_init"]), "as a guest reads them");
     }
 
     #[test]

@@ -30,14 +30,14 @@ pub enum Effect {
     AwaitGuest(Machine),
     /// Report the end of the process. `Exited` once.
     Watch(Machine),
-    /// Ask the host what is true of the process, and make limits and balloon of one that runs as recorded: hearth may have ended between a
-    /// change's record and its `Tune`. `Inspected`.
+    /// Ask the host what is true of the process, and make limits, balloon and metadata of one that runs as recorded: hearth may have ended between
+    /// a change's record and its `Tune`. `Inspected`.
     Inspect(Machine),
     /// Stop the vCPUs. `Paused` or `PauseFailed`.
     Pause(Machine),
     /// Let the vCPUs run and set the guest's clock. `Resumed` or `ResumeFailed`.
     Resume(Machine),
-    /// Make limits and balloon of the machine as recorded. `Tuned` or `TuneFailed`; the machine goes on either way.
+    /// Make limits, balloon and metadata of the machine as recorded. `Tuned` or `TuneFailed`; the machine goes on either way.
     Tune(Machine),
     /// Let the vCPUs go on that the VMM holds for want of room on the host's disk, set the guest's clock, and look whether they do. Wanted by
     /// [`super::hold`], and answered to it (`Tried`); within the queue, so that a pause that is asked for comes before it or after it.

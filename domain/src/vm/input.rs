@@ -61,11 +61,10 @@ pub struct Change {
     pub mem_mib: Option<u32>,
     pub cmdline: Option<Option<String>>,
     pub cpu_template: Option<Option<CpuTemplate>>,
-    /// At any time; the guest sees it from its next start on. Each is replaced as a whole, or taken away.
+    /// At any time, replaced as a whole or taken away. The guest's seed says it from its next start on, a metadata service at once.
     pub cloud_init: Option<Option<Box<CloudInit>>>,
     /// Meant for a `cloud_init` that is replaced.
     pub password: PasswordChange,
-    pub metadata: Option<Option<Box<str>>>,
     /// Never less than it is.
     pub disk_mib: Option<u64>,
     /// Only while no machine exists, as the disk.
@@ -75,6 +74,8 @@ pub struct Change {
     /// These a running or paused machine takes over at once.
     pub rate_limits: RateLimitsChange,
     pub balloon_mib: Option<u32>,
+    /// As well; replaced as a whole, or taken away.
+    pub metadata: Option<Option<Box<str>>>,
 }
 
 /// What becomes of the password that was made before.
@@ -191,7 +192,7 @@ pub enum Finished {
     ResumeFailed {
         detail: String,
     },
-    /// Limits and balloon are as recorded.
+    /// Limits, balloon and metadata are as recorded.
     Tuned,
     /// They may be, in part.
     TuneFailed {

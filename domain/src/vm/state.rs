@@ -29,8 +29,8 @@ pub struct Vm {
     pub restarts: Restarts,
     /// Why the VM is in this state, where that is not plain: a failure, or how the last run ended.
     pub reason: Option<Reason>,
-    /// Limits or balloon were changed since the machine was made: it may not have them, so that they are made so again whenever it is found.
-    /// It is not cleared when they hold, which would be a change of the record that nobody sees.
+    /// Limits, the balloon or metadata were changed since the machine was made: it may not have them, so that they are made so again whenever it
+    /// is found. It is not cleared when they hold, which would be a change of the record that nobody sees.
     pub retuned: bool,
 }
 

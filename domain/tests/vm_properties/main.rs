@@ -32,6 +32,8 @@ fn command() -> impl Strategy<Value = Command> {
         2 => mode().prop_map(Command::Reboot),
         1 => any::<bool>().prop_map(|force| Command::Delete { force }),
         2 => prop::option::of(1..4u32).prop_map(|most| Command::Update(tune(most))),
+        2 => prop::option::of(0..3u32).prop_map(|role| Command::Update(tell(role))),
+        1 => (0..3u32).prop_map(|which| Command::Update(rename(which))),
         2 => (0..3u32, any::<bool>()).prop_map(|(which, add)| Command::Update(drive(which, add))),
         1 => policy().prop_map(|restart| Command::Update(Change { restart: Some(restart), ..Change::default() })),
     ]
@@ -50,6 +52,15 @@ fn drive(which: u32, add: bool) -> Change {
 fn tune(most: Option<u32>) -> Change {
     let rate_limits = RateLimitsChange { disk_mib_per_s: Some(most), ..RateLimitsChange::default() };
     Change { rate_limits, balloon_mib: Some(most.unwrap_or(0)), ..Change::default() }
+}
+
+fn tell(role: Option<u32>) -> Change {
+    let metadata = role.map(|role| format!("{{\"role\":{role}}}").into_boxed_str());
+    Change { metadata: Some(metadata), ..Change::default() }
+}
+
+fn rename(which: u32) -> Change {
+    Change { name: Some(format!("demo-{which}").parse().expect("a name")), ..Change::default() }
 }
 
 fn agent() -> impl Strategy<Value = Agent> {

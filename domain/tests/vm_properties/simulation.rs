@@ -4,10 +4,11 @@ use crate::world::{Fault, Phase, Tuning, World};
 use domain::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     event::Kind,
+    host::{Capability, Offer},
     operation::{self, Change as OperationChange, Operation, OperationKind, Status, Target},
     vm::{
-        Agent, BootImages, Command, Effect, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, Starting, State, Step,
-        StopStage, Ticket, Timer, Vm, VmSpec, cancel, create, invariant,
+        Agent, BootImages, Command, Driver, Effect, Exit, Finished, Input, Observed, ReasonCode, RestartPolicy, Starting, State,
+        Step, StopStage, Ticket, Timer, Vm, VmSpec, cancel, create, invariant,
         step::{Draft, step},
     },
 };
@@ -36,7 +37,8 @@ pub struct Manners {
 }
 
 fn tuning(vm: &Vm) -> Tuning {
-    (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib)
+    let devices = &vm.spec.devices;
+    (devices.rate_limits, devices.balloon_mib, devices.metadata.clone(), vm.name.to_string())
 }
 
 fn name() -> Name {
@@ -231,7 +233,8 @@ impl Simulation {
 
     pub fn user(&mut self, command: Command, agent: Agent) {
         let operation = OperationId::from_bits(self.operations.len() as u128 + 1);
-        let ticket = Ticket { operation, actor: "user:admin".into(), agent, offer: None };
+        let offer = Some(Offer { driver: Driver::Simulated, capabilities: Capability::ALL.to_vec().into() });
+        let ticket = Ticket { operation, actor: "user:admin".into(), agent, offer };
         self.input(Input::Command { command, ticket });
     }
 

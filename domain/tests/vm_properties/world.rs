@@ -28,11 +28,12 @@ pub struct Process {
     pub machine: Machine,
     pub phase: Phase,
     pub shutting_down: bool,
-    /// The limits and the balloon that it has.
+    /// The limits, the balloon and the metadata that it has.
     pub tuned: Tuning,
 }
 
-pub type Tuning = (RateLimits, u32);
+/// Limits, balloon, the user's metadata, and the name that stands beside it.
+pub type Tuning = (RateLimits, u32, Option<Box<str>>, String);
 
 #[derive(Debug, Default)]
 pub struct World {

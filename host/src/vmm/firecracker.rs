@@ -279,6 +279,17 @@ impl Vmm for Firecracker {
         }
     }
 
+    async fn serve_metadata(&self, machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {
+        let folder = self.inner.ground.folder(plan.vm);
+        let config = blocking(move || start::read_config(&folder)).await?;
+        let Some(content) = metadata::renewed(config.metadata.as_ref(), plan)? else { return Ok(()) };
+        match self.found(plan.vm, machine, "metadata").await? {
+            (_door, Found::Running(machine)) => machine.replace_metadata(&content).await.map_err(call_error),
+            (_door, Found::Paused(machine)) => machine.replace_metadata(&content).await.map_err(call_error),
+            (_door, Found::NotStarted(machine)) => Err(not_started("metadata", &machine)),
+        }
+    }
+
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.runs.kill(vm, machine).await
     }

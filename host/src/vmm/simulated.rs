@@ -45,6 +45,7 @@ impl Default for SimulatedOptions {
             balloon: true,
             disk_rate_limit: true,
             network_rate_limit: true,
+            metadata: true,
             ..Capabilities::NONE
         };
         Self { data: PathBuf::new(), faults: Faults::default(), capabilities }
@@ -78,6 +79,15 @@ impl Simulated {
     /// How much later than it could this launch's agent says hello.
     fn late_by(&self, vm: VmId, run: Run) -> Duration {
         if self.faults.hits(Fault::HelloLate, vm, run.launch) { self.faults.hello_late_by } else { Duration::ZERO }
+    }
+
+    /// There is nothing that it could change; whether there is a machine is what it tells.
+    fn told(&self, call: &'static str, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        match self.phase(vm, machine) {
+            Some(Phase::Running | Phase::Paused) => Ok(()),
+            Some(Phase::Held) => Err(VmmError::Refused { call, detail: "the process was not released yet".into() }),
+            Some(Phase::Gone(_)) | None => Err(VmmError::Gone),
+        }
     }
 
     fn phase(&self, vm: VmId, machine: &Machine) -> Option<Phase> {
@@ -175,13 +185,12 @@ impl Vmm for Simulated {
         self.shared.change(vm, Run::of(machine), |phase| switch("cont", phase, Phase::Running))
     }
 
-    /// There is nothing that it could change; whether there is a machine is what it tells.
     async fn tune(&self, vm: VmId, machine: &Machine, _tuning: &Tuning) -> Result<(), VmmError> {
-        match self.phase(vm, machine) {
-            Some(Phase::Running | Phase::Paused) => Ok(()),
-            Some(Phase::Held) => Err(VmmError::Refused { call: "tune", detail: "the process was not released yet".into() }),
-            Some(Phase::Gone(_)) | None => Err(VmmError::Gone),
-        }
+        self.told("tune", vm, machine)
+    }
+
+    async fn serve_metadata(&self, machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {
+        self.told("metadata", plan.vm, machine)
     }
 
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {

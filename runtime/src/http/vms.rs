@@ -145,8 +145,8 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
     Ok(with_etag(StatusCode::OK, vm.record.generation.0, &told))
 }
 
-/// Changes a VM: its name, labels, restart policy, limits and balloon; while it does not run, its vCPUs, memory, command line, CPU template,
-/// the size of its disk, its data drives and its network interfaces; for its next start, what cloud-init is given and its metadata. A new password is made only until
+/// Changes a VM: its name, labels, restart policy, limits, balloon and metadata; while it does not run, its vCPUs, memory, command line, CPU
+/// template, the size of its disk, its data drives and its network interfaces; for its next start, what cloud-init is given. A new password is made only until
 /// its first start, and told in `credentials` of this answer alone.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]

@@ -18,7 +18,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,12 +33,14 @@ pub struct Driver {
     pub looks: Arc<AtomicUsize>,
     /// The guest's ends of connections to [`OPEN`]; with it there is a vsock.
     pub ports: Option<mpsc::UnboundedSender<UnixStream>>,
+    /// As long as it is so, metadata can't be told.
+    pub is_deaf: Arc<AtomicBool>,
 }
 
 impl Driver {
     pub fn new(data: PathBuf) -> Driver {
         let inner = Simulated::new(SimulatedOptions { data, ..SimulatedOptions::default() }).unwrap();
-        Driver { inner: Arc::new(inner), looks: Arc::default(), ports: None }
+        Driver { inner: Arc::new(inner), looks: Arc::default(), ports: None, is_deaf: Arc::default() }
     }
 }
 
@@ -87,6 +89,12 @@ impl Vmm for Driver {
     }
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         self.inner.tune(vm, machine, tuning).await
+    }
+    async fn serve_metadata(&self, machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {
+        if self.is_deaf.load(Ordering::Relaxed) {
+            return Err(VmmError::Timeout { call: "PUT /mmds", after_ms: 5000 });
+        }
+        self.inner.serve_metadata(machine, plan).await
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.inner.kill(vm, machine).await

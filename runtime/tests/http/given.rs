@@ -1,9 +1,16 @@
 //! What a guest is given to configure itself by: taken, shown, changed, taken away; refused where it is none or where nobody could read it.
 
-use crate::bench::Bench;
+use crate::{bench::Bench, driver::Driver};
 use axum::body::Body;
 use domain::host::Capabilities;
 use serde_json::{Value, json};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 const SECRET: &str = "#cloud-config\npassword: hunter2\n";
 
@@ -64,7 +71,7 @@ async fn what_is_no_key_and_what_is_too_much_is_refused_by_its_field() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_needs_a_driver_a_network_and_a_key_of_its_own() {
-    let bench = Bench::with_images().await;
+    let bench = Bench::able(Capabilities { guest_agent: true, ..Capabilities::NONE }).await;
     let refused = bench.post("/v1/vms", &with(&bench, "metadata", json!({ "role": "web" }))).await;
     refused.refuses(422, "unsupported-by-driver", "spec.metadata");
     assert!(
@@ -89,6 +96,65 @@ async fn metadata_needs_a_driver_a_network_and_a_key_of_its_own() {
     assert_eq!((made.status.as_u16(), &made.body["spec"]["metadata"]), (200, &given), "{}", made.body);
     let answer = patch(&bench, json!({ "metadata": null })).await;
     assert_eq!((answer.status.as_u16(), answer.body["spec"].get("metadata")), (200, None), "{}", answer.body);
+}
+
+/// Changed, it is answered once it is recorded; that the VMM was not told is said with the VM, and it is told once more when asked for once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_change_while_the_vm_runs_and_what_could_not_be_told_is_said() {
+    let is_deaf = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_deaf);
+    let bench = Bench::driven(|data| Arc::new(Driver { is_deaf: told, ..Driver::new(data) })).await;
+    let mut vm = with(&bench, "cloud_init", json!({ "password": "generate" }));
+    vm["start"] = json!(true);
+    let made = bench.post("/v1/vms?wait=30", &vm).await;
+    assert_eq!((made.status.as_u16(), &made.body["status"]["state"]), (200, &json!("running")), "{}", made.body);
+    let changed = patch(&bench, json!({ "metadata": { "role": "hunter2" } })).await;
+    assert_eq!((changed.status.as_u16(), &changed.body["spec"]["metadata"]), (200, &json!({ "role": "hunter2" })));
+    let path = format!("/v1/vms/{}", made.body["id"].as_str().unwrap());
+    let settled = async |reason: Option<&str>| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let vm = bench.get(&path).await.body;
+            if vm["status"].get("reason").map(|reason| reason["code"].as_str().unwrap()) == reason {
+                return vm;
+            }
+            assert!(Instant::now() < deadline, "{reason:?}: {vm}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let running = settled(None).await;
+    assert_eq!(running["generation"], changed.body["generation"], "that it holds is no change of its own: the ETag is good");
+
+    is_deaf.store(true, Ordering::Relaxed);
+    let answer = patch(&bench, json!({ "metadata": { "role": "db" } })).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["status"]["state"]), (200, &json!("running")), "{}", answer.body);
+    let vm = settled(Some("not-applied")).await;
+    let detail = vm["status"]["reason"]["detail"].as_str().unwrap();
+    assert!(detail.contains("PUT /mmds") && detail.contains("from the next start"), "{detail}");
+    assert_eq!((&vm["spec"]["metadata"], &vm["status"]["state"]), (&json!({ "role": "db" }), &json!("running")));
+    is_deaf.store(false, Ordering::Relaxed);
+    assert_eq!(patch(&bench, json!({ "metadata": { "role": "db" } })).await.status.as_u16(), 200);
+    settled(None).await;
+    assert_eq!(patch(&bench, json!({ "metadata": null })).await.body["spec"].get("metadata"), None);
+
+    // A new name is told as well.
+    is_deaf.store(true, Ordering::Relaxed);
+    let headers = [("content-type", "application/json")];
+    let renamed = bench.ask("PATCH", "/v1/vms/a", &headers, r#"{"name":"b"}"#).await;
+    assert_eq!((renamed.status.as_u16(), &renamed.body["name"]), (200, &json!("b")), "{}", renamed.body);
+    settled(Some("not-applied")).await;
+    is_deaf.store(false, Ordering::Relaxed);
+    let renamed = bench.ask("PATCH", "/v1/vms/b", &headers, r#"{"name":"a"}"#).await;
+    assert_eq!(renamed.status.as_u16(), 200, "{}", renamed.body);
+    settled(None).await;
+
+    let events = bench.node.journal().read(0, 1000).unwrap();
+    let events: Vec<_> = events.iter().map(|(_, bytes)| actors::decode_event(bytes).unwrap()).collect();
+    let names: Vec<&str> = events.iter().map(|event| event.event.as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "vm-tune-failed").count(), 2, "{names:?}");
+    assert_eq!(names.last(), Some(&"vm-tuned"));
+    let text = format!("{events:?}");
+    assert!(!text.contains("hunter2") && !text.contains("$6$"), "{text}");
 }
 
 /// The record with all of it fits into the journal, and what would not is refused for what it is.

@@ -35,6 +35,8 @@ pub struct Vmm {
     pub mem_mib: u32,
     pub taps: Vec<String>,
     pub tuning: Tuning,
+    /// What its guest reads: the VM's name, and the user's metadata.
+    pub served: (String, Option<Box<str>>),
     /// When it ends by itself, and how.
     pub ends: Option<(u64, Exit)>,
     /// When its guest's agent answers; absent: never.
@@ -269,6 +271,7 @@ impl Machine {
                 taps: vmm.taps.clone(),
                 rate_limits: vmm.tuning.rate_limits,
                 balloon_mib: vmm.tuning.balloon_mib,
+                served: vmm.served.clone(),
             })
         };
         Found {

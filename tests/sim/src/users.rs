@@ -328,6 +328,11 @@ fn tuned(chance: &mut Chance) -> Change {
         // At times more than its memory has.
         return Change { balloon_mib: Some(24 * chance.between(0, 3) as u32), ..Change::default() };
     }
+    if chance.hits(300) {
+        // At times of a VM that has no network.
+        let metadata = chance.hits(700).then(|| format!("{{\"n\":{}}}", chance.between(1, 9)).into_boxed_str());
+        return Change { metadata: Some(metadata), ..Change::default() };
+    }
     let disk_mib_per_s = Some(chance.hits(700).then(|| chance.between(1, 100) as u32));
     Change { rate_limits: RateLimitsChange { disk_mib_per_s, ..RateLimitsChange::default() }, ..Change::default() }
 }

@@ -27,6 +27,8 @@ pub(super) fn carry_out(next: Next, command: Command, ticket: Ticket) -> Step {
 
 fn start(mut next: Next, ticket: Ticket) -> Step {
     next.vm.state = State::Starting(Starting::Launching);
+    // It is made with what is recorded now.
+    next.vm.retuned = false;
     next.vm.reason = None;
     // A user's start is a new beginning: the budget of the policy is whole again.
     next.vm.restarts = Restarts { in_window: 0, window_start: next.now, total: next.vm.restarts.total };
@@ -158,7 +160,7 @@ fn delete(mut next: Next, ticket: Ticket) -> Step {
 fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
     let vm = &mut next.vm;
     change.apply(&mut vm.spec);
-    let tunes = change.tunes();
+    let tunes = change.tunes(ticket.offer) || change.renews(ticket.offer);
     if let Some(networks) = change.networks {
         (vm.nics, vm.network_note) = (networks.nics, networks.note);
     }
@@ -173,7 +175,7 @@ fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
         // The change is made with this step; no operation belongs to it.
         event.operation = None;
     }
-    if tunes && next.vm.state.machine().is_some() {
+    if tunes && (next.vm.state.machine().is_some() || next.vm.state == State::Starting(Starting::Launching)) {
         next.vm.retuned = true;
     }
     // Asked for once more, it is tried once more. One that is stopping has it when its stop is taken back.

@@ -30,6 +30,8 @@ pub(super) fn disk_failed(mut next: Next, code: String, detail: String) -> Step 
 /// Makes the process (again).
 pub(super) fn launch(mut next: Next) -> Step {
     next.vm.state = State::Starting(Starting::Launching);
+    // It is made with what is recorded now.
+    next.vm.retuned = false;
     next.advance("launch", 20);
     next.issue(Effect::Launch);
     next.done()
@@ -37,8 +39,6 @@ pub(super) fn launch(mut next: Next) -> Step {
 
 /// The machine's identity becomes durable with this step; only then may it run.
 pub(super) fn launched(mut next: Next, machine: Machine) -> Step {
-    // It is made with them.
-    next.vm.retuned = false;
     next.vm.state = State::Starting(Starting::Releasing(machine.clone()));
     next.advance("boot", 40);
     next.issue(Effect::Release(machine));

@@ -28,12 +28,13 @@ pub(super) fn guest_ready(mut next: Next, machine: Machine) -> Step {
         }
         _ => return next.unchanged(),
     }
-    next.vm.state = State::Running(machine);
+    next.vm.state = State::Running(machine.clone());
     next.vm.reason = None;
     // The boot's timer no longer counts.
     next.vm.attempt = next.vm.attempt.next();
     next.event("vm-started");
     next.settle();
+    finished::tune_again(&mut next, machine);
     next.done()
 }
 

@@ -59,6 +59,7 @@ impl Origin {
 pub struct Source {
     pub folder: PathBuf,
     pub has_seed: bool,
+    pub has_metadata: bool,
 }
 
 impl Source {
@@ -100,11 +101,10 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
     if !plan.disk.drives.is_empty() {
         return refused("the VM has data drives, which are of another moment than the snapshot: remove them first".into());
     }
-    let source = Source { folder: from.to_owned(), has_seed: note.has_seed };
+    let source = Source { folder: from.to_owned(), has_seed: note.has_seed, has_metadata: note.has_metadata };
     source.seed().as_deref().map_or(Ok(()), there)?;
     let mut plan = plan.clone();
     plan.nics.truncate(has);
-    plan.metadata = plan.metadata.filter(|_| note.has_metadata);
     Ok((source, plan))
 }
 
@@ -182,10 +182,10 @@ mod tests {
         let from = snapshot(&note());
         let (source, taken) = open(from.path(), &plan()).unwrap();
         assert_eq!(source.seed(), Some(from.path().join(SEED)));
-        assert!(!taken.nics.is_empty() && taken.metadata.is_none(), "it has no metadata service");
+        assert!(!taken.nics.is_empty() && !source.has_metadata, "it has no metadata service");
         let bare = snapshot(&Note { has_nic: false, has_seed: false, has_metadata: true, ..note() });
         let (source, taken) = open(bare.path(), &plan()).unwrap();
-        assert!(source.seed().is_none() && taken.nics.is_empty() && taken.metadata.is_some());
+        assert!(source.seed().is_none() && taken.nics.is_empty() && source.has_metadata);
     }
 
     #[test]

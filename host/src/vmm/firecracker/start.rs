@@ -95,6 +95,7 @@ fn program(
         drives::settle(&plan.disk, folder)?;
     }
     let has_seed = from.map_or(plan.cloud_init.is_some(), |source| source.has_seed);
+    let has_metadata = from.is_none_or(|source| source.has_metadata);
     let from = from.map(|source| source.folder.as_path());
     let files = room::Files { folder, kernel: &kernel, initrd: &initrd, has_seed, drives: &plan.disk.drives, from };
     let room = match &jail {
@@ -112,7 +113,7 @@ fn program(
         .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
     // One without a jail opens its TAPs where they are.
     config.place(if jail.is_some() { ports } else { Vec::new() });
-    config.metadata = metadata::metadata(plan)?;
+    config.metadata = metadata::metadata(plan)?.filter(|_| has_metadata);
     config.origin = from.map(|_| Origin::in_jail());
     if config.origin.is_none() {
         config.check()?;

@@ -23,7 +23,8 @@ Examples:
   hearth vm update demo --disk-mib-per-s 20 --disk-ops-per-s none
   hearth vm update demo --label app=web --label old-
   hearth vm update demo --rename web
-  hearth vm update demo --user-data ./cloud-config.yaml      (from its next start on)";
+  hearth vm update demo --user-data ./cloud-config.yaml      (from its next start on)
+  hearth vm update demo --metadata ./metadata.json      (at once, also while it runs)";
 
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
@@ -52,7 +53,7 @@ pub struct UpdateArgs {
     /// Nothing for cloud-init any more
     #[arg(long, conflicts_with_all = ["user_data", "ssh_keys", "new_password"])]
     no_cloud_init: bool,
-    /// No metadata any more
+    /// No metadata any more, at once
     #[arg(long, conflicts_with = "metadata")]
     no_metadata: bool,
     /// When it is started again by itself

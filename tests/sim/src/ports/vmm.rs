@@ -24,6 +24,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     power_off_told: true,
     balloon: true,
     disk_rate_limit: true,
+    metadata: true,
     ..Capabilities::NONE
 };
 
@@ -31,6 +32,11 @@ pub struct Driver(pub Machine);
 
 fn failed(call: &'static str) -> VmmError {
     VmmError::Refused { call, detail: "a simulated failure".to_owned() }
+}
+
+/// What a guest reads.
+fn served(plan: &MachinePlan) -> (String, Option<Box<str>>) {
+    (plan.hostname.clone(), plan.metadata.clone())
 }
 
 impl Driver {
@@ -87,6 +93,7 @@ impl Driver {
             mem_mib: plan.mem_mib,
             taps: plan.nics.iter().map(|nic| nic.tap.clone()).collect(),
             tuning: plan.tuning,
+            served: served(plan),
             ends: None,
             hello_at: None,
             session: 0,
@@ -100,6 +107,20 @@ impl Driver {
             start_ticks,
             executable: "simulated".to_owned(),
             version: "0".to_owned(),
+        }
+    }
+
+    /// What is told to one that was let go.
+    fn retell(&self, vm: VmId, machine: &Recorded, told: impl FnOnce(&mut Process)) -> Result<(), VmmError> {
+        self.0.judge(vm, Deed::Touch(machine.launch));
+        let mut state = self.0.state();
+        match state.vmm(vm, machine.launch).filter(|process| process.start_ticks == machine.start_ticks) {
+            Some(process) if matches!(process.phase, Some(Phase::Running | Phase::Paused)) => {
+                told(process);
+                Ok(())
+            }
+            Some(process) if process.phase.is_some() => Err(failed("tune")),
+            _ => Err(VmmError::Gone),
         }
     }
 
@@ -221,19 +242,19 @@ impl Vmm for Driver {
 
     async fn tune(&self, vm: VmId, machine: &Recorded, tuning: &Tuning) -> Result<(), VmmError> {
         let deed = || {
-            self.0.judge(vm, Deed::Touch(machine.launch));
             self.0.tell(format_args!("tune {vm} launch {}: {tuning:?}", machine.launch.0));
-            let mut state = self.0.state();
-            match state.vmm(vm, machine.launch).filter(|process| process.start_ticks == machine.start_ticks) {
-                Some(process) if matches!(process.phase, Some(Phase::Running | Phase::Paused)) => {
-                    process.tuning = *tuning;
-                    Ok(())
-                }
-                Some(process) if process.phase.is_some() => Err(failed("tune")),
-                _ => Err(VmmError::Gone),
-            }
+            self.retell(vm, machine, |process| process.tuning = *tuning)
         };
         as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("tune")))
+    }
+
+    async fn serve_metadata(&self, machine: &Recorded, plan: &MachinePlan) -> Result<(), VmmError> {
+        let (vm, served) = (plan.vm, served(plan));
+        let deed = || {
+            self.0.tell(format_args!("metadata of {vm} launch {}: {served:?}", machine.launch.0));
+            self.retell(vm, machine, |process| process.served.clone_from(&served))
+        };
+        as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("metadata")))
     }
 
     async fn kill(&self, vm: VmId, machine: &Recorded) -> Result<(), VmmError> {

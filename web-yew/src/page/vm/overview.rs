@@ -92,7 +92,11 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         facts.push(("cloud-init", text(cloud_init.words())));
     }
     if let Some(metadata) = &spec.metadata {
-        facts.push(("Metadata", html! { <code>{ metadata.keys().cloned().collect::<Vec<_>>().join(" ") }</code> }));
+        let keys = metadata.keys().cloned().collect::<Vec<_>>().join(" ");
+        facts.push((
+            "Metadata",
+            html! { <code title="The guest reads it at http://169.254.169.254, a change at once.">{ keys }</code> },
+        ));
     }
     if let Some(cmdline) = &spec.cmdline {
         facts.push(("Kernel arguments", html! { <code>{ cmdline }</code> }));

@@ -190,11 +190,26 @@ fn results() -> Vec<(&'static str, Finished)> {
     ]
 }
 
+/// What is told at once where the driver has a metadata service.
+fn tellings() -> Vec<(&'static str, Change)> {
+    vec![
+        ("tell metadata", Change { metadata: Some(Some("{}".into())), ..Change::default() }),
+        ("tell no metadata", Change { metadata: Some(None), ..Change::default() }),
+        ("tell name", Change { name: Some("other".parse().expect("a name")), ..Change::default() }),
+        ("tell keys", Change { cloud_init: Some(Some(Box::default())), ..Change::default() }),
+    ]
+}
+
 /// Everything that can happen to a record of [`vm`], with its name.
 fn inputs() -> Vec<(String, Input)> {
     let mut all = Vec::new();
     for (name, command) in commands() {
         all.push((name.to_owned(), Input::Command { command, ticket: ticket(2) }));
+    }
+    for (name, change) in tellings() {
+        let [_, all_there_is, _] = offers();
+        let ticket = Ticket { offer: all_there_is, ..ticket(2) };
+        all.push((name.to_owned(), Input::Command { command: Command::Update(change), ticket }));
     }
     for (name, observed) in observations(LAUNCH) {
         all.push((name, Input::Observed(observed)));

@@ -1,18 +1,38 @@
-//! Limits and balloon, which a running machine takes over at once: when they are asked for, when not, and what follows when it fails.
+//! Limits, balloon and metadata, which a running machine takes over at once: when they are asked for, when not, and what follows when it fails.
 
 use super::fixture::{Story, machine, ticket, vm};
 use crate::{
     Attempt, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Change, Command, CpuTemplate, DriveChange, Driver, Drives, DrivesChange, Finished, Input, Inspection, RateLimitsChange,
-        ReasonCode, RestartPolicy, State, Ticket, admit, step::step,
+        Change, Command, CpuTemplate, DriveChange, Driver, Drives, DrivesChange, Exit, Finished, Input, Inspection, Observed,
+        RateLimitsChange, ReasonCode, RestartPolicy, Starting, State, Ticket, admit, step::step,
     },
 };
 
 fn limit(mib_per_s: Option<u32>) -> Command {
     let rate_limits = RateLimitsChange { disk_mib_per_s: Some(mib_per_s), ..RateLimitsChange::default() };
     Command::Update(Change { rate_limits, ..Change::default() })
+}
+
+/// Of a driver that can do this alone.
+fn only(what: Capability) -> Option<Offer> {
+    Some(Offer { driver: Driver::Qemu, capabilities: vec![what].into() })
+}
+
+fn told(story: &mut Story, change: &Change, what: Capability) {
+    let ticket = Ticket { offer: only(what), ..ticket(99) };
+    story.input(Input::Command { command: Command::Update(change.clone()), ticket });
+}
+
+fn metadata(text: Option<&str>) -> Change {
+    Change { metadata: Some(text.map(Into::into)), ..Change::default() }
+}
+
+/// What stands beside the user's metadata.
+fn beside() -> [Change; 2] {
+    let name = Some("other".parse().expect("a name"));
+    [Change { name, ..Change::default() }, Change { cloud_init: Some(None), ..Change::default() }]
 }
 
 fn running() -> Story {
@@ -32,6 +52,79 @@ fn a_running_and_a_paused_machine_take_them_over_at_once() {
     assert_eq!(*story.record(), record, "no news");
     story.user(Command::Pause).answers(Finished::Paused).is("paused");
     story.user(Command::Update(Change { balloon_mib: Some(8), ..Change::default() })).is("paused").wants(&["tune"]);
+}
+
+#[test]
+fn a_machine_with_a_metadata_service_is_told_at_once_and_another_is_not() {
+    let serves = Capability::Metadata;
+    let mut story = running();
+    let operations = story.operations.len();
+    told(&mut story, &metadata(Some("{\"a\":1}")), serves);
+    story.is("running").wants(&["tune"]);
+    assert_eq!((story.record().spec.devices.metadata.as_deref(), story.record().retuned), (Some("{\"a\":1}"), true));
+    assert_eq!(story.operations.len(), operations, "an update is done with its answer");
+    story.answers(Finished::TuneFailed { detail: "seen".into() }).because(ReasonCode::NotApplied);
+    // The same once more is tried once more.
+    told(&mut story, &metadata(Some("{\"a\":1}")), serves);
+    story.wants(&["tune"]).answers(Finished::Tuned);
+    assert_eq!(story.events.last(), Some(&"vm-tuned"));
+    for change in beside() {
+        told(&mut story, &change, serves);
+        story.wants(&["tune"]).answers(Finished::Tuned);
+    }
+    story.user(Command::Pause).answers(Finished::Paused).is("paused").wants(&["tune"]);
+    told(&mut story, &metadata(None), serves);
+    story.is("paused").wants(&["tune"]);
+    // A hearth that finds it makes it as recorded.
+    story.input(Input::Recovered).finds(Inspection::Paused).wants(&["watch", "await-guest", "tune"]);
+
+    let mut story = running();
+    let attempt = story.record().attempt;
+    // What the driver lacks can always be taken away.
+    for change in beside().iter().chain([&metadata(None)]) {
+        told(&mut story, change, Capability::Balloon);
+        story.wants(&[]);
+    }
+    assert_eq!((story.record().attempt, story.record().retuned), (attempt, false));
+    let command = Command::Update(metadata(Some("{}")));
+    let refused = admit(story.record(), &command, only(Capability::Balloon)).expect_err("no service");
+    assert_eq!((refused.code(), refused.field()), ("unsupported-by-driver", Some("spec.metadata")));
+}
+
+/// Metadata is refused as limits are while a start is under way; a name is not, and the machine learns of it once it runs.
+#[test]
+fn what_is_renamed_while_it_starts_is_told_once_it_runs() {
+    let serves = Capability::Metadata;
+    let [rename, _keys] = beside();
+    for stage in 0..3 {
+        let mut story = Story::create(true, RestartPolicy::Never);
+        story.answers(Finished::DiskReady);
+        let rename = |story: &mut Story| {
+            let refused = admit(story.record(), &Command::Update(metadata(None)), only(serves));
+            assert_eq!(refused.expect_err("it starts").code(), "vm-already-starting");
+            told(story, &rename, serves);
+            story.wants(&[]);
+        };
+        if stage == 0 {
+            rename(&mut story);
+        }
+        // The effect that was wanted before the renaming.
+        let launch = story.record().attempt;
+        story.input(Input::Finished { attempt: launch, result: Finished::Launched { machine: machine(launch) } });
+        if stage == 1 {
+            rename(&mut story);
+        }
+        let attempt = story.record().attempt;
+        story.input(Input::Finished { attempt, result: Finished::Released }).is("starting/booting");
+        if stage == 2 {
+            rename(&mut story);
+        }
+        story.observes(Observed::GuestReady { launch }).is("running").wants(&["tune"]);
+        // The next machine is made with it.
+        story.exits(Exit::GuestReboot).answers(Finished::Cleaned);
+        assert_eq!((&story.record().state, story.record().retuned), (&State::Starting(Starting::Launching), false));
+        story.boots().is("running").wants(&[]);
+    }
 }
 
 #[test]
