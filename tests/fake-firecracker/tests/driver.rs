@@ -5,15 +5,19 @@
 
 use domain::{
     Attempt, VmId,
-    vm::{CpuTemplate, DriveChange, Drives, Inspection, Machine},
+    vm::{CloudInit, CpuTemplate, DriveChange, Drives, Inspection, Machine},
 };
 use fake_firecracker::{document::Document, vsock::ECHO_PORT};
 use host::guest::{ConnectionEvent, GuestFault, Port};
 use host::vmm::{
-    DiskPlan, MachinePlan, SnapshotKind, Tuning, Vmm, VmmError,
-    firecracker::{Firecracker, FirecrackerOptions, JailChoice},
+    DiskPlan, MachinePlan, NicPlan, SnapshotKind, Tuning, Vmm, VmmError,
+    firecracker::{
+        Firecracker, FirecrackerOptions, JailChoice,
+        api::{Found, Socket},
+    },
     snapshot::{self, Note},
 };
+use serde_json::{Value, json};
 use std::{
     fs,
     io::Write,
@@ -468,6 +472,102 @@ async fn a_loaded_machine_has_its_disk_before_it_goes_on() {
     fs::write(&staged, b"three").unwrap();
     scene.driver.clean(scene.plan.vm).await.unwrap();
     assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
+    scene.ends(&machine).await;
+}
+
+/// With an interface, which no jail lends its TAP for, and which the stand-in does not open.
+fn networked(plan: &mut MachinePlan) {
+    let nic = NicPlan {
+        tap: "lo".into(),
+        mac: [2, 0, 0, 0, 0, 1],
+        address: [10, 77, 0, 5].into(),
+        prefix: 16,
+        gateway: [10, 77, 0, 1].into(),
+        dns: Vec::new(),
+    };
+    plan.nic = Some(nic);
+}
+
+/// What the process would serve to its guest.
+async fn served(scene: &Scene) -> Value {
+    let socket = below(&scene.folder.path().join("data/vms")).pop().unwrap().join("run/api.sock");
+    match Found::at(Socket::new(socket)).await.unwrap() {
+        Found::Running(machine) => machine.metadata().await.unwrap(),
+        Found::Paused(machine) => machine.metadata().await.unwrap(),
+        Found::NotStarted(_) => panic!("it was started"),
+    }
+}
+
+/// Also to a machine that had none, by a hearth that found it, while it stands; each time all that there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_are_told_a_machine_that_runs_and_again_whole() {
+    let test = "metadata_are_told_a_machine_that_runs_and_again_whole";
+    let Some(mut scene) = Scene::open(test, NO_FAULT).await else { return };
+    networked(&mut scene.plan);
+    let machine = scene.launch().await;
+    let held = scene.driver.serve_metadata(&machine, &scene.plan).await.unwrap_err();
+    assert!(matches!(held, VmmError::Refused { .. }), "{held:?}");
+    scene.release(&machine).await.unwrap();
+    let hearth = json!({ "id": scene.plan.vm.to_string(), "name": "a", "address": "10.77.0.5/16", "gateway": "10.77.0.1",
+        "mac": "02:00:00:00:00:01" });
+    assert_eq!(served(&scene).await, json!({ "hearth": hearth }));
+    scene.plan.metadata = Some("{\"role\":\"web\",\"gone\":{\"a\":null}}".into());
+    scene.driver.serve_metadata(&machine, &scene.plan).await.unwrap();
+    assert_eq!(served(&scene).await, json!({ "role": "web", "gone": { "a": null }, "hearth": hearth }));
+
+    scene.driver.pause(scene.plan.vm, &machine).await.unwrap();
+    let (hostname, metadata) = ("b".to_owned(), Some("{\"role\":\"db\"}".into()));
+    let ssh_keys = vec!["ssh-rsa AAAA".to_owned()];
+    let cloud_init = CloudInit { ssh_keys, password_hash: Some("$6$salt$hash".into()), ..CloudInit::default() };
+    let plan = MachinePlan { hostname, metadata, cloud_init: Some(Box::new(cloud_init)), ..scene.plan.clone() };
+    scene.another_driver().await.serve_metadata(&machine, &plan).await.unwrap();
+    let mut renewed = hearth.clone();
+    renewed["name"] = json!("b");
+    renewed["credentials"] = json!({ "user": "default", "password_hash": "$6$salt$hash", "ssh_keys": ["ssh-rsa AAAA"] });
+    assert_eq!(served(&scene).await, json!({ "role": "db", "hearth": renewed }));
+    scene.driver.serve_metadata(&machine, &MachinePlan { metadata: None, cloud_init: None, ..scene.plan.clone() }).await.unwrap();
+    assert_eq!(served(&scene).await, json!({ "hearth": hearth }));
+
+    // Of a machine that an earlier hearth started, which had nothing to serve.
+    let path = below(&scene.folder.path().join("data/vms")).pop().unwrap().join("firecracker.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config.as_object_mut().unwrap().remove("metadata").expect("its service");
+    fs::write(&path, config.to_string()).unwrap();
+    let told = scene.driver.serve_metadata(&machine, &scene.plan).await.unwrap_err().to_string();
+    assert!(told.contains("has no metadata service"), "{told}");
+    scene.driver.serve_metadata(&machine, &MachinePlan { metadata: None, ..scene.plan.clone() }).await.unwrap();
+    scene.ends(&machine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_cannot_be_told_are_refused_with_what_was_said() {
+    for (fault, words) in [("refuse@PUT /mmds", "refused PUT /mmds"), ("hang@PUT /mmds", "did not answer PUT /mmds within")] {
+        let test = "metadata_that_cannot_be_told_are_refused_with_what_was_said";
+        let Some(mut scene) = Scene::open(test, fault).await else { return };
+        // Not told at the start, where it would be refused as well.
+        let machine = scene.launch().await;
+        scene.release(&machine).await.unwrap();
+        networked(&mut scene.plan);
+        scene.plan.metadata = Some("{}".into());
+        let path = below(&scene.folder.path().join("data/vms")).pop().unwrap().join("firecracker.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config["metadata"] = json!({ "service": { "version": "V2", "network_interfaces": ["eth0"] }, "content": {} });
+        fs::write(&path, config.to_string()).unwrap();
+        let told = scene.driver.serve_metadata(&machine, &scene.plan).await.unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+        scene.ends(&machine).await;
+    }
+}
+
+/// A machine without an interface has nobody who could ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_network_nothing_is_served_and_nothing_told() {
+    let Some(scene) = Scene::open("without_a_network_nothing_is_served_and_nothing_told", "refuse@PUT /mmds").await else {
+        return;
+    };
+    let machine = scene.launch().await;
+    scene.release(&machine).await.unwrap();
+    scene.driver.serve_metadata(&machine, &scene.plan).await.unwrap();
     scene.ends(&machine).await;
 }
 

@@ -35,8 +35,11 @@ impl Machine {
             "PATCH" if self.metadata.is_none() => return Err("MMDS error: The MMDS data store is not initialized.".into()),
             _ => {}
         }
-        let mut after = if method == "PUT" { json!({}) } else { self.metadata.clone().unwrap_or_default() };
-        merge(&mut after, body);
+        // What is put is kept as it is; `null` takes away where it is merged.
+        let mut after = if method == "PUT" { body.clone() } else { self.metadata.clone().unwrap_or_default() };
+        if method == "PATCH" {
+            merge(&mut after, body);
+        }
         if after.to_string().len() > self.metadata_limit {
             return Err("MMDS limit exceeded error: The MMDS patch request doesn't fit.".into());
         }
