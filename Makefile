@@ -1,6 +1,6 @@
 # Every target is one script under scripts/; what each does, and its steps, are told there and as it runs.
 .POSIX:
-.PHONY: help setup setup-test build run test test-firecracker sim fuzz api-fuzz bench chaos powerloss kernel image-debian clean
+.PHONY: help setup setup-test build run test test-firecracker sim fuzz api-fuzz bench chaos powerloss kernel image-debian image-debian-cloud clean
 
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
@@ -17,6 +17,7 @@ help:
 	  'make powerloss     lose power on purpose, some 60 times, and check that the journal has kept what it promised (root, minutes)' \
 	  'make kernel        a guest kernel of our own (10 to 30 minutes once; VMs boot faster)' \
 	  'make image-debian  a Debian 12 root file system' \
+	  'make image-debian-cloud  the root file system of Debian 12'"'"'s cloud image, which cloud-init configures' \
 	  'make clean         remove what was built (not ./data, not the caches in ~/.cache/hearth)'
 
 setup:
@@ -60,6 +61,9 @@ kernel:
 
 image-debian:
 	@scripts/images/debian.sh
+
+image-debian-cloud:
+	@scripts/images/debian-cloud.sh
 
 clean:
 	@scripts/clean.sh
