@@ -8,6 +8,8 @@ ROOT=$1
 printf 'LABEL=root / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1\n' >"$ROOT/etc/fstab"
 chroot "$ROOT" systemctl --quiet enable systemd-networkd.service systemd-resolved.service
 ln -sf /run/systemd/resolve/resolv.conf "$ROOT/etc/resolv.conf"
+# Else cloud-init wants en_US.UTF-8, which is not generated.
+printf 'LANG=C.UTF-8\n' >"$ROOT/etc/default/locale"
 # Identities are each guest's own.
 rm -f "$ROOT"/etc/ssh/ssh_host_* "$ROOT/var/lib/dbus/machine-id" "$ROOT/etc/mailname"
 : >"$ROOT/etc/hostname"

@@ -10,7 +10,7 @@
 SIZE=3G
 # Source: https://salsa.debian.org/cloud-team/debian-cloud-images, config_space/bookworm/package_config/{SYSTEM_BOOT,CLOUD,EXTRAS}, less what only
 # somebody at a keyboard would miss (editors, man pages, reportbug).
-PACKAGES=init,udev,dbus,libpam-systemd,sudo,polkitd,cloud-init,cloud-guest-utils,netplan.io,systemd-resolved,libnss-myhostname,systemd-timesyncd
+PACKAGES=init,udev,kmod,dbus,libpam-systemd,sudo,polkitd,cloud-init,cloud-guest-utils,netplan.io,systemd-resolved,libnss-myhostname,systemd-timesyncd
 PACKAGES+=,openssh-server,openssh-sftp-server,ssh-import-id,unattended-upgrades,apparmor,iptables
 PACKAGES+=,apt-utils,ca-certificates,curl,ethtool,iproute2,iputils-ping,less,netbase,procps,socat,uuid-runtime,whiptail,xz-utils,zstd
 HOOK=$ROOT/scripts/images/debian-cloud-hook.sh

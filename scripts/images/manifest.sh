@@ -21,6 +21,11 @@ entry debian-kernel kernel debian-kernel/vmlinux debian-kernel/modules.cpio "$de
 entry busybox rootfs busybox/rootfs.ext4 '' true "busybox on 64 MiB: a shell and the usual small tools"
 entry debian rootfs debian/rootfs.ext4 '' false "Debian 12, minimal, with systemd and apt"
 entry debian-cloud rootfs debian-cloud/rootfs.ext4 '' false "Debian 12 as its cloud image has it: configured by cloud-init"
+for file in "$IMAGES"/*/from-cloud-image; do
+  [ -e "$file" ] || continue
+  name=$(basename "$(dirname "$file")")
+  entry "$name" rootfs "$name/rootfs.ext4" '' false "The root file system of $(cat "$file")"
+done
 mkdir -p "$IMAGES"
 {
   printf '[\n'
