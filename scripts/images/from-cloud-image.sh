@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes build/images/NAME/rootfs.ext4 out of a distribution's cloud image: `from-cloud-image.sh FILE NAME`. FILE is a disk (qcow2, raw, vmdk, …) with
+# Makes build/images/NAME/rootfs.ext4 out of a distribution's cloud image: `from-cloud-image.sh FILE NAME`. FILE is a disk (qcow2, raw, vdi, …) with
 # a partition table, or a bare ext4 file system. hearth boots a kernel of its own from a disk without partitions: of FILE only the root file
 # system is taken, and its /etc/fstab freed of the partitions that stay behind. No mount, no loop device, no root; FILE is only read.
 # shellcheck source=../lib.sh
@@ -23,7 +23,16 @@ content_of() { blkid --probe --offset "$1" --size "$2" --output value --match-ta
 # is_system OFFSET: whether the ext4 file system there is one to boot, and not /boot or somebody's data.
 is_system() { debugfs -R 'stat /etc/passwd' "$SCRATCH/disk?offset=$1" 2>/dev/null | grep -q '^Inode:'; }
 
-field() { sed -n "s/.*[ ,]$1= *\\([^, ]*\\).*/\\1/p" <<<"$2"; }
+# field NAME LINE: of a line of `sfdisk --dump`, less the partition's name in it, which is free text of who made the disk.
+field() { sed -n "s/, name=.*//; s/.*[ ,]$1= *\\([0-9A-Za-z-]*\\).*/\\1/p" <<<"$2"; }
+
+# number FIELD LINE: as a shell can count with it; bash would evaluate anything else.
+number() {
+  local found
+  found=$(field "$1" "$2")
+  [[ $found =~ ^[0-9]{1,15}$ ]] || fail "from-cloud-image: the partition table of $FILE has a $1 that is no number"
+  printf '%s\n' "$found"
+}
 
 # What else FILE may be, so that the refusal says what to do.
 unpacked() {
@@ -47,8 +56,9 @@ to_raw() {
   # The outermost `format`, which stands at four blanks; the file below has one of its own.
   format=$(sed -n 's/^    "format": "\([a-z0-9]*\)".*/\1/p' <<<"$info" | tail -n 1)
   case $format in
-    raw | qcow2 | vmdk | vdi | vpc | vhdx) ;;
-    *) fail "from-cloud-image: $FILE is of the format ${format:-unknown}; a raw, qcow2, vmdk, vdi or vhd image is needed" ;;
+    # Not vmdk, which may be a mere list of other files.
+    raw | qcow2 | vdi | vpc | vhdx) ;;
+    *) fail "from-cloud-image: $FILE is of the format ${format:-unknown}; a raw, qcow2, vdi or vhd image is needed (qemu-img convert makes one)" ;;
   esac
   qemu-img convert -f "$format" -O raw "$FILE" "$SCRATCH/disk"
 }
@@ -69,7 +79,8 @@ find_root() {
   sector=$(sed -n 's/^sector-size: *//p' <<<"$table")
   while read -r line; do
     type=$(field type "$line" | tr '[:lower:]' '[:upper:]')
-    start=$(($(field start "$line") * ${sector:-512})) size=$(($(field size "$line") * ${sector:-512}))
+    start=$(number start "$line") size=$(number size "$line")
+    start=$((start * ${sector:-512})) size=$((size * ${sector:-512}))
     case $NO_ROOT in *[[:space:]]"$type"[[:space:]]*) continue ;; esac
     content=$(content_of "$start" "$size")
     seen+=("${content:-nothing known}")
@@ -105,6 +116,8 @@ checked() {
 step "from-cloud-image: look at $FILE" 'see the message above'
 [[ $NAME =~ ^[a-z][a-z0-9-]{0,62}$ ]] || fail "from-cloud-image: an image's name has lower-case letters, digits and dashes, and begins with a letter: $NAME has not"
 [ -f "$FILE" ] || fail "from-cloud-image: there is no file $FILE"
+# An absolute path is neither an option nor one of qemu-img's protocols.
+FILE=$(realpath -- "$FILE")
 if [ -e "$OUT" ] && [ ! -e "$OUT/from-cloud-image" ]; then fail "from-cloud-image: $NAME is an image that hearth makes itself: choose another name"; fi
 unpacked
 command -v qemu-img >/dev/null || install_packages qemu-utils

@@ -41,7 +41,7 @@ mend_fstab() {
     say 'it can stay as it is'
     return 0
   fi
-  { diff "$SCRATCH/fstab" "$SCRATCH/fstab.new" || true; } | sed -n 's/^< /   was: /p; s/^> /   now: /p'
+  { diff "$SCRATCH/fstab" "$SCRATCH/fstab.new" || true; } | sed -n 's/^< /   was: /p; s/^> /   now: /p' | cat -v
   printf '%s\n' 'rm /etc/fstab' "write $SCRATCH/fstab.new /etc/fstab" 'sif /etc/fstab mode 0100644' 'sif /etc/fstab uid 0' 'sif /etc/fstab gid 0' |
     debugfs -w -f - "$file" >"$SCRATCH/debugfs" 2>&1
   # debugfs ends with 0 whatever went wrong.

@@ -94,6 +94,7 @@ async fn extract(images: &Path, disk: &Path, name: &str, server: Option<&Server>
         command.env("HEARTH_URL", server.url()).env("HEARTH_TOKEN", server.token()?);
         command.env("HEARTH_BIN", &server.machine().hearth);
     }
+    command.current_dir(images.parent().context("a folder")?);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     finish_within(CONFIGURED_WITHIN, command, None, "from-cloud-image.sh").await
 }
@@ -123,6 +124,16 @@ async fn the_root_is_found_and_its_fstab_mended() -> Result<()> {
         }
         let list = std::fs::read_to_string(images.join("images.json"))?;
         ensure!(list.contains("\"path\":\"one/rootfs.ext4\"") && list.contains("The root file system of gpt.qcow2"), "{list}");
+        // A name is free text; to a shell that counts with it, a program.
+        let mark = at("mark");
+        std::fs::copy(at("linux.raw"), at("named.raw"))?;
+        let named = at("named.raw");
+        let name = ", start=a[$(echo>mark)], size=1";
+        tool("sfdisk", &["--quiet", "--part-label"].map(OsStr::new).into_iter().chain([named.as_ref(), "1".as_ref(), name.as_ref()]).collect::<Vec<_>>(), "").await?;
+        let table = tool("sfdisk", &["--dump".as_ref(), named.as_ref()], "").await?;
+        ensure!(table.contains(", start=a["), "{table}");
+        let ran = extract(&images, &named, "three", None).await?;
+        ensure!(ran.code == Some(0) && ran.stdout.contains("at byte 134217728, 16 MiB") && !mark.exists(), "{ran:?}");
         // What stays as it is: names that go with the file system, files, what may fail.
         let fstab = "UUID=99999999-8888-4777-8666-555555555555 / ext4 rw 0 1\n/swapfile none swap sw 0 0\nLABEL=data /srv ext4 nofail 0 0\n";
         let ran = extract(&images, &small_root(folder.path(), fstab).await?, "three", None).await?;
@@ -161,6 +172,9 @@ async fn what_has_no_such_root_is_refused_with_the_reason() -> Result<()> {
         std::fs::File::create(&other)?.set_len(16 * MIB)?;
         tool("mkfs.ext4", &["-q".as_ref(), "-F".as_ref(), other.as_ref()], "").await?;
         disk(&at("data"), LINUX, &other).await?;
+        // A list of other files, which the disk would be made of.
+        let foreign = format!("# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\nRW 32768 FLAT \"{}\" 0\n", small.display());
+        std::fs::write(at("list.vmdk"), foreign)?;
         let mut create: Vec<&OsStr> = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"].map(OsStr::new).to_vec();
         let overlay = at("overlay");
         create.extend([small.as_os_str(), overlay.as_os_str()]);
@@ -175,6 +189,7 @@ async fn what_has_no_such_root_is_refused_with_the_reason() -> Result<()> {
             ("empty", "has a root file system (there is: nothing known)"),
             ("data", "has a root file system (there is: ext4)"),
             ("overlay", "is only a part of an image"),
+            ("list.vmdk", "is of the format vmdk"),
         ] {
             let ran = extract(&images, &at(file), "refused", None).await?;
             ensure!(ran.code == Some(1) && ran.stderr.contains(reason), "{file}: {ran:?}");

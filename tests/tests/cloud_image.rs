@@ -31,6 +31,8 @@ runcmd:
   - echo ran >> /var/local/ran
 ";
 const OTHER_USER_DATA: &str = "#cloud-config
+bootcmd:
+  - echo booted >> /var/local/booted
 write_files:
   - {path: /etc/written, content: second}
 runcmd:
@@ -158,6 +160,7 @@ async fn a_cloud_image_comes_up_configured() -> Result<()> {
         ensure!(seen == OTHER_USER_DATA.trim(), "{seen}");
         ensure!(guest.sh("cat /etc/written; echo; cat /var/local/ran").await? == "first\nran");
         ensure!(guest.sh("cat /var/lib/cloud/data/instance-id /etc/machine-id").await? == format!("{}\n{instance}", guest.id));
+        ensure!(guest.sh("cat /var/local/booted").await? == "booted", "what is done at each boot was not");
         // With the host key of the first boot, which ssh insists on.
         ensure!(ssh.by_proxy("ssh", &["debian@app", "cat /etc/written"]).await? == "first");
         ensure!(ssh.known_hosts()?.lines().filter(|line| line.starts_with("app ")).count() == 1);
