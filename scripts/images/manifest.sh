@@ -20,6 +20,12 @@ entry hearth-kernel kernel hearth-kernel/vmlinux '' true "Linux 6.1 built for mi
 entry debian-kernel kernel debian-kernel/vmlinux debian-kernel/modules.cpio "$debian_default" "Debian's own cloud kernel with the modules that a microVM needs"
 entry busybox rootfs busybox/rootfs.ext4 '' true "busybox on 64 MiB: a shell and the usual small tools"
 entry debian rootfs debian/rootfs.ext4 '' false "Debian 12, minimal, with systemd and apt"
+entry debian-cloud rootfs debian-cloud/rootfs.ext4 '' false "Debian 12 as its cloud image has it: configured by cloud-init"
+for file in "$IMAGES"/*/from-cloud-image; do
+  [ -e "$file" ] || continue
+  name=$(basename "$(dirname "$file")")
+  entry "$name" rootfs "$name/rootfs.ext4" '' false "The root file system of $(cat "$file")"
+done
 mkdir -p "$IMAGES"
 {
   printf '[\n'

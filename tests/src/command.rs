@@ -2,7 +2,7 @@
 
 use crate::{PATIENCE, Server, within};
 use anyhow::{Context, Result, ensure};
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// What a run gave.
@@ -41,12 +41,17 @@ pub async fn ok(server: &Server, arguments: &[&str]) -> Result<String> {
     Ok(ran.stdout)
 }
 
-pub async fn finish(mut command: Command, input: Option<&str>, what: &str) -> Result<Ran> {
+pub async fn finish(command: Command, input: Option<&str>, what: &str) -> Result<Ran> {
+    finish_within(PATIENCE, command, input, what).await
+}
+
+/// The same for what takes longer than anything of hearth's own: a distribution's boot.
+pub async fn finish_within(deadline: Duration, mut command: Command, input: Option<&str>, what: &str) -> Result<Ran> {
     let mut child = command.spawn().with_context(|| what.to_owned())?;
     if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
         stdin.write_all(input.as_bytes()).await?;
     }
-    let output = within(what, PATIENCE, child.wait_with_output()).await??;
+    let output = within(what, deadline, child.wait_with_output()).await??;
     Ok(Ran {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

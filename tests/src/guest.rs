@@ -73,6 +73,12 @@ impl Guest {
         Ok(Guest { client: server.client().clone(), id: vm.id.clone(), name: vm.name.clone() })
     }
 
+    /// One that somebody else has made.
+    pub async fn named(server: &Server, name: &str) -> Result<Guest> {
+        let vm = server.client().vms().get(name).await.with_context(|| format!("get {name}"))?;
+        Ok(Guest { client: server.client().clone(), id: vm.id, name: vm.name })
+    }
+
     pub async fn get(&self) -> Result<Vm> {
         self.client.vms().get(&self.id).await.with_context(|| format!("get {}", self.name))
     }

@@ -31,15 +31,25 @@ pub fn list(machine: &Machine) -> Result<Vec<Entry>> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// The kernels, and the one small root file system: Debian's takes seconds to import and no test boots it.
+/// The kernels, and the one small root file system: Debian's take seconds to import, and hardly a test boots them.
 pub async fn register(server: &Server) -> Result<()> {
     let entries = list(server.machine())?;
     for entry in entries.iter().filter(|entry| entry.kind == ImageKind::Kernel || entry.name == ROOTFS) {
-        let options = Options { wait_s: Some(IMPORT_WAIT_S), ..Options::default() };
-        let create = create(server.machine(), entry);
-        server.client().images().create(&create, &options).await.with_context(|| format!("the image {}", entry.name))?;
+        import(server, entry).await?;
     }
     Ok(())
+}
+
+/// Registers one more.
+pub async fn import(server: &Server, entry: &Entry) -> Result<()> {
+    let options = Options { wait_s: Some(IMPORT_WAIT_S), ..Options::default() };
+    let create = create(server.machine(), entry);
+    server.client().images().create(&create, &options).await.with_context(|| format!("the image {}", entry.name)).map(drop)
+}
+
+/// The entry of that name.
+pub fn entry(machine: &Machine, name: &str) -> Result<Entry> {
+    list(machine)?.into_iter().find(|entry| entry.name == name).with_context(|| format!("no image {name} in the list"))
 }
 
 /// The root file system that the guests of the suites boot.

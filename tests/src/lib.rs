@@ -17,6 +17,7 @@ pub mod raw;
 pub mod remains;
 pub mod scenario;
 pub mod server;
+pub mod ssh;
 pub mod stage;
 pub mod terminal;
 pub mod wait;

@@ -1,6 +1,7 @@
 //! What this machine has of what a test needs. A test that cannot run prints SKIPPED and why, and appends the same to the file
 //! `HEARTH_SKIP_LOG`, from which the summary counts: libtest itself would count it as passed.
 
+use crate::images;
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -16,6 +17,8 @@ pub enum Need {
     /// Loop or memory file systems.
     Mounts,
     Browser,
+    /// An image that set-up does not make, by its name in the list; `make image-NAME` does.
+    Image(&'static str),
     /// The program `nft`, to look at rules from outside.
     Program(&'static str),
 }
@@ -59,6 +62,10 @@ impl Machine {
             }
             Need::Mounts => root(),
             Need::Browser => missing("chromedriver").or_else(|| missing("chromium")),
+            Need::Image(name) => {
+                let listed = images::list(self).is_ok_and(|list| list.iter().any(|entry| entry.name == name));
+                (!listed).then(|| format!("there is no image {name} (make image-{name})"))
+            }
             Need::Program(program) => missing(program),
         }
     }
