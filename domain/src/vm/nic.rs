@@ -139,8 +139,7 @@ pub(super) fn check(wanted: &[Interface], others: usize) -> Vec<SpecProblem> {
     // More drives than there may be are told by themselves.
     let most = NETWORKS_MAX.min(SLOTS_MAX.saturating_sub(others.min(DRIVES_MAX + 1)));
     if wanted.len() > most {
-        let with =
-            if most < NETWORKS_MAX { format!(" beside {others} data drives and seeds") } else { String::new() };
+        let with = if most < NETWORKS_MAX { format!(" beside {others} data drives and seeds") } else { String::new() };
         add(format!("must not be more than {most}{with}, not {}", wanted.len()));
         return problems;
     }
