@@ -59,7 +59,7 @@ pub struct VmSpec {
     /// Appended to the kernel command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,
-    /// The network interfaces in the guest's order, at most 8, and at most 14 together with `drives`: each a network's name, or an object with a
+    /// The network interfaces in the guest's order, at most 8, and at most 13 together with `drives` and `cloud_init`: each a network's name, or an object with a
     /// MAC of your choice beside it. The same network may be named more than once. The first has the default route, the name servers and the
     /// metadata service. Absent: `["default"]`. Empty: none.
     #[serde(default = "default_networks")]

@@ -35,7 +35,7 @@ pub struct Devices {
     pub drives: Drives,
 }
 
-/// The most that a VM may transfer; absent: as much as there is. Of each disk, root or data, both directions together.
+/// The most that a VM may transfer; absent: as much as there is. Of each disk, root or data, both directions together; of each network interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RateLimits {
     pub disk_mib_per_s: Option<u32>,

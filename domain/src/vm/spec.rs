@@ -87,7 +87,8 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
             add(field, "is of a network interface: give the VM a network, or leave it out".to_owned());
         }
     }
-    problems.extend(nic::check(&spec.networks, spec.devices.drives.all().len()));
+    let seed = usize::from(spec.devices.cloud_init.is_some());
+    problems.extend(nic::check(&spec.networks, spec.devices.drives.all().len() + seed));
     problems.extend(spec.devices.check(spec.mem_mib));
     problems
 }
@@ -95,7 +96,18 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::{RateLimits, nic::DEFAULT_NETWORK, step::tests::fixture};
+    use crate::vm::{DriveChange, Drives, RateLimits, nic::DEFAULT_NETWORK, step::tests::fixture};
+
+    #[test]
+    fn a_seed_takes_the_place_of_an_interface() {
+        let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
+        spec.networks = vec![DEFAULT_NETWORK.into(); 5];
+        let drive = |n| DriveChange { name: format!("d{n}").parse().unwrap(), size_mib: Some(1), read_only: None };
+        spec.devices.drives = Drives::new(&(0..8).map(drive).collect::<Vec<_>>());
+        assert_eq!(check(&spec), []);
+        spec.devices.cloud_init = Some(Box::default());
+        assert_eq!(check(&spec).into_iter().map(|problem| problem.field).collect::<Vec<_>>(), ["spec.networks"]);
+    }
 
     #[test]
     fn what_is_of_the_network_needs_one() {

@@ -140,11 +140,22 @@ pub fn problem(status: u16, code: &str, detail: &str, hint: &str) -> Response {
 }
 
 fn vm(name: &str, state: &str) -> Value {
+    // One with two interfaces.
+    let (networks, interfaces) = match name {
+        "wired" => (
+            json!(["default", {"network": "default", "mac": "02:00:00:00:00:01"}]),
+            json!([
+                {"network": "default", "address": "10.0.0.2", "mac": "02:68:0a:00:00:02"},
+                {"network": "default", "address": "10.0.0.9", "mac": "02:00:00:00:00:01"},
+            ]),
+        ),
+        _ => (json!(["default"]), json!([])),
+    };
     json!({
         "id": format!("vm_{name}"), "name": name, "project": "default", "labels": {"a": "1", "b": "2"}, "generation": 4,
         "created_at": WHEN, "updated_at": WHEN, "a_field_of_a_newer_server": 1,
-        "spec": {"vcpus": 1, "mem_mib": 256, "image": "busybox", "networks": ["default"], "restart": "on-failure"},
-        "status": {"state": state, "host": "here", "ips": ["10.0.0.2"], "restarts": 0, "actions": ["stop"], "refused": {}},
+        "spec": {"vcpus": 1, "mem_mib": 256, "image": "busybox", "networks": networks, "restart": "on-failure"},
+        "status": {"state": state, "host": "here", "ips": ["10.0.0.2"], "interfaces": interfaces, "restarts": 0, "actions": ["stop"], "refused": {}},
     })
 }
 

@@ -67,6 +67,30 @@ fn creating_waits_and_starts() {
 }
 
 #[test]
+fn interfaces_are_asked_for_and_changed_and_shown() {
+    let double = Double::start();
+    let both = ["--network", "default", "--network", "default,mac=02:00:00:00:00:01"];
+    let ran = double.run(&[["vm", "create", "demo", "--image", "busybox"].as_slice(), &both].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let asked = serde_json::json!(["default", { "network": "default", "mac": "02:00:00:00:00:01" }]);
+    assert_eq!(double.seen("POST /v1/vms")[0].body["spec"]["networks"], asked);
+    let ran = double.run(&[["vm", "update", "demo"].as_slice(), &both].concat());
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = double.run(&["vm", "update", "demo", "--no-network"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let patches = double.seen("PATCH /v1/vms/demo");
+    assert_eq!(patches[0].body, serde_json::json!({ "spec": { "networks": asked } }));
+    assert_eq!(patches[1].body, serde_json::json!({ "spec": { "networks": [] } }));
+    for wrong in [["--network", "default,mtu=9"], ["--network", ""]] {
+        let ran = double.run(&[["vm", "update", "demo"].as_slice(), &wrong].concat());
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+    }
+    let shown = double.run(&["vm", "get", "wired"]).out;
+    assert!(shown.contains("default default") && shown.contains("eth0 10.0.0.2 02:68:0a:00:00:02 default"), "{shown}");
+    assert!(shown.contains("eth1 10.0.0.9 02:00:00:00:00:01 default"), "{shown}");
+}
+
+#[test]
 fn what_fails_does_not_stop_the_others() {
     let double = Double::start();
     let ran = double.run(&["vm", "start", "a", "refused", "doomed", "b"]);

@@ -14,6 +14,7 @@ mod driver;
 mod events;
 mod given;
 mod input;
+mod interfaces;
 mod keys;
 mod leftover;
 mod looks;

@@ -8,7 +8,7 @@ use crate::route::Route;
 use crate::ui::{Button, Check, Dialog, Field, Notice, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{CreateVm, Credentials, ImageKind, ImageState, RestartPolicy, VmSpec};
-use model::form::{cloud_init, devices::Devices, drives, labels, ssh_keys_hint, vm_name_hint};
+use model::form::{cloud_init, devices::Devices, drives, labels, networks, ssh_keys_hint, vm_name_hint};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -29,7 +29,7 @@ struct Form {
     password: bool,
     devices: Devices,
     restart: RestartPolicy,
-    network: bool,
+    networks: String,
     start: bool,
 }
 
@@ -50,7 +50,7 @@ impl Default for Form {
             password: false,
             devices: Devices::default(),
             restart: RestartPolicy::default(),
-            network: true,
+            networks: "default".into(),
             start: true,
         }
     }
@@ -73,7 +73,7 @@ impl Form {
                 image: image.to_owned(),
                 disk_mib: some(&self.disk_mib).map(|text| text.parse().unwrap_or(0)),
                 cmdline: some(&self.cmdline),
-                networks: if self.network { vec!["default".into()] } else { vec![] },
+                networks: networks::asked(&self.networks),
                 restart: self.restart,
                 rate_limits: self.devices.rate_limits(),
                 balloon_mib: self.devices.balloon_mib(),
@@ -145,6 +145,7 @@ pub fn VmCreate(props: &Props) -> Html {
     };
     let keys_wrong = wrong("spec.cloud_init.ssh_keys").or_else(|| ssh_keys_hint(&form.ssh_keys).map(AttrValue::from));
     let data_wrong = wrong("spec.cloud_init.user_data").or_else(|| wrong("spec.cloud_init"));
+    let networks_wrong = networks::wrong(problem.as_ref()).map(|detail| AttrValue::from(model::format::sentence(detail)));
     // Shown at a field, a problem need not be shown above the form too.
     let general = problem.as_ref().filter(|problem| problem.fields.is_empty()).cloned();
     let onsubmit = {
@@ -246,7 +247,6 @@ pub fn VmCreate(props: &Props) -> Html {
                                 spellcheck="false" aria-describedby="labels-help" />
                         </Field>
                     </div>
-                    <Check label="Connect to the default network" checked={form.network} onchange={check(|form, on| form.network = on)} />
                 </details>
                 <DeviceFields devices={form.devices.clone()} {can} problem={(*problem).clone()} onchange={ondevices} />
                 <details open={wrong("spec.drives").is_some()}>
@@ -255,6 +255,14 @@ pub fn VmCreate(props: &Props) -> Html {
                         help="One a line: its name, its size in MiB, and ro if the guest must not write to it; for example: data 10240">
                         <textarea id="drives" rows="3" value={form.drives.clone()} oninput={edit(|form, value| form.drives = value)}
                             spellcheck="false" aria-describedby="drives-help" data-testid="vm-create-drives" />
+                    </Field>
+                </details>
+                <details open={networks_wrong.is_some()}>
+                    <summary data-testid="networks">{ "Network interfaces" }</summary>
+                    <Field id="networks" label="Network interfaces" error={networks_wrong.clone()}
+                        help="One a line, in the guest's order: default, and the MAC that it is to have, if you choose one. Empty: no network.">
+                        <textarea id="networks" rows="3" value={form.networks.clone()} oninput={edit(|form, value| form.networks = value)}
+                            spellcheck="false" aria-describedby="networks-help" data-testid="vm-create-networks" />
                     </Field>
                 </details>
                 <details open={keys_wrong.is_some() || data_wrong.is_some()}>

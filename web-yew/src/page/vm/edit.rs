@@ -7,7 +7,7 @@ use crate::ui::{Button, Dialog, Field, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{PatchVm, PatchVmSpec, RestartPolicy, Vm};
 use model::encode::segment;
-use model::form::{devices::Devices, drives, labels, labels_text};
+use model::form::{devices::Devices, drives, labels, labels_text, networks};
 use model::resource::Shared;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -22,6 +22,7 @@ struct Form {
     /// To add or to change, and to take away: empty, whatever the machine has.
     drives: String,
     gone_drives: String,
+    networks: String,
     cmdline: String,
     devices: Devices,
     restart: RestartPolicy,
@@ -37,6 +38,7 @@ impl Form {
             disk_mib: vm.spec.disk_mib.map_or_else(String::new, |mib| mib.to_string()),
             drives: String::new(),
             gone_drives: String::new(),
+            networks: networks::text(&vm.spec.networks),
             devices: Devices::of(&vm.spec),
             cmdline: vm.spec.cmdline.clone().unwrap_or_default(),
             restart: vm.spec.restart,
@@ -51,6 +53,7 @@ impl Form {
             disk_mib: (self.disk_mib != before.disk_mib).then(|| self.disk_mib.trim().parse().unwrap_or(0)),
             drives: drives::changed(&self.drives),
             remove_drives: drives::removed(&self.gone_drives),
+            networks: (self.networks != before.networks).then(|| networks::asked(&self.networks)),
             rate_limits: devices.rate_limits.map(Some),
             balloon_mib: devices.balloon_mib,
             cpu_template: devices.cpu_template,
@@ -138,6 +141,7 @@ pub fn EditDialog(props: &Props) -> Html {
         let form = form.clone();
         Callback::from(move |devices: Devices| form.set(Form { devices, ..(*form).clone() }))
     };
+    let networks_wrong = networks::wrong(problem.as_ref()).map(|detail| AttrValue::from(model::format::sentence(detail)));
     let selected = |policy: RestartPolicy| form.restart == policy;
     html! {
         <Dialog title={format!("Edit {}", opened.name)} onclose={props.onclose.clone()} wide={true}>
@@ -185,6 +189,14 @@ pub fn EditDialog(props: &Props) -> Html {
                                 autocomplete="off" spellcheck="false" aria-describedby="gone-drives-help" data-testid="vm-edit-gone-drives" />
                         </Field>
                     </div>
+                </details>
+                <details open={networks_wrong.is_some()}>
+                    <summary data-testid="networks">{ "Network interfaces" }</summary>
+                    <Field id="networks" label="Network interfaces" error={networks_wrong.clone()}
+                        help="Only while it is not running. One a line: default, and its MAC, if you choose one. What has the same MAC, or none, keeps its address.">
+                        <textarea id="networks" rows="3" value={form.networks.clone()} oninput={edit(|form, value| form.networks = value)}
+                            spellcheck="false" aria-describedby="networks-help" data-testid="vm-edit-networks" />
+                    </Field>
                 </details>
                 <footer>
                     <Button label="Cancel" onclick={props.onclose.clone()} />

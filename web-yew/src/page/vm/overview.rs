@@ -4,7 +4,7 @@ use super::edit::EditDialog;
 use crate::hearth::use_hearth;
 use crate::route::Route;
 use crate::ui::{Ago, Button, Copyable, Notice, Tone, facts_view, labels_view};
-use api::v1::{Drive, RestartPolicy, Vm, VmState};
+use api::v1::{Drive, InterfaceStatus, RestartPolicy, Vm, VmState};
 use model::action::Availability;
 use model::format::{mib, sentence};
 use model::resource::Shared;
@@ -139,8 +139,16 @@ fn StatusFacts(props: &Props) -> Html {
         false => html! { { for status.ips.iter().map(|ip| html! { <Copyable text={ip.clone()} /> }) } },
     };
     facts.push(("Addresses", addresses));
-    if let Some(mac) = &status.mac {
-        facts.push(("MAC", html! { <Copyable text={mac.clone()} /> }));
+    match status.interfaces.as_slice() {
+        [] | [_] => facts.extend(status.mac.as_ref().map(|mac| ("MAC", html! { <Copyable text={mac.clone()} /> }))),
+        several => {
+            let line = |(place, interface): (usize, &InterfaceStatus)| {
+                html! {
+                    <div>{ format!("eth{place} {} ", interface.address) }<Copyable text={interface.mac.clone()} /></div>
+                }
+            };
+            facts.push(("Interfaces", html! { { for several.iter().enumerate().map(line) } }));
+        }
     }
     let agent = match &status.agent {
         Some(agent) if agent.connected => text(format!("connected, version {}", agent.version)),
