@@ -16,6 +16,7 @@ use super::api::{ApiError, Configuring, Found, Microvm, Paused, Socket};
 use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, DISK, ERRORS, KEYBOARD, VMM_LOG};
+use super::marks::Marks;
 use super::restore::{self, Origin, Source};
 use super::room::{self, Room};
 use super::tap::{add_network_interface, bring_home, with_tap};
@@ -146,7 +147,7 @@ pub fn read_config(folder: &Path) -> Result<Config, VmmError> {
 }
 
 /// Lets the process run until its vCPUs do. May be repeated.
-pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), VmmError> {
+pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId, marks: &mut Marks) -> Result<(), VmmError> {
     let (folder, room) = (inner.ground.folder(vm), inner.room(vm));
     let room = room.as_path();
     let result = async {
@@ -154,6 +155,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
         let early = match run.take_gate() {
             Some(gate) => {
                 gate.release().await?;
+                marks.end("exec");
                 Some(read_config(&folder)?)
             }
             // Who finds it released does not know yet whether a guest runs, whose network this would be.
@@ -167,6 +169,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
             }
         });
         let door = door?;
+        marks.end("socket");
         match Found::at(Socket::new(door.path())).await.map_err(call_error)? {
             Found::Running(_) => Ok(()),
             Found::Paused(paused) => resume(paused, &folder, run).await,
@@ -177,7 +180,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
                         let loaded = origin.load(Socket::new(door.path()), config.machine.track_dirty_pages);
                         go_on(with_tap(&config, run, loaded).await?, &config, &folder).await
                     }
-                    None => configure_and_start(machine, &config, run).await,
+                    None => configure_and_start(machine, &config, run, marks).await,
                 }
             }
         }
@@ -201,7 +204,12 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
     }
 }
 
-async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
+async fn configure_and_start(
+    machine: Microvm<Configuring>,
+    config: &Config,
+    run: &Run,
+    marks: &mut Marks,
+) -> Result<(), VmmError> {
     // What an earlier try, that was cut off, has said already is said again: Firecracker replaces it, and removes its old vsock socket itself.
     let said = async {
         machine.set_machine(&config.machine).await?;
@@ -223,7 +231,10 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
         machine.set_mmds_config(&metadata.service).await.map_err(start_error)?;
         machine.set_metadata(&metadata.content).await.map_err(start_error)?;
     }
-    machine.start().await.map(drop).map_err(start_error)
+    marks.end("configuration");
+    let started = machine.start().await.map(drop).map_err(start_error);
+    marks.end("InstanceStart");
+    started
 }
 
 /// A machine that stands goes on. One that was loaded, and then hearth died, is made what it was to be first: its TAP may still be away.
