@@ -21,6 +21,7 @@ mod files;
 mod halting;
 pub mod jail;
 mod jailed;
+mod marks;
 mod metadata;
 mod options;
 mod outside;
@@ -65,6 +66,7 @@ use domain::{
 };
 use files::{CONFIG, KEYBOARD, RUN};
 use jail::{Jails, Place};
+use marks::Marks;
 use programs::ProgramsError;
 use std::{
     path::{Path, PathBuf},
@@ -148,8 +150,10 @@ impl Firecracker {
     async fn begin(&self, plan: MachinePlan, from: Option<restore::Source>, launch: Attempt) -> Result<Machine, VmmError> {
         self.clean(plan.vm).await?;
         let (inner, vm) = (Arc::clone(&self.inner), plan.vm);
-        let ports = tap::ports(&plan).await?;
-        self.runs.hold(vm, move || start::hold(&inner, &plan, ports, from.as_ref(), launch)).await
+        let (ports, mut marks) = (tap::ports(&plan).await?, Marks::begin(vm));
+        let held = self.runs.hold(vm, move || start::hold(&inner, &plan, ports, from.as_ref(), launch)).await;
+        marks.end("process");
+        held
     }
 }
 
@@ -226,8 +230,11 @@ impl Vmm for Firecracker {
 
     async fn release(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         let run = self.runs.live(vm, machine)?;
-        start::release(&self.inner, &run, vm).await?;
-        self.check_start(vm, machine).await
+        let mut marks = Marks::begin(vm);
+        start::release(&self.inner, &run, vm, &mut marks).await?;
+        let checked = self.check_start(vm, machine).await;
+        marks.end("confinement");
+        checked
     }
 
     async fn inspect(&self, vm: VmId, machine: &Machine) -> Result<Inspection, VmmError> {
@@ -306,8 +313,10 @@ impl Vmm for Firecracker {
     }
 
     async fn guest(&self, vm: VmId, machine: &Machine, deadline: Duration) -> Result<Arc<dyn GuestSession>, VmmError> {
-        let run = self.runs.live(vm, machine)?;
-        meet::meet(&run, self.agent(vm, Instant::now() + deadline), deadline).await
+        let (run, mut marks) = (self.runs.live(vm, machine)?, Marks::begin(vm));
+        let met = meet::meet(&run, self.agent(vm, Instant::now() + deadline), deadline).await;
+        marks.end("agent");
+        met
     }
 
     async fn vsock(&self, vm: VmId, machine: &Machine, port: u32, deadline: Duration) -> Result<Connection, GuestFault> {

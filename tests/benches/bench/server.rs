@@ -38,6 +38,12 @@ impl Server {
         Server::start_with(dir, vmm, &[], &[("HEARTH_LOG", "info,storage::durable=trace"), ("HEARTH_LOG_FORMAT", "json")])
     }
 
+    /// One that says how long each step of a start took; see [`Server::steps`].
+    pub fn start_marked(dir: &Path, vmm: &str, more: &[&str]) -> Result<Server> {
+        let marks = [("HEARTH_LOG", "info,host::vmm::firecracker::marks=debug"), ("HEARTH_LOG_FORMAT", "json")];
+        Server::start_with(dir, vmm, more, &marks)
+    }
+
     fn start_with(dir: &Path, vmm: &str, more: &[&str], environment: &[(&str, &str)]) -> Result<Server> {
         let began = Instant::now();
         let log = std::fs::File::options().create(true).append(true).open(dir.join("hearth.log"))?;
@@ -80,6 +86,22 @@ impl Server {
         let log = std::fs::read_to_string(dir.join("hearth.log"))?;
         let told = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()).map(|line| line.fields);
         Ok(told.flat_map(|group| (group.first..=group.last).map(move |cursor| (cursor, group.at_us))).collect())
+    }
+
+    /// The milliseconds of a step of all starts so far, in their order. Only what a server that was started marked has logged.
+    pub fn steps(dir: &Path, step: &str) -> Result<Vec<f64>> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            fields: Fields,
+        }
+        #[derive(serde::Deserialize)]
+        struct Fields {
+            step: String,
+            took_us: f64,
+        }
+        let log = std::fs::read_to_string(dir.join("hearth.log"))?;
+        let told = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()).map(|line| line.fields);
+        Ok(told.filter(|fields| fields.step == step).map(|fields| fields.took_us / 1e3).collect())
     }
 
     fn status_kib(&self, field: &str) -> Result<f64> {

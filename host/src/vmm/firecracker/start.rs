@@ -16,6 +16,7 @@ use super::api::{ApiError, Configuring, Found, Microvm, Paused, Socket};
 use super::config::{self, Config, Port};
 use super::door::{Arrivals, Door};
 use super::files::{API_SOCKET, CONFIG, DISK, ERRORS, KEYBOARD, VMM_LOG};
+use super::marks::Marks;
 use super::restore::{self, Origin, Source};
 use super::room::{self, Room};
 use super::tap::{add_network_interfaces, bring_home, lend_all, with_taps};
@@ -82,10 +83,6 @@ fn program(
     hold::log(folder, VMM_LOG).map_err(failed)?;
     counters::begin(folder)?;
     let jail = inner.jails.as_ref().map(|jails| jails.jail(plan.vm)).transpose()?;
-    if let Some(jail) = &jail {
-        // What a launch before a power loss left there: a disk has one name only, or it is not opened.
-        jail.clean()?;
-    }
     if let Some(source) = from {
         seed::put_back(source.seed().as_deref(), folder)?;
         restore::stage(source, folder)?;
@@ -155,7 +152,7 @@ pub fn read_config(folder: &Path) -> Result<Config, VmmError> {
 }
 
 /// Lets the process run until its vCPUs do. May be repeated.
-pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), VmmError> {
+pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId, marks: &mut Marks) -> Result<(), VmmError> {
     let (folder, room) = (inner.ground.folder(vm), inner.room(vm));
     let room = room.as_path();
     let result = async {
@@ -163,6 +160,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
         let early = match run.take_gate() {
             Some(gate) => {
                 gate.release().await?;
+                marks.end("exec");
                 Some(read_config(&folder)?)
             }
             // Who finds it released does not know yet whether a guest runs, whose network this would be.
@@ -176,6 +174,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
             }
         });
         let door = door?;
+        marks.end("socket");
         match Found::at(Socket::new(door.path())).await.map_err(call_error)? {
             Found::Running(_) => Ok(()),
             Found::Paused(paused) => resume(paused, &folder, run).await,
@@ -186,7 +185,7 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
                         let loaded = origin.load(Socket::new(door.path()), config.machine.track_dirty_pages);
                         go_on(with_taps(&config, run, loaded).await?, &config, &folder).await
                     }
-                    None => configure_and_start(machine, &config, run).await,
+                    None => configure_and_start(machine, &config, run, marks).await,
                 }
             }
         }
@@ -210,7 +209,12 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId) -> Result<(), V
     }
 }
 
-async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run: &Run) -> Result<(), VmmError> {
+async fn configure_and_start(
+    machine: Microvm<Configuring>,
+    config: &Config,
+    run: &Run,
+    marks: &mut Marks,
+) -> Result<(), VmmError> {
     // What an earlier try, that was cut off, has said already is said again: Firecracker replaces it, and removes its old vsock socket itself.
     let said = async {
         machine.set_machine(&config.machine).await?;
@@ -232,7 +236,10 @@ async fn configure_and_start(machine: Microvm<Configuring>, config: &Config, run
         machine.set_mmds_config(&metadata.service).await.map_err(start_error)?;
         machine.set_metadata(&metadata.content).await.map_err(start_error)?;
     }
-    machine.start().await.map(drop).map_err(start_error)
+    marks.end("configuration");
+    let started = machine.start().await.map(drop).map_err(start_error);
+    marks.end("InstanceStart");
+    started
 }
 
 /// A machine that stands goes on. One that was loaded, and then hearth died, is made what it was to be first: its TAPs may still be away.
