@@ -485,7 +485,7 @@ fn networked(plan: &mut MachinePlan) {
         gateway: [10, 77, 0, 1].into(),
         dns: Vec::new(),
     };
-    plan.nic = Some(nic);
+    plan.nics = vec![nic];
 }
 
 /// What the process would serve to its guest.
