@@ -6,7 +6,10 @@ use crate::guests::output;
 use crate::lab::Lab;
 use crate::network::{ADDRESS, GATEWAY, TAP, are_apart, in_namespace, network, plan};
 use api::guest::InterfaceAddresses;
-use domain::{Attempt, vm::RateLimits};
+use domain::{
+    Attempt,
+    vm::{DriveChange, Drives, RateLimits},
+};
 use host::{
     guest::GuestSession,
     net::{Interface, Network},
@@ -163,5 +166,42 @@ fn devices_that_were_away_when_a_hearth_died_come_back_in_their_order() {
             network.detach(tap).await.unwrap();
         }
         lab.left_nothing(&second).await;
+    });
+}
+
+/// As many devices as there are interrupts for, and as many words on the kernel's command line as fit beside them.
+#[test]
+fn a_machine_with_all_that_it_has_room_for_boots() {
+    in_namespace(|| async {
+        let Some(lab) = Lab::open("a_machine_with_all_that_it_has_room_for_boots").await else { return };
+        let (driver, network) = (lab.driver().await, network(&lab).await);
+        let mut plan = two(&lab, &*network).await;
+        for n in 2..8 {
+            let (tap, mac) = (format!("hthtest{n}"), [0x02, 0, 0, 0, 0, n]);
+            network.attach(lab.vm, &tap).await.unwrap();
+            let address = Ipv4Addr::new(10, 77, 100, 100 + n);
+            plan.nics.push(NicPlan { tap, mac, address, prefix: 16, gateway: GATEWAY, dns: Vec::new() });
+        }
+        let bound = plan.nics.iter().map(|nic| Interface { tap: nic.tap.clone(), address: nic.address, mac: nic.mac });
+        network.bind(lab.vm, &bound.collect::<Vec<_>>()).await.unwrap();
+        let drive = |n: u8| DriveChange { name: format!("data-{n}").parse().unwrap(), size_mib: Some(1), read_only: None };
+        plan.disk.drives = Drives::new(&(0..4).map(drive).collect::<Vec<_>>());
+        plan.cloud_init = Some(Box::default());
+        plan.cmdline = Some(format!("w={} last=word", "w".repeat(748)));
+        let machine = start(&driver, &plan, 1).await;
+        let guest = driver.guest(lab.vm, &machine, HELLO).await.expect("hello");
+        assert!(output(&*guest, &["cat", "/proc/cmdline"]).await.contains(" last=word"));
+        let mut addresses = guest.addresses();
+        let all = |known: &Vec<InterfaceAddresses>| known.len() == 8 && known.iter().all(|one| v4(one).is_some());
+        let known = tokio::time::timeout(SOON, addresses.wait_for(all)).await;
+        let known = known.unwrap_or_else(|_| panic!("{:?}", guest.addresses().borrow())).unwrap().clone();
+        let told: Vec<_> = known.iter().filter_map(v4).collect();
+        assert_eq!(told, plan.nics.iter().map(|nic| IpAddr::from(nic.address)).collect::<Vec<_>>());
+        driver.kill(lab.vm, &machine).await.unwrap();
+        driver.remove(lab.vm).await.unwrap();
+        for nic in &plan.nics {
+            network.detach(&nic.tap).await.unwrap();
+        }
+        lab.left_nothing(&driver).await;
     });
 }

@@ -10,7 +10,7 @@ use domain::{
 use fake_firecracker::{document::Document, vsock::ECHO_PORT};
 use host::guest::{ConnectionEvent, GuestFault, Port};
 use host::vmm::{
-    DiskPlan, MachinePlan, SnapshotKind, Tuning, Vmm, VmmError,
+    DiskPlan, MachinePlan, NicPlan, SnapshotKind, Tuning, Vmm, VmmError,
     firecracker::{Firecracker, FirecrackerOptions, JailChoice},
     snapshot::{self, Note},
 };
@@ -473,5 +473,64 @@ async fn data_drives_are_told_and_no_snapshot_is_without_them() {
     assert!(matches!(&refused, VmmError::Refused { detail, .. } if detail.contains("data drives")), "{refused:?}");
     assert_eq!(scene.left(), Vec::<PathBuf>::new());
     assert!(folder.join("drive-7.raw").is_file());
+    scene.ends(&machine).await;
+}
+
+fn interfaces(count: u8) -> Vec<NicPlan> {
+    let address = |last| std::net::Ipv4Addr::new(10, 77, 0, last);
+    let nic = |n: u8| NicPlan {
+        tap: format!("hth-none{n}"),
+        mac: [2, 0, 0, 0, 0, n],
+        address: address(5 + n),
+        prefix: 16,
+        gateway: address(1),
+        dns: Vec::new(),
+    };
+    (0..count).map(nic).collect()
+}
+
+/// How often interfaces were told, or changed.
+fn times(requests: &str, method: &str) -> usize {
+    requests.lines().filter(|line| line.starts_with(&format!("{method} /network-interfaces/"))).count()
+}
+
+/// Each is told and changed by itself; the metadata service is behind the first, and a snapshot says which there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_interfaces_are_told_in_their_order() {
+    let Some(mut scene) = Scene::open("all_interfaces_are_told_in_their_order", NO_FAULT).await else { return };
+    (scene.plan.nics, scene.plan.metadata) = (interfaces(3), Some("{}".into()));
+    let machine = scene.paused().await;
+    scene.driver.tune(scene.plan.vm, &machine, &Tuning::default()).await.unwrap();
+    let folder = below(&scene.folder.path().join("data/vms")).pop().unwrap();
+    let requests = fs::read_to_string(folder.join("run/api.requests")).unwrap();
+    assert_eq!((times(&requests, "PUT"), times(&requests, "PATCH")), (3, 3), "{requests}");
+    scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap();
+    let note = Note::read(&scene.snapshots().join("a")).unwrap();
+    let told: Vec<_> = note.nics.iter().map(|nic| (nic.tap.as_str(), nic.mac.as_str())).collect();
+    assert_eq!(
+        told,
+        [("hth-none0", "02:00:00:00:00:00"), ("hth-none1", "02:00:00:00:00:01"), ("hth-none2", "02:00:00:00:00:02")]
+    );
+    scene.ends(&machine).await;
+}
+
+/// Firecracker would put it behind the others, and the guest would have them in another order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_was_cut_off_tells_no_interface_twice() {
+    let Some(mut scene) = Scene::open("a_start_that_was_cut_off_tells_no_interface_twice", NO_FAULT).await else { return };
+    scene.plan.nics = interfaces(8);
+    let machine = scene.launch().await;
+    let folder = below(&scene.folder.path().join("data/vms")).pop().unwrap();
+    let requests = || fs::read_to_string(folder.join("run/api.requests")).unwrap_or_default();
+    let some_are_told = async {
+        while times(&requests(), "PUT") < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    // As a hearth that dies.
+    tokio::select! { biased; () = some_are_told => {} told = scene.release(&machine) => panic!("it was not cut off: {told:?}") }
+    let second = scene.another_driver().await;
+    second.release(scene.plan.vm, &machine).await.unwrap();
+    assert_eq!(times(&requests(), "PUT"), 8, "{}", requests());
     scene.ends(&machine).await;
 }
