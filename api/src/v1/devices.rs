@@ -14,11 +14,11 @@ pub struct RateLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 100_000_000))]
     pub disk_ops_per_s: Option<u32>,
-    /// Megabits, towards the guest.
+    /// Megabits, towards the guest; of each network interface by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1_000_000))]
     pub rx_mbit_per_s: Option<u32>,
-    /// Megabits, from the guest.
+    /// Megabits, from the guest; likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1_000_000))]
     pub tx_mbit_per_s: Option<u32>,

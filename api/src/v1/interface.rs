@@ -21,7 +21,7 @@ pub struct InterfaceStatus {
     pub mac: String,
 }
 
-/// The long way to say it.
+/// One network interface.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -35,7 +35,8 @@ pub(super) struct Long {
     mac: Option<String>,
 }
 
-/// For the document alone: a network's name, or an object with a MAC beside it.
+// For the document alone.
+/// A network's name, or an object with a MAC beside it.
 #[cfg(feature = "schema")]
 #[derive(utoipa::ToSchema)]
 #[schema(as = Interface)]

@@ -1,4 +1,4 @@
-//! Network devices and rules: a TAP for each VM that runs with an address and for no other, one bridge, one table with the rules that every
+//! Network devices and rules: a TAP for each interface of a VM that runs and for no other, one bridge, one table with the rules that every
 //! hearth's table has and no more.
 
 use crate::{Finding, Kind, Seen, Target};
@@ -26,7 +26,7 @@ pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
 fn devices(target: &Target, seen: &Seen, links: &[Value]) -> Result<Vec<Finding>> {
     let owner = target.owner()?;
     let mut findings = Vec::new();
-    let mut found = BTreeSet::new();
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for link in links {
         let name = link["ifname"].as_str().unwrap_or_default();
         let alias = link["ifalias"].as_str().unwrap_or_default();
@@ -34,8 +34,10 @@ fn devices(target: &Target, seen: &Seen, links: &[Value]) -> Result<Vec<Finding>
         match alias.strip_prefix(&format!("hearth:{owner}:")) {
             Some("bridge") if target.bridge.as_deref() == Some(name) => {}
             Some(vm) if seen.vms.get(vm).is_some_and(|vm| vm.pid.is_some()) => {
-                if !found.insert(vm.to_owned()) {
-                    findings.push(Finding::new(Kind::OrphanDevice, format!("{name} is a second one of {vm}")));
+                let count = found.entry(vm.to_owned()).or_default();
+                *count += 1;
+                if seen.vms.get(vm).is_some_and(|vm| *count > vm.interfaces) {
+                    findings.push(Finding::new(Kind::OrphanDevice, format!("{name} of {vm} is one more than it has")));
                 }
                 if !on_bridge {
                     findings.push(Finding::new(Kind::LostDevice, format!("{name} of {vm} is on no bridge")));
@@ -50,9 +52,12 @@ fn devices(target: &Target, seen: &Seen, links: &[Value]) -> Result<Vec<Finding>
         if !links.iter().any(|link| link["ifname"] == **bridge) {
             findings.push(Finding::new(Kind::LostDevice, format!("there is no bridge {bridge}")));
         }
-        let want = seen.vms.iter().filter(|(_, vm)| vm.pid.is_some() && vm.networked && !vm.simulated);
-        for (id, vm) in want.filter(|(id, _)| !found.contains(*id)) {
-            findings.push(Finding::new(Kind::LostDevice, format!("{id} ({}) runs without its own", vm.name)));
+        for (id, vm) in seen.vms.iter().filter(|(_, vm)| vm.pid.is_some() && !vm.simulated) {
+            let there = found.get(id).copied().unwrap_or_default();
+            if there < vm.interfaces {
+                let told = format!("{id} ({}) runs with {there} interfaces of {}", vm.name, vm.interfaces);
+                findings.push(Finding::new(Kind::LostDevice, told));
+            }
         }
     }
     Ok(findings)

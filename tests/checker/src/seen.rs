@@ -50,8 +50,8 @@ pub struct SeenVm {
     pub state: String,
     pub pid: Option<u32>,
     pub simulated: bool,
-    /// Whether it was given an address.
-    pub networked: bool,
+    /// How many network interfaces it was given.
+    pub interfaces: usize,
     /// For messages: the code of its reason and what it says.
     pub reason: Option<String>,
 }
@@ -81,7 +81,7 @@ impl Seen {
                 state: text(&status["state"]),
                 pid: vmm["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
                 simulated: vmm["driver"] == "simulated",
-                networked: status["ips"].as_array().is_some_and(|ips| !ips.is_empty()),
+                interfaces: status["interfaces"].as_array().map_or(0, Vec::len),
                 reason: reason.map(|code| format!("{code}: {}", text(&status["reason"]["detail"]))),
             };
             seen.vms.insert(text(&vm["id"]), row);
