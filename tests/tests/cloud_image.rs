@@ -80,11 +80,11 @@ async fn network(server: &Server, guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// The serial console asks for the password that was shown, and takes no other.
+/// The serial console asks for the password that was shown, and takes no other. What it said before is shown first, its prompt among it: a
+/// newline to have another would be an answer to the prompt that is coming.
 async fn logs_in_on_the_console(server: &Server, guest: &Guest, password: &str) -> Result<()> {
     let mut console = Typist::of(server.client().console(&guest.id).await?);
     for (word, answer) in [("wrong-horse", "Login incorrect"), (password, "debian@app:~$")] {
-        console.type_in("\n").await?;
         console.expect("app login: ").await?;
         console.type_in("debian\n").await?;
         console.expect("Password: ").await?;
