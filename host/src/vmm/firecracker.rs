@@ -188,13 +188,20 @@ impl Vmm for Firecracker {
         let jailed = self.inner.jails.is_some();
         // Which of them fits this processor is Firecracker's to say. On other architectures none was seen to hold on a guest: not offered.
         let cpu_templates = cfg!(target_arch = "x86_64");
-        Capabilities { network_rate_limit: true, metadata: true, cpu_templates, jailed, vsock: true, ..CAPABILITIES }
+        let pause = self.inner.version.pauses_well();
+        Capabilities { pause, network_rate_limit: true, metadata: true, cpu_templates, jailed, vsock: true, ..CAPABILITIES }
     }
 
     fn problems(&self) -> Vec<String> {
         let cgroups = self.inner.ground.cgroups.problem();
         let jails = self.inner.jails.is_none().then(|| "Firecracker runs without its jailer (--no-jailer)".to_owned());
-        cgroups.into_iter().chain(jails).collect()
+        let pauses = (!self.inner.version.pauses_well()).then(|| {
+            let version = &self.inner.version.text;
+            format!(
+                "Firecracker {version} loses a guest's agent after a pause, so none is offered: install a release after 1.16.1"
+            )
+        });
+        cgroups.into_iter().chain(jails).chain(pauses).collect()
     }
 
     async fn prepare_disk(&self, plan: &DiskPlan) -> Result<(), VmmError> {

@@ -68,7 +68,10 @@ pub async fn lives_and_leaves_nothing(vmm: &dyn Vmm, vm: VmId, images: &Images) 
     assert_eq!(vmm.inspect(vm, &machine).await.unwrap(), Inspection::Paused);
     vmm.resume(vm, &machine).await.unwrap();
     assert_eq!(vmm.inspect(vm, &machine).await.unwrap(), Inspection::Running);
-    guest.ping().await.unwrap();
+    // A driver that does not offer it may lose the agent by it.
+    if vmm.capabilities().pause {
+        guest.ping().await.unwrap();
+    }
     vmm.kill(vm, &machine).await.unwrap();
     vmm.kill(vm, &machine).await.expect("killed twice is gone");
     end(vmm, vm, &machine).await;
