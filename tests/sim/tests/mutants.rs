@@ -7,9 +7,9 @@ use sim::{
 };
 use std::collections::BTreeMap;
 
-/// Sixteen are found within the first 10 of these, a fallen actor that is left in 98, a guest that goes on although it was paused in 164, a
-/// machine that is left untuned in 216: seven times as many is no accident any more.
-const MOST: u64 = 1_500;
+/// Sixteen are found within the first 10 of these, a fallen actor that is left and a machine that is left untuned within 200, a guest that goes on
+/// although it was paused, which takes a full disk and a pause while it is full, in 3,713. The seeds are the same each time.
+const MOST: u64 = 6_000;
 
 #[test]
 fn each_mistake_is_found() {
