@@ -25,6 +25,8 @@ impl ConsoleLog {
         // What comes after this was not looked at, and is the next answer's.
         let end = *cut + file.metadata()?.len();
         self.seen(*cut, move |times| {
+            // What is told now is told alike by the next hearth.
+            kept::keep(&self.folder, times, *cut);
             let bytes = wanted.bytes.min(MOST_LOG_BYTES);
             let start = begin(&file, *cut, end, &LinesWanted { bytes, ..*wanted }, times)?;
             let mut content = vec![0; end.saturating_sub(start) as usize];

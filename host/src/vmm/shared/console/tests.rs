@@ -133,6 +133,16 @@ fn each_line_has_its_time_also_with_the_next_hearth() {
     assert_eq!(told(&without.lines(&with_times(1000)).unwrap()).len(), 3);
 }
 
+#[test]
+fn a_time_that_was_told_is_the_next_hearths_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = ConsoleLog::new(folder.path().into(), MANNER);
+    append(&log, b"said\n");
+    let said = log.lines(&with_times(1000)).unwrap();
+    let next = ConsoleLog::new(folder.path().into(), MANNER);
+    assert_eq!(next.lines(&with_times(1000)).unwrap(), said);
+}
+
 #[tokio::test]
 async fn followers_see_times_over_a_cut_that_leaves_them_with_their_lines() {
     let folder = tempfile::tempdir().unwrap();
