@@ -2,6 +2,7 @@
 
 pub mod devices;
 pub mod drives;
+pub mod metadata;
 pub mod networks;
 
 use api::v1::{CloudInit, Labels, Password};

@@ -8,7 +8,7 @@ use crate::route::Route;
 use crate::ui::{Button, Check, Dialog, Field, Notice, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{CreateVm, Credentials, ImageKind, ImageState, RestartPolicy, VmSpec};
-use model::form::{cloud_init, devices::Devices, drives, labels, networks, ssh_keys_hint, vm_name_hint};
+use model::form::{cloud_init, devices::Devices, drives, labels, metadata, networks, ssh_keys_hint, vm_name_hint};
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 use yew_router::prelude::*;
@@ -27,6 +27,7 @@ struct Form {
     ssh_keys: String,
     user_data: String,
     password: bool,
+    metadata: String,
     devices: Devices,
     restart: RestartPolicy,
     networks: String,
@@ -48,6 +49,7 @@ impl Default for Form {
             ssh_keys: String::new(),
             user_data: String::new(),
             password: false,
+            metadata: String::new(),
             devices: Devices::default(),
             restart: RestartPolicy::default(),
             networks: "default".into(),
@@ -79,7 +81,7 @@ impl Form {
                 balloon_mib: self.devices.balloon_mib(),
                 cpu_template: self.devices.cpu_template,
                 cloud_init: cloud_init(&self.user_data, &self.ssh_keys, self.password),
-                metadata: None,
+                metadata: metadata::asked(&self.metadata).unwrap_or_default(),
                 drives: drives::asked(&self.drives),
             },
         }
@@ -144,6 +146,9 @@ pub fn VmCreate(props: &Props) -> Html {
         Callback::from(move |devices: Devices| form.set(Form { devices, ..(*form).clone() }))
     };
     let keys_wrong = wrong("spec.cloud_init.ssh_keys").or_else(|| ssh_keys_hint(&form.ssh_keys).map(AttrValue::from));
+    let metadata_hint = metadata::asked(&form.metadata).err().map(AttrValue::from);
+    let metadata_wrong = wrong(metadata::FIELD).or_else(|| metadata_hint.clone());
+    let shows_metadata = metadata::is_shown(&can, &form.metadata);
     let data_wrong = wrong("spec.cloud_init.user_data").or_else(|| wrong("spec.cloud_init"));
     let networks_wrong = networks::wrong(problem.as_ref()).map(|detail| AttrValue::from(model::format::sentence(detail)));
     // Shown at a field, a problem need not be shown above the form too.
@@ -153,7 +158,7 @@ pub fn VmCreate(props: &Props) -> Html {
         let (image, onclose, credentials) = (image.clone(), props.onclose.clone(), credentials.clone());
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
-            if *busy || ssh_keys_hint(&form.ssh_keys).is_some() {
+            if *busy || ssh_keys_hint(&form.ssh_keys).is_some() || metadata_hint.is_some() {
                 return;
             }
             busy.set(true);
@@ -280,6 +285,16 @@ pub fn VmCreate(props: &Props) -> Html {
                     <Check label="Make a password for the image's user" checked={form.password} onchange={check(|form, on| form.password = on)}
                         testid="vm-create-password" />
                 </details>
+                if shows_metadata {
+                    <details open={metadata_wrong.is_some() || !form.metadata.is_empty()}>
+                        <summary data-testid="metadata">{ "Metadata" }</summary>
+                        <Field id="metadata" label="Metadata" error={metadata_wrong}
+                            help="A JSON object, which the guest reads at http://169.254.169.254/ with all its users: nothing secret. Empty: none of yours.">
+                            <textarea id="metadata" rows="4" value={form.metadata.clone()} oninput={edit(|form, value| form.metadata = value)}
+                                spellcheck="false" aria-describedby="metadata-help" data-testid="vm-create-metadata" />
+                        </Field>
+                    </details>
+                }
                 <footer>
                     <Check label="Start it when it is created" checked={form.start} onchange={check(|form, on| form.start = on)} testid="vm-create-start" />
                     <Button label="Cancel" onclick={props.onclose.clone()} />

@@ -131,7 +131,8 @@ impl Devices {
     }
 }
 
-fn is_able(can: &Facts, needs: &str) -> bool {
+/// Whether a host's driver has that capability.
+pub fn is_able(can: &Facts, needs: &str) -> bool {
     can.0.iter().any(|(name, is)| name == needs && *is)
 }
 

@@ -7,7 +7,7 @@ use crate::ui::{Button, Dialog, Field, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{PatchVm, PatchVmSpec, RestartPolicy, Vm};
 use model::encode::segment;
-use model::form::{devices::Devices, drives, labels, labels_text, networks};
+use model::form::{devices::Devices, drives, labels, labels_text, metadata, networks};
 use model::resource::Shared;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -23,6 +23,7 @@ struct Form {
     drives: String,
     gone_drives: String,
     networks: String,
+    metadata: String,
     cmdline: String,
     devices: Devices,
     restart: RestartPolicy,
@@ -39,6 +40,7 @@ impl Form {
             drives: String::new(),
             gone_drives: String::new(),
             networks: networks::text(&vm.spec.networks),
+            metadata: metadata::text(vm.spec.metadata.as_ref()),
             devices: Devices::of(&vm.spec),
             cmdline: vm.spec.cmdline.clone().unwrap_or_default(),
             restart: vm.spec.restart,
@@ -54,6 +56,7 @@ impl Form {
             drives: drives::changed(&self.drives),
             remove_drives: drives::removed(&self.gone_drives),
             networks: (self.networks != before.networks).then(|| networks::asked(&self.networks)),
+            metadata: metadata::changed(&self.metadata, &before.metadata),
             rate_limits: devices.rate_limits.map(Some),
             balloon_mib: devices.balloon_mib,
             cpu_template: devices.cpu_template,
@@ -109,11 +112,16 @@ pub fn EditDialog(props: &Props) -> Html {
         let fields = problem.as_ref().map(|problem| problem.fields.as_slice()).unwrap_or_default();
         fields.iter().find(|found| found.field == field).map(|found| AttrValue::from(model::format::sentence(&found.detail)))
     };
+    let metadata_hint = metadata::asked(&form.metadata).err().map(AttrValue::from);
     let onsubmit = {
         let (form, busy, problem, hearth) = (form.clone(), busy.clone(), problem.clone(), hearth.clone());
         let (opened, before, onclose) = (opened.clone(), before.clone(), props.onclose.clone());
+        let metadata_hint = metadata_hint.clone();
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
+            if metadata_hint.is_some() {
+                return;
+            }
             let patch = form.patch(&before);
             if *busy || patch == PatchVm::default() {
                 return onclose.emit(());
@@ -141,6 +149,8 @@ pub fn EditDialog(props: &Props) -> Html {
         let form = form.clone();
         Callback::from(move |devices: Devices| form.set(Form { devices, ..(*form).clone() }))
     };
+    let metadata_wrong = wrong(metadata::FIELD).or(metadata_hint);
+    let shows_metadata = metadata::is_shown(&can, &form.metadata) || metadata::is_shown(&can, &before.metadata);
     let networks_wrong = networks::wrong(problem.as_ref()).map(|detail| AttrValue::from(model::format::sentence(detail)));
     let selected = |policy: RestartPolicy| form.restart == policy;
     html! {
@@ -198,6 +208,16 @@ pub fn EditDialog(props: &Props) -> Html {
                             spellcheck="false" aria-describedby="networks-help" data-testid="vm-edit-networks" />
                     </Field>
                 </details>
+                if shows_metadata {
+                    <details open={metadata_wrong.is_some() || !form.metadata.is_empty()}>
+                        <summary data-testid="metadata">{ "Metadata" }</summary>
+                        <Field id="metadata" label="Metadata" error={metadata_wrong}
+                            help="A JSON object, which a guest that runs reads at once, with all its users: nothing secret. Empty: none of yours.">
+                            <textarea id="metadata" rows="4" value={form.metadata.clone()} oninput={edit(|form, value| form.metadata = value)}
+                                spellcheck="false" aria-describedby="metadata-help" data-testid="vm-edit-metadata" />
+                        </Field>
+                    </details>
+                }
                 <footer>
                     <Button label="Cancel" onclick={props.onclose.clone()} />
                     <Button label="Save" tone={Tone::Primary} submit={true} busy={*busy} testid="vm-edit-submit" />
