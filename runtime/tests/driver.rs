@@ -138,7 +138,11 @@ fn a_host_is_shown_with_what_its_driver_can_and_can_not() {
     let id = ask(&["host", "ls", "-q"]);
     let shown = ask(&["host", "get", id.trim()]);
     let line = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
-    assert_eq!(line("can  "), "pause, guest agent, power off told, balloon, disk rate limit, network rate limit", "{shown}");
+    assert_eq!(
+        line("can  "),
+        "pause, guest agent, power off told, balloon, disk rate limit, network rate limit, metadata",
+        "{shown}"
+    );
     assert!(line("can not").starts_with("console input, snapshot, diff snapshot, restore, drive hotplug"), "{shown}");
     let json: serde_json::Value = serde_json::from_str(&ask(&["host", "get", id.trim(), "-o", "json"])).unwrap();
     assert_eq!(json["status"]["capabilities"]["pause"], true, "{json}");
