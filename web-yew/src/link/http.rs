@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use std::rc::Rc;
 use yew::Callback;
 
-/// The server answers what takes longer with 202 at once; a request older than this is lost.
+/// The server answers what takes longer with 202 at once; a request whose whole answer is not there by then is lost.
 const DEADLINE_MS: u32 = 30_000;
 
 #[derive(Clone)]
@@ -30,6 +30,12 @@ pub struct Accepted {
     pub operation: Option<String>,
 }
 
+/// Whose body may be still to come: within the deadline, which ends with this.
+struct Answer {
+    response: Response,
+    _deadline: Timeout,
+}
+
 impl Api {
     /// `unauthorised` is told when the server no longer takes the token.
     pub fn new(token: &str, unauthorised: Callback<()>) -> Self {
@@ -41,8 +47,8 @@ impl Api {
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
-        let response = self.send(RequestBuilder::new(path).method(Method::GET), None).await?;
-        decode(&text(&response).await?)
+        let answer = self.send(RequestBuilder::new(path).method(Method::GET), None).await?;
+        decode(&text(&answer.response).await?)
     }
 
     /// Like [`Api::get`], but hands back the response for reading piece by piece. No deadline: a followed log is endless.
@@ -70,12 +76,13 @@ impl Api {
 
     async fn change<B: Serialize>(&self, request: RequestBuilder, body: Option<&B>) -> Result<Accepted, Problem> {
         let body = body.map(serde_json::to_string).transpose().map_err(|error| garbled(&error.to_string()))?;
-        let response = self.send(request, body).await?;
-        let operation = response.headers().get("location").and_then(|path| path.rsplit_once('/').map(|(_, id)| id.to_owned()));
-        Ok(Accepted { body: text(&response).await?, operation })
+        let answer = self.send(request, body).await?;
+        let location = answer.response.headers().get("location");
+        let operation = location.and_then(|path| path.rsplit_once('/').map(|(_, id)| id.to_owned()));
+        Ok(Accepted { body: text(&answer.response).await?, operation })
     }
 
-    async fn send(&self, request: RequestBuilder, body: Option<String>) -> Result<Response, Problem> {
+    async fn send(&self, request: RequestBuilder, body: Option<String>) -> Result<Answer, Problem> {
         let abort = web_sys::AbortController::new().map_err(|_| unreachable_server())?;
         let signal = abort.signal();
         let request = self.signed(request).abort_signal(Some(&signal));
@@ -85,9 +92,8 @@ impl Api {
         };
         let request = request.map_err(|error| garbled(&error.to_string()))?;
         let deadline = Timeout::new(DEADLINE_MS, move || abort.abort());
-        let response = request.send().await.map_err(|_| unreachable_server());
-        drop(deadline);
-        self.checked(response?).await
+        let response = request.send().await.map_err(|_| unreachable_server())?;
+        Ok(Answer { response: self.checked(response).await?, _deadline: deadline })
     }
 
     fn signed(&self, request: RequestBuilder) -> RequestBuilder {
