@@ -153,8 +153,8 @@ mod tests {
         let service = router.into_make_service_with_connect_info::<Patience>();
         let server = tokio::spawn(async move { axum::serve(sockets, service).await });
         let socket = TcpSocket::new_v4().unwrap();
-        // A small window, so that it is full at once.
-        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        // A small window, so that it is full at once; but of more than a segment of the loopback, or the kernel opens it again by late probes alone.
+        socket.set_recv_buffer_size(256 * 1024).unwrap();
         let mut client = socket.connect(address).await.unwrap();
         client.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
         // The lapse is what is tried.
