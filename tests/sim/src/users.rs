@@ -21,7 +21,10 @@ use domain::{
     event::Kind,
     image::{ImageKind, ImageSpec},
     operation::Operation,
-    vm::{Change, Command, Interface, Mac, NetworksChange, RateLimitsChange, RestartPolicy, StopMode, Vm, VmSpec},
+    vm::{
+        Change, Command, DriveChange, DriveName, DrivesChange, Interface, Mac, NetworksChange, RateLimitsChange, RestartPolicy,
+        StopMode, Vm, VmSpec,
+    },
     webhook::{self, Webhook},
 };
 use host::secret::Secret;
@@ -252,9 +255,16 @@ impl Users {
 
     /// What comes to a user's mind, also what can't be.
     fn wish(&mut self, node: Option<&Node>) -> Option<Wish> {
-        let vms: Vec<Arc<Vm>> =
-            node.map_or_else(Vec::new, |node| node.view().vms(&Page::first(100)).0.into_iter().map(|row| row.record).collect());
+        let rows = node.map_or_else(Vec::new, |node| node.view().vms(&Page::first(100)).0);
+        let held: Vec<VmId> = rows.iter().filter(|row| row.hold.is_some()).map(|row| row.record.id).collect();
+        let vms: Vec<Arc<Vm>> = rows.into_iter().map(|row| row.record).collect();
         let chance = &mut self.chance;
+        // Whoever sees that the disk is full may well want the guest to wait until it was looked at.
+        if let Some(&vm) = chance.one_of(&held)
+            && chance.hits(300)
+        {
+            return Some(Wish::Command { vm, command: Command::Pause, if_match: None });
+        }
         if chance.hits(220)
             && let Some(node) = node
             && let Some(wish) = cancel(chance, node)
@@ -310,7 +320,8 @@ impl Users {
                 labels.insert("n".to_owned(), self.asked.to_string());
                 Command::Update(Change { labels: Some(labels), ..Change::default() })
             }
-            95..97 => Command::Update(tuned(chance)),
+            95 => Command::Update(tuned(chance)),
+            96 => Command::Update(Change { drives: Some(Box::new(drives(chance))), ..Change::default() }),
             97..99 => {
                 let networks = Some(Box::new(NetworksChange::to(interfaces(chance))));
                 Command::Update(Change { networks, ..Change::default() })
@@ -335,6 +346,19 @@ fn tuned(chance: &mut Chance) -> Change {
     }
     let disk_mib_per_s = Some(chance.hits(700).then(|| chance.between(1, 100) as u32));
     Change { rate_limits: RateLimitsChange { disk_mib_per_s, ..RateLimitsChange::default() }, ..Change::default() }
+}
+
+/// Added, grown or taken away, whether or not there is one of that name.
+fn drives(chance: &mut Chance) -> DrivesChange {
+    let name: DriveName = if chance.hits(500) { "data" } else { "logs" }.parse().expect("a name");
+    let mut change = DrivesChange::default();
+    if chance.hits(300) {
+        change.remove.push(name);
+    } else {
+        let size_mib = chance.hits(900).then(|| chance.between(1, 4));
+        change.set.push(DriveChange { name, size_mib, read_only: chance.hits(200).then_some(true) });
+    }
+    change
 }
 
 /// Mostly one that is under way; now and then one that has ended. The kernel and the root file system are left to come: without them a run

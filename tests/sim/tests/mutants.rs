@@ -7,9 +7,9 @@ use sim::{
 };
 use std::collections::BTreeMap;
 
-/// Sixteen are found within the first 10 of these, a fallen actor that is left and a machine that is left untuned within 200, a guest that goes on
-/// although it was paused, which takes a full disk and a pause while it is full, in 3,713. The seeds are the same each time.
-const MOST: u64 = 6_000;
+/// Seventeen are found within the first 10 of these, a fallen actor that is left in 34, loads that come too early in 120, a machine left untuned
+/// in 130, a guest that goes on although it was paused in 298: five times as many is no accident any more. It prints where.
+const MOST: u64 = 1_500;
 
 #[test]
 fn each_mistake_is_found() {
@@ -23,6 +23,7 @@ fn each_mistake_is_found() {
             Some((seed, broken)) => {
                 let innocent = run(&Wanted::seed(*seed));
                 assert!(innocent.broken.is_empty(), "{mutant:?}: seed {seed} fails without it too: {:?}", innocent.broken);
+                println!("{mutant:?}: seed {seed}");
                 found.insert(format!("{mutant:?}"), format!("seed {seed} of {}: {}", sum.seeds, broken[0]));
             }
         }
