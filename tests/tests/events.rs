@@ -5,7 +5,7 @@ use api::{
     client::{EventQuery, ListQuery},
     v1::{EventKind, PatchHost},
 };
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use hearth_tests::{
     Options, PATIENCE, Server,
     events::{Follower, server_sent, without_gaps},
@@ -168,7 +168,7 @@ async fn a_subscriber_that_does_not_read_is_cut_off_with_a_reason() -> Result<()
         };
         within("the end of the server's patience", PATIENCE * 2, flood).await??;
         let close = async {
-            let mut last = 0;
+            let (mut last, mut read) = (0, 0);
             loop {
                 match slow.next().await.context("cut off without a word")?? {
                     Message::Close(Some(frame)) => {
@@ -176,6 +176,11 @@ async fn a_subscriber_that_does_not_read_is_cut_off_with_a_reason() -> Result<()
                     }
                     Message::Text(text) => last = serde_json::from_str::<Value>(&text)?["cursor"].as_u64().unwrap_or_default(),
                     _ => {}
+                }
+                // Clients say something as well: their pings, the answers to the server's.
+                read += 1;
+                if read % 100 == 0 {
+                    slow.send(Message::Pong(Vec::new().into())).await.context("cut off without a word")?;
                 }
             }
         };

@@ -67,7 +67,7 @@ async fn web_socket(socket: WebSocket, mut follower: Follower, place: Place) {
         let sent = tokio::select! {
             // The hub ends with the server too; its end must not be taken for a failure of the log.
             biased;
-            () = place.ending.cancelled() => return sender.going_away().await,
+            () = place.ending.cancelled() => return sender.going_away(&mut receiver).await,
             incoming = receiver.next() => match incoming {
                 // A subscriber has nothing to say; what it says is let pass.
                 Incoming::Text(_) | Incoming::Binary(_) => Ok(()),
@@ -78,9 +78,9 @@ async fn web_socket(socket: WebSocket, mut follower: Follower, place: Place) {
                 Next::Events(events) => sender.send_all(events.iter().map(|event| Message::Text(event.json.clone()))).await,
                 Next::Behind => {
                     follower.dropped();
-                    return sender.close(FELL_BEHIND, &behind(&follower)).await;
+                    return sender.close(&mut receiver, FELL_BEHIND, &behind(&follower)).await;
                 }
-                Next::Ended => return sender.close(close_code::ERROR, "the event log can't be read").await,
+                Next::Ended => return sender.close(&mut receiver, close_code::ERROR, "the event log can't be read").await,
             },
         };
         match sent {
@@ -88,7 +88,7 @@ async fn web_socket(socket: WebSocket, mut follower: Follower, place: Place) {
             Err(SendError::Gone) => return,
             Err(SendError::Slow) => {
                 follower.dropped();
-                return sender.close(FELL_BEHIND, &behind(&follower)).await;
+                return sender.close(&mut receiver, FELL_BEHIND, &behind(&follower)).await;
             }
         }
     }

@@ -89,8 +89,8 @@ fn refuse(upgrade: WebSocketUpgrade, refusal: Refusal) -> Response {
         return refusal.into_response();
     }
     upgrade.on_upgrade(async move |socket| {
-        let (sender, _receiver) = stream::halves(socket);
-        sender.close(4000 + refusal.status().as_u16(), &refusal.problem().detail).await;
+        let (sender, mut receiver) = stream::halves(socket);
+        sender.close(&mut receiver, 4000 + refusal.status().as_u16(), &refusal.problem().detail).await;
     })
 }
 

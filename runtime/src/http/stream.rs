@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink, stream::SplitStream};
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, Interval, MissedTickBehavior, timeout},
@@ -116,20 +116,27 @@ impl Sender {
         self.send(Message::Ping(Bytes::new())).await
     }
 
-    /// Says why, and ends. A peer that does not take even this is cut off.
-    pub async fn close(mut self, code: u16, reason: &str) {
+    /// Says why, and ends. A peer that does not take even this is cut off. What the peer says meanwhile is taken, until it has ended as well: said to a
+    /// socket that is gone it would reset the connection, and what lies unread on its way, the reason too, would be lost.
+    pub async fn close(mut self, receiver: &mut Receiver, code: u16, reason: &str) {
         // 123 bytes are what a close frame has room for (RFC 6455, 5.5).
         let mut end = reason.len().min(123);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
         let frame = CloseFrame { code, reason: reason[..end].into() };
-        let _ = timeout(CLOSE_WITHIN, self.0.send(Message::Close(Some(frame)))).await;
-        let _ = timeout(CLOSE_WITHIN, self.0.close()).await;
+        let mut rest = pin!(receiver.rest());
+        let sent = tokio::select! {
+            sent = timeout(CLOSE_WITHIN, self.0.send(Message::Close(Some(frame)))) => matches!(sent, Ok(Ok(()))),
+            () = &mut rest => false,
+        };
+        if sent {
+            let _ = timeout(CLOSE_WITHIN, rest).await;
+        }
     }
 
-    pub async fn going_away(self) {
-        self.close(close_code::AWAY, "the server is shutting down").await;
+    pub async fn going_away(self, receiver: &mut Receiver) {
+        self.close(receiver, close_code::AWAY, "the server is shutting down").await;
     }
 }
 
@@ -145,6 +152,15 @@ impl Receiver {
     /// We did not listen for a while; the peer's silence starts now.
     pub fn listening(&mut self) {
         self.heard = Instant::now();
+    }
+
+    /// Until the peer has ended.
+    async fn rest(&mut self) {
+        while let Some(Ok(message)) = self.stream.next().await {
+            if matches!(message, Message::Close(_)) {
+                return;
+            }
+        }
     }
 
     /// Cancel: nothing is lost.

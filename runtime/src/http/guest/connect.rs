@@ -115,19 +115,19 @@ async fn carried(socket: WebSocket, serving: Serving, opened: Opened, place: Pla
     let Opened { vm, connection: Connection { input, output }, _seat } = opened;
     let taken = Notify::new();
     let end = tokio::select! {
-        () = place.ending.cancelled() => return sender.going_away().await,
+        () = place.ending.cancelled() => return sender.going_away(&mut receiver).await,
         end = up(&mut receiver, input, &taken) => end,
         end = down(&mut sender, output, &taken) => end,
     };
     match end {
-        End::Orderly => sender.close(close_code::NORMAL, "the connection ended").await,
+        End::Orderly => sender.close(&mut receiver, close_code::NORMAL, "the connection ended").await,
         End::Gone => {}
-        End::Refused(why) => sender.close(REFUSED, &why).await,
+        End::Refused(why) => sender.close(&mut receiver, REFUSED, &why).await,
         End::Broken(fault) => {
             let why = reason(&serving, vm, &fault);
             let said = v1::ConnectControl { eof: None, error: Some(why.clone()) };
             let _ = sender.send(text_of(&said)).await;
-            sender.close(close_code::ERROR, &why).await;
+            sender.close(&mut receiver, close_code::ERROR, &why).await;
         }
     }
 }

@@ -64,11 +64,11 @@ async fn attached(socket: WebSocket, console: Box<dyn Console>, place: Place, in
     let mut chunk = vec![0; CHUNK];
     loop {
         let sent = tokio::select! {
-            () = place.ending.cancelled() => return sender.going_away().await,
+            () = place.ending.cancelled() => return sender.going_away(&mut receiver).await,
             read = printed.read(&mut chunk) => match read {
-                Ok(0) => return sender.close(close_code::NORMAL, "the machine ended").await,
+                Ok(0) => return sender.close(&mut receiver, close_code::NORMAL, "the machine ended").await,
                 Ok(length) => sender.send(Message::Binary(Bytes::copy_from_slice(&chunk[..length]))).await,
-                Err(error) => return sender.close(close_code::ERROR, &format!("the console can't be read: {error}")).await,
+                Err(error) => return sender.close(&mut receiver, close_code::ERROR, &format!("the console can't be read: {error}")).await,
             },
             incoming = receiver.next() => match incoming {
                 Incoming::Gone => return,
@@ -77,7 +77,7 @@ async fn attached(socket: WebSocket, console: Box<dyn Console>, place: Place, in
                 Incoming::Text(_) => Ok(()),
                 Incoming::Binary(bytes) => {
                     if let Err(lacking) = input {
-                        return sender.close(close_code::POLICY, &lacking.to_string()).await;
+                        return sender.close(&mut receiver, close_code::POLICY, &lacking.to_string()).await;
                     }
                     // A guest that reads none: its loss.
                     let _ = tokio::time::timeout(TYPED_WITHIN, async {
@@ -92,7 +92,7 @@ async fn attached(socket: WebSocket, console: Box<dyn Console>, place: Place, in
         match sent {
             Ok(()) => {}
             Err(SendError::Gone) => return,
-            Err(SendError::Slow) => return sender.close(FELL_BEHIND, "the output was not taken").await,
+            Err(SendError::Slow) => return sender.close(&mut receiver, FELL_BEHIND, "the output was not taken").await,
         }
     }
 }

@@ -110,7 +110,7 @@ async fn web_socket(socket: WebSocket, mut samples: Samples, place: Place) {
     let (mut sender, mut receiver) = stream::halves(socket);
     loop {
         let sent = tokio::select! {
-            () = place.ending.cancelled() => return sender.going_away().await,
+            () = place.ending.cancelled() => return sender.going_away(&mut receiver).await,
             incoming = receiver.next() => match incoming {
                 Incoming::Text(_) | Incoming::Binary(_) => Ok(()),
                 Incoming::PingDue => sender.ping().await,
@@ -118,13 +118,13 @@ async fn web_socket(socket: WebSocket, mut samples: Samples, place: Place) {
             },
             sample = samples.next() => match sample {
                 Some(sample) => sender.send(Message::Text(sample.into())).await,
-                None => return sender.close(close_code::NORMAL, "there are no samples any more").await,
+                None => return sender.close(&mut receiver, close_code::NORMAL, "there are no samples any more").await,
             },
         };
         match sent {
             Ok(()) => {}
             Err(SendError::Gone) => return,
-            Err(SendError::Slow) => return sender.close(FELL_BEHIND, "the samples were not taken").await,
+            Err(SendError::Slow) => return sender.close(&mut receiver, FELL_BEHIND, "the samples were not taken").await,
         }
     }
 }

@@ -101,13 +101,13 @@ async fn session(serving: &Serving, reference: &str) -> Answer<Arc<dyn GuestSess
 async fn streamed(socket: WebSocket, session: Arc<dyn GuestSession>, place: Place) {
     let (mut sender, mut receiver) = stream::halves(socket);
     let Ok(first) = tokio::time::timeout(FIRST_FRAME_WITHIN, receiver.next()).await else {
-        return sender.close(REFUSED, "the first frame, an exec request, did not come").await;
+        return sender.close(&mut receiver, REFUSED, "the first frame, an exec request, did not come").await;
     };
     let text = match first {
         Incoming::Text(text) => text,
         Incoming::Gone => return,
         Incoming::Binary(_) | Incoming::PingDue => {
-            return sender.close(REFUSED, "the first frame must be text, an exec request").await;
+            return sender.close(&mut receiver, REFUSED, "the first frame must be text, an exec request").await;
         }
     };
     let begun = async {
@@ -122,7 +122,7 @@ async fn streamed(socket: WebSocket, session: Arc<dyn GuestSession>, place: Plac
         Err(refusal) => {
             let said = v1::ExecControl { error: Some(refusal.problem().detail.clone()), ..v1::ExecControl::default() };
             let _ = sender.send(text_of(&said)).await;
-            sender.close(close_code::NORMAL, &refusal.problem().code).await;
+            sender.close(&mut receiver, close_code::NORMAL, &refusal.problem().code).await;
         }
     }
 }
@@ -144,7 +144,7 @@ async fn attached(mut sender: Sender, mut receiver: Receiver, program: ExecSessi
     let (mut fed, mut pending) = (false, None);
     loop {
         let sent = tokio::select! {
-            () = place.ending.cancelled() => return sender.going_away().await,
+            () = place.ending.cancelled() => return sender.going_away(&mut receiver).await,
             () = &mut feeding, if !fed => {
                 fed = true;
                 Ok(())
@@ -152,8 +152,8 @@ async fn attached(mut sender: Sender, mut receiver: Receiver, program: ExecSessi
             event = output.next() => match event {
                 Ok(ExecEvent::Stdout(bytes)) => sender.send(data(frames, STDOUT, bytes)).await,
                 Ok(ExecEvent::Stderr(bytes)) => sender.send(data(frames, STDERR, bytes)).await,
-                Ok(ExecEvent::Exit(status)) => return ended(sender, exec::exit(status)).await,
-                Err(fault) => return broken(sender, frames, &fault).await,
+                Ok(ExecEvent::Exit(status)) => return ended(sender, receiver, exec::exit(status)).await,
+                Err(fault) => return broken(sender, receiver, frames, &fault).await,
             },
             // While input waits the socket is not read, and its silence is ours.
             room = queue.reserve(), if pending.is_some() => {
@@ -171,7 +171,7 @@ async fn attached(mut sender: Sender, mut receiver: Receiver, program: ExecSessi
                         pending = Some(Input::Data(bytes));
                         Ok(())
                     }
-                    None => return sender.close(REFUSED, "only stream 0, standard input, comes from the client").await,
+                    None => return sender.close(&mut receiver, REFUSED, "only stream 0, standard input, comes from the client").await,
                 },
                 Incoming::Text(text) => match controlled(&control, frames, text.as_str()).await {
                     Ok(true) => {
@@ -179,14 +179,14 @@ async fn attached(mut sender: Sender, mut receiver: Receiver, program: ExecSessi
                         Ok(())
                     }
                     Ok(false) => Ok(()),
-                    Err(why) => return sender.close(REFUSED, &why).await,
+                    Err(why) => return sender.close(&mut receiver, REFUSED, &why).await,
                 },
             },
         };
         match sent {
             Ok(()) => {}
             Err(SendError::Gone) => return,
-            Err(SendError::Slow) => return sender.close(FELL_BEHIND, "the output was not taken").await,
+            Err(SendError::Slow) => return sender.close(&mut receiver, FELL_BEHIND, "the output was not taken").await,
         }
     }
 }
@@ -248,15 +248,15 @@ async fn controlled(control: &host::guest::ExecControl, frames: Frames, text: &s
     Ok(wanted.eof == Some(true))
 }
 
-async fn ended(mut sender: Sender, exit: v1::Exit) {
+async fn ended(mut sender: Sender, mut receiver: Receiver, exit: v1::Exit) {
     let _ = sender.send(text_of(&v1::TerminalControl { exit: Some(exit), resize: None })).await;
-    sender.close(close_code::NORMAL, "the program ended").await;
+    sender.close(&mut receiver, close_code::NORMAL, "the program ended").await;
 }
 
-async fn broken(mut sender: Sender, frames: Frames, fault: &GuestFault) {
+async fn broken(mut sender: Sender, mut receiver: Receiver, frames: Frames, fault: &GuestFault) {
     if frames == Frames::Tagged {
         let said = v1::ExecControl { error: Some(fault.to_string()), ..v1::ExecControl::default() };
         let _ = sender.send(text_of(&said)).await;
     }
-    sender.close(close_code::ERROR, &fault.to_string()).await;
+    sender.close(&mut receiver, close_code::ERROR, &fault.to_string()).await;
 }
