@@ -14,6 +14,8 @@ mod told;
 mod vm;
 mod vm_create;
 mod vm_devices;
+mod vm_metadata;
+mod vm_networks;
 mod vms;
 mod webhook;
 mod webhook_create;

@@ -2,10 +2,12 @@
 
 use super::told::Told;
 use super::vm_devices::DeviceFields;
+use super::vm_metadata::MetadataField;
+use super::vm_networks::NetworksField;
 use crate::hearth::{Telling, use_hearth};
 use crate::link::http::Accepted;
 use crate::route::Route;
-use crate::ui::{Button, Check, Dialog, Field, Notice, ProblemNotice, Tone};
+use crate::ui::{Button, Check, Dialog, Field, Fold, Notice, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{CreateVm, Credentials, ImageKind, ImageState, RestartPolicy, VmSpec};
 use model::form::{cloud_init, devices::Devices, drives, labels, metadata, networks, ssh_keys_hint, vm_name_hint};
@@ -100,6 +102,8 @@ pub fn VmCreate(props: &Props) -> Html {
     let busy = use_state(|| false);
     let problem = use_state(|| None::<Problem>);
     let credentials = use_state(|| None::<Credentials>);
+    // How often it was not sent, for what can be seen to be wrong.
+    let refused = use_state(|| 0);
     let ready = |kind: ImageKind| {
         let images = hearth.store().images.rows().filter(move |image| image.spec.kind == kind);
         images.filter(|image| image.status.state == ImageState::Ready).cloned().collect::<Vec<_>>()
@@ -111,21 +115,19 @@ pub fn VmCreate(props: &Props) -> Html {
     } else {
         form.image.clone()
     };
-    let edit = |change: fn(&mut Form, String)| {
+    let change = |change: fn(&mut Form, String)| {
         let form = form.clone();
-        Callback::from(move |event: InputEvent| {
+        Callback::from(move |value: String| {
             let mut next = (*form).clone();
-            change(&mut next, event.target_unchecked_into::<HtmlInputElement>().value());
+            change(&mut next, value);
             form.set(next);
         })
     };
-    let choose = |change: fn(&mut Form, String)| {
-        let form = form.clone();
-        Callback::from(move |event: Event| {
-            let mut next = (*form).clone();
-            change(&mut next, event.target_unchecked_into::<HtmlSelectElement>().value());
-            form.set(next);
-        })
+    let edit = |field: fn(&mut Form, String)| {
+        change(field).reform(|event: InputEvent| event.target_unchecked_into::<HtmlInputElement>().value())
+    };
+    let choose = |field: fn(&mut Form, String)| {
+        change(field).reform(|event: Event| event.target_unchecked_into::<HtmlSelectElement>().value())
     };
     let check = |change: fn(&mut Form, bool)| {
         let form = form.clone();
@@ -146,20 +148,19 @@ pub fn VmCreate(props: &Props) -> Html {
         Callback::from(move |devices: Devices| form.set(Form { devices, ..(*form).clone() }))
     };
     let keys_wrong = wrong("spec.cloud_init.ssh_keys").or_else(|| ssh_keys_hint(&form.ssh_keys).map(AttrValue::from));
-    let metadata_hint = metadata::asked(&form.metadata).err().map(AttrValue::from);
-    let metadata_wrong = wrong(metadata::FIELD).or_else(|| metadata_hint.clone());
-    let shows_metadata = metadata::is_shown(&can, &form.metadata);
     let data_wrong = wrong("spec.cloud_init.user_data").or_else(|| wrong("spec.cloud_init"));
-    let networks_wrong = networks::wrong(problem.as_ref()).map(|detail| AttrValue::from(model::format::sentence(detail)));
     // Shown at a field, a problem need not be shown above the form too.
     let general = problem.as_ref().filter(|problem| problem.fields.is_empty()).cloned();
     let onsubmit = {
         let (form, busy, problem, hearth) = (form.clone(), busy.clone(), problem.clone(), hearth.clone());
-        let (image, onclose, credentials) = (image.clone(), props.onclose.clone(), credentials.clone());
+        let (image, onclose, credentials, refused) = (image.clone(), props.onclose.clone(), credentials.clone(), refused.clone());
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
-            if *busy || ssh_keys_hint(&form.ssh_keys).is_some() || metadata_hint.is_some() {
+            if *busy {
                 return;
+            }
+            if ssh_keys_hint(&form.ssh_keys).is_some() || metadata::asked(&form.metadata).is_err() {
+                return refused.set(*refused + 1);
             }
             busy.set(true);
             let request = form.request(&image);
@@ -232,8 +233,7 @@ pub fn VmCreate(props: &Props) -> Html {
                         </select>
                     </Field>
                 </div>
-                <details open={wrong("spec.kernel").or_else(|| wrong("spec.cmdline")).or_else(|| wrong("labels")).is_some()}>
-                    <summary>{ "More" }</summary>
+                <Fold title="More" open={wrong("spec.kernel").or_else(|| wrong("spec.cmdline")).or_else(|| wrong("labels")).is_some()}>
                     <div class="form-grid">
                         <Field id="kernel" label="Kernel" error={wrong("spec.kernel")} help="The default kernel fits most images.">
                             <select id="kernel" onchange={choose(|form, value| form.kernel = value)} aria-describedby="kernel-help">
@@ -252,26 +252,19 @@ pub fn VmCreate(props: &Props) -> Html {
                                 spellcheck="false" aria-describedby="labels-help" />
                         </Field>
                     </div>
-                </details>
-                <DeviceFields devices={form.devices.clone()} {can} problem={(*problem).clone()} onchange={ondevices} />
-                <details open={wrong("spec.drives").is_some()}>
-                    <summary data-testid="data-drives">{ "Data drives" }</summary>
+                </Fold>
+                <DeviceFields devices={form.devices.clone()} can={can.clone()} problem={(*problem).clone()} onchange={ondevices} />
+                <Fold title="Data drives" open={wrong("spec.drives").is_some()} testid="data-drives">
                     <Field id="drives" label="Data drives" error={wrong("spec.drives")}
                         help="One a line: its name, its size in MiB, and ro if the guest must not write to it; for example: data 10240">
                         <textarea id="drives" rows="3" value={form.drives.clone()} oninput={edit(|form, value| form.drives = value)}
                             spellcheck="false" aria-describedby="drives-help" data-testid="vm-create-drives" />
                     </Field>
-                </details>
-                <details open={networks_wrong.is_some()}>
-                    <summary data-testid="networks">{ "Network interfaces" }</summary>
-                    <Field id="networks" label="Network interfaces" error={networks_wrong.clone()}
-                        help="One a line, in the guest's order: default, and the MAC that it is to have, if you choose one. Empty: no network.">
-                        <textarea id="networks" rows="3" value={form.networks.clone()} oninput={edit(|form, value| form.networks = value)}
-                            spellcheck="false" aria-describedby="networks-help" data-testid="vm-create-networks" />
-                    </Field>
-                </details>
-                <details open={keys_wrong.is_some() || data_wrong.is_some()}>
-                    <summary data-testid="first-boot">{ "First boot" }</summary>
+                </Fold>
+                <NetworksField text={form.networks.clone()} problem={(*problem).clone()} onchange={change(|form, value| form.networks = value)}
+                    help="One a line, in the guest's order: default, and the MAC that it is to have, if you choose one. Empty: no network."
+                    testid="vm-create-networks" />
+                <Fold title="First boot" open={keys_wrong.is_some() || data_wrong.is_some()} attempt={*refused} testid="first-boot">
                     <div class="form-grid">
                         <Field id="ssh-keys" label="SSH keys" error={keys_wrong} help="Public keys, one a line, for the image's user. Needs cloud-init in the image.">
                             <textarea id="ssh-keys" rows="4" value={form.ssh_keys.clone()} oninput={edit(|form, value| form.ssh_keys = value)}
@@ -284,17 +277,10 @@ pub fn VmCreate(props: &Props) -> Html {
                     </div>
                     <Check label="Make a password for the image's user" checked={form.password} onchange={check(|form, on| form.password = on)}
                         testid="vm-create-password" />
-                </details>
-                if shows_metadata {
-                    <details open={metadata_wrong.is_some() || !form.metadata.is_empty()}>
-                        <summary data-testid="metadata">{ "Metadata" }</summary>
-                        <Field id="metadata" label="Metadata" error={metadata_wrong}
-                            help="A JSON object, which the guest reads at http://169.254.169.254/ with all its users: nothing secret. Empty: none of yours.">
-                            <textarea id="metadata" rows="4" value={form.metadata.clone()} oninput={edit(|form, value| form.metadata = value)}
-                                spellcheck="false" aria-describedby="metadata-help" data-testid="vm-create-metadata" />
-                        </Field>
-                    </details>
-                }
+                </Fold>
+                <MetadataField text={form.metadata.clone()} can={can.clone()} problem={(*problem).clone()} attempt={*refused}
+                    onchange={change(|form, value| form.metadata = value)} testid="vm-create-metadata"
+                    help="A JSON object, which the guest reads at http://169.254.169.254/ with all its users: nothing secret. Empty: none of yours." />
                 <footer>
                     <Check label="Start it when it is created" checked={form.start} onchange={check(|form, on| form.start = on)} testid="vm-create-start" />
                     <Button label="Cancel" onclick={props.onclose.clone()} />

@@ -1,6 +1,6 @@
 //! The part of a machine's forms that is about its devices: a field for each that the host's driver can do.
 
-use crate::ui::Field;
+use crate::ui::{Field, Fold};
 use api::problem::Problem;
 use api::v1::{CpuTemplate, Facts};
 use model::form::devices::{Devices, FIELDS, TEMPLATE};
@@ -54,8 +54,8 @@ pub fn DeviceFields(props: &Props) -> Html {
     let template = props.devices.cpu_template;
     let template_wrong = told(TEMPLATE).map(|found| AttrValue::from(model::format::sentence(&found.detail)));
     html! {
-        <details open={FIELDS.iter().map(|field| field.name).chain([TEMPLATE]).any(|name| told(name).is_some())}>
-            <summary data-testid="devices">{ if shows_template { "Limits, balloon, CPU template" } else { "Limits and balloon" } }</summary>
+        <Fold title={if shows_template { "Limits, balloon, CPU template" } else { "Limits and balloon" }} testid="devices"
+            open={FIELDS.iter().map(|field| field.name).chain([TEMPLATE]).any(|name| told(name).is_some())}>
             <div class="form-grid">
                 { for shown.map(field) }
                 if shows_template {
@@ -70,6 +70,6 @@ pub fn DeviceFields(props: &Props) -> Html {
                     </Field>
                 }
             </div>
-        </details>
+        </Fold>
     }
 }

@@ -20,7 +20,7 @@ pub fn asked(text: &str) -> Result<Option<Metadata>, String> {
 
 /// What to send to have it changed; `Some(None)`: none any more. Nothing where it stayed, or is no object yet.
 pub fn changed(now: &str, before: &str) -> Option<Option<Metadata>> {
-    asked(now).ok().filter(|_| now.trim() != before.trim())
+    asked(now).ok().filter(|now| Some(now) != asked(before).ok().as_ref())
 }
 
 /// Whether to ask for it: where the host's driver serves it, or there is some all the same.
@@ -46,6 +46,7 @@ mod tests {
     #[test]
     fn only_what_changed_is_sent() {
         assert_eq!(changed("{} ", "{}"), None);
+        assert_eq!(changed("{\"a\":1}", "{\n  \"a\": 1\n}"), None, "it says the same");
         assert_eq!(changed("", "{}"), Some(None));
         assert_eq!(changed("{}", ""), Some(Some(Metadata::new())));
         assert_eq!(changed("{", "{}"), None, "nobody can send it");

@@ -21,6 +21,12 @@ pub fn text(interfaces: &[Interface]) -> String {
     interfaces.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// What to send to have them changed; nothing where they say the same.
+pub fn changed(now: &str, before: &str) -> Option<Vec<Interface>> {
+    let now = asked(now);
+    (now != asked(before)).then_some(now)
+}
+
 /// What is wrong with them, or with one of them.
 pub fn wrong(problem: Option<&Problem>) -> Option<&str> {
     let fields = problem.map(|problem| problem.fields.as_slice()).unwrap_or_default();
@@ -39,5 +45,12 @@ mod tests {
         assert_eq!(super::asked(&text(&asked)), asked);
         assert_eq!(super::asked("default a b")[0].mac.as_deref(), Some("a b"), "not lost");
         assert_eq!((super::asked(" \n"), text(&[])), (vec![], String::new()));
+    }
+
+    #[test]
+    fn only_what_changed_is_sent() {
+        assert_eq!(changed("default\n\n default", "default\ndefault\n"), None, "blanks say nothing");
+        assert_eq!(changed("default", "default\ndefault"), Some(vec!["default".into()]));
+        assert_eq!((changed("", "default"), changed(" ", "")), (Some(vec![]), None));
     }
 }

@@ -3,7 +3,9 @@
 use crate::hearth::{Telling, use_hearth};
 use crate::link::http::Accepted;
 use crate::page::vm_devices::DeviceFields;
-use crate::ui::{Button, Dialog, Field, ProblemNotice, Tone};
+use crate::page::vm_metadata::MetadataField;
+use crate::page::vm_networks::NetworksField;
+use crate::ui::{Button, Dialog, Field, Fold, ProblemNotice, Tone};
 use api::problem::Problem;
 use api::v1::{PatchVm, PatchVmSpec, RestartPolicy, Vm};
 use model::encode::segment;
@@ -55,7 +57,7 @@ impl Form {
             disk_mib: (self.disk_mib != before.disk_mib).then(|| self.disk_mib.trim().parse().unwrap_or(0)),
             drives: drives::changed(&self.drives),
             remove_drives: drives::removed(&self.gone_drives),
-            networks: (self.networks != before.networks).then(|| networks::asked(&self.networks)),
+            networks: networks::changed(&self.networks, &before.networks),
             metadata: metadata::changed(&self.metadata, &before.metadata),
             rate_limits: devices.rate_limits.map(Some),
             balloon_mib: devices.balloon_mib,
@@ -89,13 +91,18 @@ pub fn EditDialog(props: &Props) -> Html {
     let form = use_state(|| before.clone());
     let busy = use_state(|| false);
     let problem = use_state(|| None::<Problem>);
-    let edit = |change: fn(&mut Form, String)| {
+    // How often it was not sent, for what can be seen to be wrong.
+    let refused = use_state(|| 0);
+    let change = |change: fn(&mut Form, String)| {
         let form = form.clone();
-        Callback::from(move |event: InputEvent| {
+        Callback::from(move |value: String| {
             let mut next = (*form).clone();
-            change(&mut next, event.target_unchecked_into::<HtmlInputElement>().value());
+            change(&mut next, value);
             form.set(next);
         })
+    };
+    let edit = |field: fn(&mut Form, String)| {
+        change(field).reform(|event: InputEvent| event.target_unchecked_into::<HtmlInputElement>().value())
     };
     let onrestart = {
         let form = form.clone();
@@ -112,15 +119,14 @@ pub fn EditDialog(props: &Props) -> Html {
         let fields = problem.as_ref().map(|problem| problem.fields.as_slice()).unwrap_or_default();
         fields.iter().find(|found| found.field == field).map(|found| AttrValue::from(model::format::sentence(&found.detail)))
     };
-    let metadata_hint = metadata::asked(&form.metadata).err().map(AttrValue::from);
     let onsubmit = {
         let (form, busy, problem, hearth) = (form.clone(), busy.clone(), problem.clone(), hearth.clone());
         let (opened, before, onclose) = (opened.clone(), before.clone(), props.onclose.clone());
-        let metadata_hint = metadata_hint.clone();
+        let refused = refused.clone();
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
-            if metadata_hint.is_some() {
-                return;
+            if metadata::asked(&form.metadata).is_err() {
+                return refused.set(*refused + 1);
             }
             let patch = form.patch(&before);
             if *busy || patch == PatchVm::default() {
@@ -149,9 +155,6 @@ pub fn EditDialog(props: &Props) -> Html {
         let form = form.clone();
         Callback::from(move |devices: Devices| form.set(Form { devices, ..(*form).clone() }))
     };
-    let metadata_wrong = wrong(metadata::FIELD).or(metadata_hint);
-    let shows_metadata = metadata::is_shown(&can, &form.metadata) || metadata::is_shown(&can, &before.metadata);
-    let networks_wrong = networks::wrong(problem.as_ref()).map(|detail| AttrValue::from(model::format::sentence(detail)));
     let selected = |policy: RestartPolicy| form.restart == policy;
     html! {
         <Dialog title={format!("Edit {}", opened.name)} onclose={props.onclose.clone()} wide={true}>
@@ -184,9 +187,8 @@ pub fn EditDialog(props: &Props) -> Html {
                         </select>
                     </Field>
                 </div>
-                <DeviceFields devices={form.devices.clone()} {can} problem={(*problem).clone()} onchange={ondevices} />
-                <details open={wrong("spec.drives").or_else(|| wrong("spec.remove_drives")).is_some()}>
-                    <summary data-testid="data-drives">{ "Data drives" }</summary>
+                <DeviceFields devices={form.devices.clone()} can={can.clone()} problem={(*problem).clone()} onchange={ondevices} />
+                <Fold title="Data drives" open={wrong("spec.drives").or_else(|| wrong("spec.remove_drives")).is_some()} testid="data-drives">
                     <div class="form-grid">
                         <Field id="drives" label="Add or change drives" error={wrong("spec.drives")}
                             help="Only while it is not running. One a line: its name, its size in MiB, never less than it is, and ro or rw. Others stay.">
@@ -199,25 +201,13 @@ pub fn EditDialog(props: &Props) -> Html {
                                 autocomplete="off" spellcheck="false" aria-describedby="gone-drives-help" data-testid="vm-edit-gone-drives" />
                         </Field>
                     </div>
-                </details>
-                <details open={networks_wrong.is_some()}>
-                    <summary data-testid="networks">{ "Network interfaces" }</summary>
-                    <Field id="networks" label="Network interfaces" error={networks_wrong.clone()}
-                        help="Only while it is not running. One a line: default, and its MAC, if you choose one. What has the same MAC, or none, keeps its address.">
-                        <textarea id="networks" rows="3" value={form.networks.clone()} oninput={edit(|form, value| form.networks = value)}
-                            spellcheck="false" aria-describedby="networks-help" data-testid="vm-edit-networks" />
-                    </Field>
-                </details>
-                if shows_metadata {
-                    <details open={metadata_wrong.is_some() || !form.metadata.is_empty()}>
-                        <summary data-testid="metadata">{ "Metadata" }</summary>
-                        <Field id="metadata" label="Metadata" error={metadata_wrong}
-                            help="A JSON object, which a guest that runs reads at once, with all its users: nothing secret. Empty: none of yours.">
-                            <textarea id="metadata" rows="4" value={form.metadata.clone()} oninput={edit(|form, value| form.metadata = value)}
-                                spellcheck="false" aria-describedby="metadata-help" data-testid="vm-edit-metadata" />
-                        </Field>
-                    </details>
-                }
+                </Fold>
+                <NetworksField text={form.networks.clone()} problem={(*problem).clone()} onchange={change(|form, value| form.networks = value)}
+                    help="Only while it is not running. One a line: default, and its MAC, if you choose one. What has the same MAC, or none, keeps its address."
+                    testid="vm-edit-networks" />
+                <MetadataField text={form.metadata.clone()} before={before.metadata.clone()} {can} problem={(*problem).clone()} attempt={*refused}
+                    onchange={change(|form, value| form.metadata = value)} testid="vm-edit-metadata"
+                    help="A JSON object, which a guest that runs reads at once, with all its users: nothing secret. Empty: none of yours." />
                 <footer>
                     <Button label="Cancel" onclick={props.onclose.clone()} />
                     <Button label="Save" tone={Tone::Primary} submit={true} busy={*busy} testid="vm-edit-submit" />

@@ -4,7 +4,7 @@ use super::edit::EditDialog;
 use crate::hearth::use_hearth;
 use crate::route::Route;
 use crate::ui::{Ago, Button, Copyable, Notice, Tone, facts_view, labels_view};
-use api::v1::{Drive, InterfaceStatus, RestartPolicy, Vm, VmState};
+use api::v1::{Drive, InterfaceStatus, RestartPolicy, Vm, VmState, interface};
 use model::action::Availability;
 use model::format::{mib, sentence};
 use model::resource::Shared;
@@ -70,7 +70,7 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Root disk", text(spec.disk_mib.map_or_else(|| "as large as the image".to_owned(), mib))),
         ("Image", html! { <Link<Route> to={Route::Images}>{ &spec.image }</Link<Route>> }),
         ("Kernel", text(spec.kernel.as_deref().unwrap_or("default"))),
-        ("Network", text(networks(vm))),
+        ("Network", text(interface::words(&vm.spec.networks, &vm.status.interfaces).unwrap_or_else(|| "none".to_owned()))),
         ("Restart", text(restart)),
     ];
     if !spec.drives.is_empty() {
@@ -107,11 +107,6 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
     facts.push(("Created", html! { <Ago time={vm.created_at} /> }));
     facts.push(("Id", html! { <Copyable text={vm.id.clone()} /> }));
     facts
-}
-
-fn networks(vm: &Vm) -> String {
-    let names: Vec<&str> = vm.spec.networks.iter().map(|interface| interface.network.as_str()).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 #[component]
