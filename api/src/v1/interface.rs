@@ -85,6 +85,12 @@ impl Interface {
     }
 }
 
+/// The networks in one line, for people; nothing where there are none. MACs of choice are told as long as no interface is given, which tells its own.
+pub fn words(asked: &[Interface], given: &[InterfaceStatus]) -> Option<String> {
+    let word = |interface: &Interface| if given.is_empty() { interface.to_string() } else { interface.network.clone() };
+    (!asked.is_empty()).then(|| asked.iter().map(word).collect::<Vec<_>>().join(" "))
+}
+
 impl Serialize for Interface {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.mac {
@@ -160,5 +166,14 @@ mod tests {
         for wrong in ["", ",mac=02:00:00:00:00:01", "default,", "default,mac=", "default,mtu=9", "default,mac=a,mac=b"] {
             assert!(Interface::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_mac_of_choice_is_told_where_no_interface_tells_it() {
+        let asked = ["default".into(), chosen()];
+        assert_eq!(words(&asked, &[]).unwrap(), "default default,mac=02:00:00:00:00:01");
+        let given = InterfaceStatus { network: "default".into(), address: "10.77.0.2".into(), mac: MAC.into() };
+        assert_eq!(words(&asked[1..], &[given]).unwrap(), "default");
+        assert_eq!(words(&[], &[]), None);
     }
 }

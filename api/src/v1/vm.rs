@@ -323,6 +323,7 @@ pub struct PatchVmSpec {
     pub remove_drives: Option<Vec<String>>,
     /// Only while the VM is not running. All interfaces from now on. One with a MAC is the one that has it, also where it was not chosen; those
     /// without are, in order, those that had none chosen: they keep their addresses. All others go, and new ones get new addresses.
+    /// Absent or null: as they are. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Vec<super::interface::Words>>, max_items = 8))]
     pub networks: Option<Vec<Interface>>,

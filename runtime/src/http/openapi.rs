@@ -85,8 +85,10 @@ impl Modify for Everywhere {
     }
 }
 
-/// In the paths of POSTs that leave nothing which may be gone at their repetition.
-const ANSWERED: [&str; 3] = ["/exec", "/test", "/node/"];
+/// Whether a POST there leaves something which may be gone at its repetition.
+fn leaves_something(path: &str) -> bool {
+    !path.starts_with("/v1/node/") && !path.ends_with("/exec") && !path.ends_with("/test")
+}
 
 /// Each operation's errors. What can't be answered to it is not listed.
 fn complete(document: &mut utoipa::openapi::OpenApi) {
@@ -102,11 +104,11 @@ fn complete(document: &mut utoipa::openapi::OpenApi) {
             if let Some(operation) = operation {
                 let changes = method != HttpMethod::Get;
                 errors(operation, named, changes);
-                if method == HttpMethod::Post && !ANSWERED.iter().any(|answered| path.contains(answered)) {
+                if method == HttpMethod::Post && leaves_something(path) {
                     error(
                         operation,
                         "410",
-                        "a request with this Idempotency-Key was carried out, and what it left was deleted since",
+                        "a request with this Idempotency-Key was carried out, and what it left is gone since",
                     );
                 }
             }

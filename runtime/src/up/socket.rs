@@ -126,49 +126,64 @@ mod tests {
     use super::*;
     use axum::{Router, body::Body, routing::get};
     use bytes::Bytes;
-    use futures_util::stream;
-    use std::convert::Infallible;
+    use futures_util::{StreamExt, stream};
+    use std::{convert::Infallible, sync::Arc, sync::Mutex};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpSocket,
+        sync::oneshot,
         time::timeout,
     };
 
     const MUCH: usize = 64 << 20;
     const CHUNK: &[u8] = &[7; 1 << 16];
 
-    fn much() -> Body {
-        Body::from_stream(stream::iter((0..MUCH / CHUNK.len()).map(|_| Ok::<_, Infallible>(Bytes::from_static(CHUNK)))))
+    /// A long body; `guard` goes with it, when all was sent or the connection is given up.
+    fn much(guard: Option<oneshot::Sender<Infallible>>) -> Body {
+        let chunks = stream::iter((0..MUCH / CHUNK.len()).map(|_| Ok::<_, Infallible>(Bytes::from_static(CHUNK))));
+        Body::from_stream(chunks.inspect(move |_| {
+            let _held = &guard;
+        }))
     }
 
-    /// How much arrives at a reader that takes nothing for so long.
-    async fn got(path: &str, still: Duration) -> usize {
-        let sockets = Sockets { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), untaken: Duration::from_secs(1) };
-        let address = sockets.local_addr().unwrap();
-        let patient = async |patience: Patience| {
-            patience.ask();
-            much()
-        };
-        let router = Router::new().route("/patient", get(patient)).route("/not", get(async || much()));
-        let service = router.into_make_service_with_connect_info::<Patience>();
-        let server = tokio::spawn(async move { axum::serve(sockets, service).await });
+    /// A client that has asked, and takes nothing yet.
+    async fn asked(address: SocketAddr, path: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         // A small window, so that it is full at once; but of more than a segment of the loopback, or the kernel opens it again by late probes alone.
         socket.set_recv_buffer_size(256 * 1024).unwrap();
         let mut client = socket.connect(address).await.unwrap();
         client.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
-        // The lapse is what is tried.
-        tokio::time::sleep(still).await;
+        client.peek(&mut [0]).await.unwrap();
+        client
+    }
+
+    /// How much there is to take now.
+    async fn got(mut client: TcpStream) -> usize {
         let mut all = Vec::new();
         let _broken = timeout(Duration::from_secs(60), client.read_to_end(&mut all)).await.expect("it ends");
-        server.abort();
         all.len()
     }
 
     #[tokio::test]
     async fn who_takes_nothing_is_cut_off_unless_a_handler_is_patient() {
-        let still = Duration::from_secs(4);
-        let (patient, not) = tokio::join!(got("/patient", still), got("/not", still));
+        let sockets = Sockets { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), untaken: Duration::from_secs(1) };
+        let address = sockets.local_addr().unwrap();
+        let (guard, mut cut) = oneshot::channel();
+        let guard = Arc::new(Mutex::new(Some(guard)));
+        let patient = async |patience: Patience| {
+            patience.ask();
+            much(None)
+        };
+        let not = async move || much(guard.lock().unwrap().take());
+        let router = Router::new().route("/patient", get(patient)).route("/not", get(not));
+        let service = router.into_make_service_with_connect_info::<Patience>();
+        let server = tokio::spawn(async move { axum::serve(sockets, service).await });
+        let patient = asked(address, "/patient").await;
+        let not = asked(address, "/not").await;
+        // The younger of the two is given up: so long the older was waited for as well.
+        assert!(timeout(Duration::from_secs(60), &mut cut).await.expect("never cut off").is_err());
+        let (patient, not) = (got(patient).await, got(not).await);
+        server.abort();
         assert!(patient > MUCH, "all of it, and the head: {patient}");
         assert!(not < MUCH, "{not}");
     }

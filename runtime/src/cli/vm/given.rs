@@ -22,7 +22,7 @@ pub struct GivenArgs {
     /// For cloud-init in the guest: a public key for the image's user, or a file of such; may be repeated
     #[arg(long = "ssh-key", value_name = "KEY|FILE")]
     ssh_keys: Vec<String>,
-    /// A file with a JSON object that the guest reads at http://169.254.169.254, of a VM that runs at once
+    /// A file with a JSON object that the guest reads at http://169.254.169.254; one that runs sees a change at once
     #[arg(long, value_name = "FILE")]
     metadata: Option<PathBuf>,
 }

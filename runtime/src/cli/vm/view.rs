@@ -7,7 +7,7 @@ use crate::cli::filter::ListArgs;
 use crate::cli::style::of_state;
 use crate::cli::table::{Cell, Table};
 use crate::cli::{output, units};
-use api::v1::{InterfaceStatus, RestartPolicy, Vm};
+use api::v1::{InterfaceStatus, RestartPolicy, Vm, interface};
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -88,8 +88,7 @@ fn facts(vm: &Vm, now: jiff::Timestamp) -> Facts {
         facts.add("vmm", &format!("{} {} (pid {})", vmm.driver, vmm.version, vmm.pid));
         facts.maybe("confined", vmm.confinement.as_ref().map(api::v1::Confinement::words).as_deref());
     }
-    let networks: Vec<&str> = spec.networks.iter().map(|interface| interface.network.as_str()).collect();
-    facts.add("networks", &if networks.is_empty() { "none".to_owned() } else { networks.join(" ") });
+    facts.add("networks", &interface::words(&vm.spec.networks, &vm.status.interfaces).unwrap_or_else(|| "none".to_owned()));
     facts.maybe("ip", (!status.ips.is_empty()).then(|| status.ips.join(" ")).as_deref());
     match status.interfaces.as_slice() {
         // One says nothing that the address and the MAC do not.
