@@ -19,11 +19,23 @@ use runtime::{
     http::{Edge, router},
 };
 use serde_json::{Value, json};
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use storage::{Journal, Options};
 use tower::ServiceExt;
 
 pub const TOKEN: &str = "hearth_test-token-0123456789";
+
+/// Far more than anything that is waited for takes on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, wait).await.is_ok(), "never came true: {what}");
+}
 
 pub struct Bench {
     pub dir: tempfile::TempDir,

@@ -35,12 +35,14 @@ pub struct Driver {
     pub ports: Option<mpsc::UnboundedSender<UnixStream>>,
     /// As long as it is so, metadata can't be told.
     pub is_deaf: Arc<AtomicBool>,
+    /// How often metadata was told.
+    pub told: Arc<AtomicUsize>,
 }
 
 impl Driver {
     pub fn new(data: PathBuf) -> Driver {
         let inner = Simulated::new(SimulatedOptions { data, ..SimulatedOptions::default() }).unwrap();
-        Driver { inner: Arc::new(inner), looks: Arc::default(), ports: None, is_deaf: Arc::default() }
+        Driver { inner: Arc::new(inner), looks: Arc::default(), ports: None, is_deaf: Arc::default(), told: Arc::default() }
     }
 }
 
@@ -94,7 +96,9 @@ impl Vmm for Driver {
         if self.is_deaf.load(Ordering::Relaxed) {
             return Err(VmmError::Timeout { call: "PUT /mmds", after_ms: 5000 });
         }
-        self.inner.serve_metadata(machine, plan).await
+        self.inner.serve_metadata(machine, plan).await?;
+        self.told.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
         self.inner.kill(vm, machine).await

@@ -1,13 +1,16 @@
 //! What a guest is given to configure itself by: taken, shown, changed, taken away; refused where it is none or where nobody could read it.
 
-use crate::{bench::Bench, driver::Driver};
+use crate::{
+    bench::{Bench, until},
+    driver::Driver,
+};
 use axum::body::Body;
 use domain::host::Capabilities;
 use serde_json::{Value, json};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -102,8 +105,9 @@ async fn metadata_needs_a_driver_a_network_and_a_key_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_change_while_the_vm_runs_and_what_could_not_be_told_is_said() {
     let is_deaf = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&is_deaf);
-    let bench = Bench::driven(|data| Arc::new(Driver { is_deaf: told, ..Driver::new(data) })).await;
+    let told = Arc::new(AtomicUsize::new(0));
+    let shared = (Arc::clone(&is_deaf), Arc::clone(&told));
+    let bench = Bench::driven(|data| Arc::new(Driver { is_deaf: shared.0, told: shared.1, ..Driver::new(data) })).await;
     let mut vm = with(&bench, "cloud_init", json!({ "password": "generate" }));
     vm["start"] = json!(true);
     let made = bench.post("/v1/vms?wait=30", &vm).await;
@@ -122,6 +126,7 @@ async fn metadata_change_while_the_vm_runs_and_what_could_not_be_told_is_said() 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
+    until("the VMM was told", async || told.load(Ordering::Relaxed) == 1).await;
     let running = settled(None).await;
     assert_eq!(running["generation"], changed.body["generation"], "that it holds is no change of its own: the ETag is good");
 

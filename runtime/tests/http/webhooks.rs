@@ -1,17 +1,13 @@
 //! Webhooks against real receivers on loopback: in order, each at least once, and visible when it went wrong.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, until};
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, response::IntoResponse, routing::post};
 use runtime::deliver::{parse_secret, signature};
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::Duration,
 };
-
-/// Far more than anything here takes on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
 
 /// A receiver that answers from a list, then 200, and keeps what it took and what it refused.
 #[derive(Clone, Default)]
@@ -66,15 +62,6 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
         inner.refused.push((headers, body));
     }
     StatusCode::from_u16(status).unwrap()
-}
-
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !so().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(tokio::time::timeout(SOON, wait).await.is_ok(), "never came true: {what}");
 }
 
 async fn hook(bench: &Bench, name: &str, spec: Value) -> Value {
