@@ -193,7 +193,8 @@ pub fn admit(vm: &Vm, command: &Command, offer: Option<Offer>) -> Result<(), Ref
         Command::Start => start(vm),
         Command::Stop(mode) => stop(&vm.state, *mode),
         Command::Pause => offered(offer, Capability::Pause).and_then(|()| pause(&vm.state)),
-        Command::Resume => offered(offer, Capability::Pause).and_then(|()| resume(&vm.state)),
+        // Whatever the driver offers: what was paused while it could (by an earlier hearth, under another release) must not stay so.
+        Command::Resume => resume(&vm.state),
         Command::Reboot(_) => reboot(&vm.state),
         Command::Delete { force } => delete(&vm.state, *force),
         Command::Cancel { operation } => cancel::admit(vm, *operation).map_err(Refused::NotCancellable),
@@ -262,7 +263,7 @@ pub fn table(vm: &Vm, offer: Option<Offer>) -> Vec<(Action, Option<Refused>)> {
             stop(&vm.state, StopMode::Graceful { deadline_ms: 1 }).or_else(|_| stop(&vm.state, StopMode::Force)).err()
         }
         Action::Pause => offered(offer, Capability::Pause).and_then(|()| pause(&vm.state)).err(),
-        Action::Resume => offered(offer, Capability::Pause).and_then(|()| resume(&vm.state)).err(),
+        Action::Resume => resume(&vm.state).err(),
         Action::Reboot => reboot(&vm.state).err(),
         Action::Delete => delete(&vm.state, false).err(),
         Action::Update => (vm.state == State::Deleting).then_some(Refused::Deleting),
