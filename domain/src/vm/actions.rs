@@ -218,7 +218,8 @@ fn update(vm: &Vm, change: &Change, offer: Option<Offer>) -> Result<(), Refused>
     }
     updatable(vm, change, offer)?;
     if change.networks.is_some() && vm.may_be_left() {
-        return Err(Refused::InterfacesInUse);
+        // That one can't be started, which is what would give them back.
+        return Err(if is_half_deleted(vm) { Refused::HalfDeleted } else { Refused::InterfacesInUse });
     }
     password(vm, change)
 }
@@ -279,12 +280,14 @@ fn offered(offer: Option<Offer>, what: Capability) -> Result<(), Refused> {
     offer.map_or(Ok(()), |offer| offer.has(what)).map_err(Refused::NotOffered)
 }
 
+fn is_half_deleted(vm: &Vm) -> bool {
+    vm.state == State::Failed && vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed)
+}
+
 fn start(vm: &Vm) -> Result<(), Refused> {
     match &vm.state {
         // Started, it would boot without its disk or not at all.
-        State::Failed if vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed) => {
-            Err(Refused::HalfDeleted)
-        }
+        State::Failed if is_half_deleted(vm) => Err(Refused::HalfDeleted),
         State::Created | State::Stopped | State::Failed => Ok(()),
         State::Creating { .. } => Err(Refused::StillCreating),
         State::Starting(_) => Err(Refused::AlreadyStarting),
