@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(codes(&Records { vms: vec![one.clone(), two.clone()], ..Records::default() }), all);
         // A name is unique in its project only.
         two.project = "other".parse().unwrap();
-        two.nics.clear();
+        (two.nics, two.network_note) = (Vec::new(), Some("no bridge".into()));
         assert_eq!(codes(&Records { vms: vec![one, two], ..Records::default() }), [""; 0]);
     }
 

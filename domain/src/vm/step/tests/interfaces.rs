@@ -68,4 +68,9 @@ fn there_is_one_for_each_or_none_at_all() {
     assert_eq!(invariant::check(&vm), Err(invariant::Broken::Network));
     vm.nics.clear();
     assert_eq!(invariant::check(&vm), Ok(()));
+    // None, and nobody says why.
+    vm.network_note = None;
+    assert_eq!(invariant::check(&vm), Err(invariant::Broken::Network));
+    vm.spec.networks.clear();
+    assert_eq!(invariant::check(&vm), Ok(()));
 }
