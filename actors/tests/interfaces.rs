@@ -13,6 +13,7 @@ use domain::{
     vm::{Change, Command, Interface, Mac, NetworksChange, Nic, StopMode, actions::Refused},
 };
 use futures_util::poll;
+use host::net::{NetError, Network};
 use lab::{Lab, ask, carry_out, made, name, row, until, vm, who};
 use std::{pin::pin, sync::Arc};
 use tokio::sync::watch;
@@ -60,7 +61,7 @@ async fn each_has_its_own_all_or_none_and_no_mac_is_there_twice() {
     assert!(matches!(full, Err(CommandError::AddressesExhausted { room: 5 })), "{full:?}");
     for mac in [ONE, nics(&node, id)[2].mac] {
         let taken = new(&node, "b", &[plain(), with(mac)]).await;
-        assert!(matches!(&taken, Err(CommandError::MacTaken { holder, .. }) if holder == "a"), "{taken:?}");
+        assert!(matches!(&taken, Err(CommandError::MacTaken { holder, .. }) if holder == "the VM a"), "{taken:?}");
     }
     // What was refused took nothing.
     let other = new(&node, "b", &[plain(), with(TWO)]).await.unwrap();
@@ -88,7 +89,7 @@ async fn what_stays_keeps_its_address_and_what_goes_is_free() {
     let other = lab::until_answered("two are free", async || new(&node, "b", &[plain(), plain()]).await.ok()).await;
     assert_eq!(last(&node, other).len(), 2);
     let taken = ask(&node, other, to(&[with(ONE)])).await;
-    assert!(matches!(&taken, Err(CommandError::MacTaken { holder, .. }) if holder == "a"), "{taken:?}");
+    assert!(matches!(&taken, Err(CommandError::MacTaken { holder, .. }) if holder == "the VM a"), "{taken:?}");
     ask(&node, id, to(&[])).await.unwrap();
     until("it has none", || nics(&node, id).is_empty()).await;
     lab::until_answered("its MAC is free", async || ask(&node, other, to(&[with(ONE)])).await.ok()).await;
@@ -172,6 +173,47 @@ async fn they_are_the_same_after_a_restart_and_no_mac_is_forgotten() {
     let same = Arc::clone(&row(&node, id).record);
     ask(&node, id, to(&[plain(), with(ONE)])).await.unwrap();
     assert_eq!(nics(&node, id), same.nics, "asked for what it has, nothing changes");
+    node.stop().await;
+}
+
+/// A network on which the host has a MAC of its own, and whose devices are there when they are wanted.
+struct Bridge([u8; 6]);
+
+#[async_trait]
+impl Network for Bridge {
+    async fn ensure(&self) -> Result<(), NetError> {
+        Ok(())
+    }
+    async fn attach(&self, _: VmId, _: &str) -> Result<(), NetError> {
+        Ok(())
+    }
+    fn own_mac(&self) -> Option<[u8; 6]> {
+        Some(self.0)
+    }
+    async fn detach(&self, _: &str) -> Result<(), NetError> {
+        Ok(())
+    }
+    async fn sweep(&self, _: &[String]) -> Result<Vec<String>, NetError> {
+        Ok(Vec::new())
+    }
+    async fn tear_down(&self) -> Result<(), NetError> {
+        Ok(())
+    }
+}
+
+/// At a VM's start it would be found out too late.
+#[tokio::test]
+async fn nobody_is_given_the_hosts_own_mac() {
+    let lab = Lab::new();
+    let mut parts = lab.parts(lab.driver(), Arc::new(lab.store()));
+    parts.ports.network = Some(Arc::new(Bridge(ONE)));
+    let node = Node::start(parts).await.unwrap();
+    lab.add_images(&node).await;
+    let refused = new(&node, "a", &[plain(), with(ONE)]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the host's bridge has the MAC 02:00:00:00:00:01");
+    let id = new(&node, "a", &[with(TWO)]).await.unwrap();
+    let refused = ask(&node, id, to(&[with(TWO), with(ONE)])).await.unwrap_err();
+    assert!(matches!(refused, CommandError::MacTaken { .. }), "{refused}");
     node.stop().await;
 }
 

@@ -131,6 +131,9 @@ impl Actor for Vms {
             changing: HashSet::new(),
             changing_doubtful: HashSet::new(),
         };
+        if let Some(mac) = state.shared.network.as_ref().and_then(|network| network.own_mac()) {
+            state.pool.hold_for_host(mac);
+        }
         for (id, entry) in args.held {
             state.pool.hold(id, entry.address, entry.mac);
         }

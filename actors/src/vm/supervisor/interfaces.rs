@@ -92,8 +92,9 @@ fn equip(state: &mut State, id: VmId, nics: &[Nic], wanted: &[Interface]) -> Res
             Err(NotGiven::Exhausted(room)) => Err(CommandError::AddressesExhausted { room }),
             Err(NotGiven::MacTaken { mac, holder }) => {
                 let name = state.shared.view.vm(holder).map(|row| row.record.name.to_string());
-                Err(CommandError::MacTaken { mac, holder: name.unwrap_or_else(|| holder.to_string()) })
+                Err(CommandError::MacTaken { mac, holder: format!("the VM {}", name.unwrap_or_else(|| holder.to_string())) })
             }
+            Err(NotGiven::MacOfHost { mac }) => Err(CommandError::MacTaken { mac, holder: "the host's bridge".to_owned() }),
         },
     }
 }
