@@ -9,7 +9,7 @@
 //! ```
 
 mod actor;
-pub(crate) mod address;
+pub mod address;
 mod guest;
 mod hold;
 pub(crate) mod messages;
