@@ -10,6 +10,7 @@
 
 mod actor;
 pub mod address;
+mod admission;
 mod guest;
 mod hold;
 pub(crate) mod messages;

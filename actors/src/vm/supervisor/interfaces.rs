@@ -5,11 +5,11 @@
 //! interfaces is what the change was made for.
 
 use super::{Given, State};
-use crate::{error::CommandError, node::Who};
+use crate::{error::CommandError, node::Who, vm::admission};
 use domain::{
     VmId,
     ipam::NotGiven,
-    vm::{self, Command, Interface, NetworksChange, Nic, Vm, actions::Refused},
+    vm::{Command, Interface, NetworksChange, Nic, Vm, actions::Refused},
 };
 
 /// For a new VM; and why it gets none, where the machine has no network.
@@ -17,16 +17,11 @@ pub(super) fn of_new(state: &mut State, id: VmId, wanted: &[Interface]) -> Resul
     equip(state, id, &[], wanted)
 }
 
-/// Enters in the command what its VM is given. Judged here as it will be by the VM's actor, so that what can't be is given nothing.
+/// Enters in the command what its VM is given. What its actor would refuse is given nothing.
 pub(super) fn of_change(state: &mut State, record: &Vm, command: &mut Command, who: &Who) -> Result<(), CommandError> {
     let Command::Update(change) = &*command else { return Ok(()) };
     let Some(NetworksChange { wanted, .. }) = change.networks.as_deref().cloned() else { return Ok(()) };
-    who.check(record.generation)?;
-    let problems = vm::spec::check(&change.applied(&record.spec));
-    if !problems.is_empty() {
-        return Err(CommandError::Invalid(problems));
-    }
-    vm::admit(record, command, state.shared.view.offer(record.host)).map_err(CommandError::Vm)?;
+    admission::admit(record, command, who, state.shared.view.offer(record.host))?;
     if state.changing.contains(&record.id) || state.changing_doubtful.contains(&record.id) {
         return Err(CommandError::Vm(Refused::Busy));
     }
