@@ -40,7 +40,8 @@ pub enum CommandError {
     NoDefaultKernel,
     #[error("the image {reference} is {state}")]
     ImageNotReady { field: &'static str, reference: String, state: &'static str },
-    #[error("the VM {holder} has the MAC {mac}")]
+    /// By a VM, or by the host itself.
+    #[error("{holder} has the MAC {mac}")]
     MacTaken { mac: domain::vm::Mac, holder: String },
     #[error("all {room} addresses of the network are given")]
     AddressesExhausted { room: u32 },

@@ -9,7 +9,8 @@
 //! ```
 
 mod actor;
-pub(crate) mod address;
+pub mod address;
+mod admission;
 mod guest;
 mod hold;
 pub(crate) mod messages;

@@ -8,7 +8,7 @@ use crate::{
     idempotency,
     image::{self, Image},
     operation::{self, Operation},
-    vm::{self, Vm},
+    vm::{self, Mac, Vm},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -108,7 +108,7 @@ fn twice(records: &Records, findings: &mut Findings) {
     findings.unique("duplicate-name", "the name of a host", records.hosts.iter().map(|host| (host.name.to_string(), host.id)));
     let nics: Vec<_> = records.vms.iter().flat_map(|vm| vm.nics.iter().map(|nic| (nic, vm.id))).collect();
     findings.unique("duplicate-address", "the address", nics.iter().map(|(nic, id)| (nic.address.to_string(), *id)));
-    findings.unique("duplicate-mac", "the MAC", nics.iter().map(|(nic, id)| (format!("{:02x?}", nic.mac), *id)));
+    findings.unique("duplicate-mac", "the MAC", nics.iter().map(|(nic, id)| (Mac::of(nic).to_string(), *id)));
     findings.unique("duplicate-tap", "the TAP device", nics.iter().map(|(nic, id)| (nic.tap.clone(), *id)));
 }
 
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(codes(&Records { vms: vec![one.clone(), two.clone()], ..Records::default() }), all);
         // A name is unique in its project only.
         two.project = "other".parse().unwrap();
-        two.nics.clear();
+        (two.nics, two.network_note) = (Vec::new(), Some("no bridge".into()));
         assert_eq!(codes(&Records { vms: vec![one, two], ..Records::default() }), [""; 0]);
     }
 

@@ -71,6 +71,8 @@ pub struct Pool {
     given: BTreeSet<Ipv4Addr>,
     /// Chosen ones and those that were made from addresses.
     macs: BTreeMap<[u8; 6], VmId>,
+    /// The host's own on the network, where it has one.
+    host_mac: Option<[u8; 6]>,
     /// Where the search goes on: a freed address is given again as late as possible, so that caches elsewhere forget it.
     next: u32,
 }
@@ -78,15 +80,22 @@ pub struct Pool {
 /// Why interfaces were not given; then none was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotGiven {
-    #[error("all {0} addresses of the network are given")]
+    #[error("too few of the network's {0} addresses are free: delete VMs, take interfaces away from some, or ask for fewer")]
     Exhausted(u32),
-    #[error("{mac} is the MAC of {holder} already")]
+    #[error("{mac} is the MAC of {holder} already: choose another one, or none to have one made")]
     MacTaken { mac: Mac, holder: VmId },
+    #[error("{mac} is the MAC of the host's bridge: choose another one, or none to have one made")]
+    MacOfHost { mac: Mac },
 }
 
 impl Pool {
     pub fn new(subnet: Subnet) -> Pool {
-        Pool { subnet, given: BTreeSet::new(), macs: BTreeMap::new(), next: 0 }
+        Pool { subnet, given: BTreeSet::new(), macs: BTreeMap::new(), host_mac: None, next: 0 }
+    }
+
+    /// The host has this MAC itself: what is for it would go to a VM that had it, too.
+    pub fn hold_for_host(&mut self, mac: [u8; 6]) {
+        self.host_mac = Some(mac);
     }
 
     pub fn subnet(&self) -> Subnet {
@@ -106,10 +115,13 @@ impl Pool {
     /// The interfaces that a VM with `nics` is to have, in the guest's order: those that it has already stay as they are ([`nic::kept`]), the
     /// others are given. What goes stays held until it is taken back, for the change may yet fail.
     ///
-    /// Errors: no address is left for one of them, or another VM has one of the MACs; then nothing was given.
+    /// Errors: no address is left for one of them, or another VM or the host has one of the MACs; then nothing was given.
     pub fn equip(&mut self, vm: VmId, nics: &[Nic], wanted: &[Interface]) -> Result<Vec<Nic>, NotGiven> {
         let kept = nic::kept(nics, wanted);
         for mac in wanted.iter().filter_map(|one| one.mac) {
+            if self.host_mac == Some(mac.bytes()) {
+                return Err(NotGiven::MacOfHost { mac });
+            }
             if let Some(&holder) = self.macs.get(&mac.bytes()).filter(|holder| **holder != vm) {
                 return Err(NotGiven::MacTaken { mac, holder });
             }
@@ -148,7 +160,9 @@ impl Pool {
             let offset = (self.next + step) % room;
             let address = self.subnet.nth(offset);
             let mac = mac_of(address);
-            if chosen.is_some_and(|chosen| chosen.contains(&mac) || self.macs.contains_key(&mac)) {
+            let is_taken =
+                |chosen: &BTreeSet<_>| chosen.contains(&mac) || self.macs.contains_key(&mac) || self.host_mac == Some(mac);
+            if chosen.is_some_and(is_taken) {
                 continue;
             }
             if self.given.insert(address) {
@@ -262,6 +276,37 @@ mod tests {
         assert_eq!(last(&pool.equip(vm(3), &[], &[with([2, 0, 0, 0, 0, 3])]).unwrap()), [4]);
         drop_all(&mut pool, vm(1), &one);
         assert_eq!(last(&pool.equip(vm(4), &[], &[with(mine)]).unwrap()), [2]);
+    }
+
+    /// Neither chosen nor made from an address.
+    #[test]
+    fn the_hosts_own_mac_is_no_vms() {
+        let mut pool = pool();
+        let (chosen, made) = ([6, 0x68, 0, 0, 0, 1], mac_of(Ipv4Addr::new(10, 0, 0, 3)));
+        for host in [chosen, made] {
+            pool.hold_for_host(host);
+            let refused = NotGiven::MacOfHost { mac: Mac::new(host).unwrap() };
+            assert_eq!(pool.equip(vm(1), &[], &[plain(), with(host)]), Err(refused));
+        }
+        assert_eq!(last(&pool.equip(vm(1), &[], &[plain(), plain()]).unwrap()), [2, 4]);
+        assert_eq!(last(&pool.equip(vm(2), &[], &[with([2, 0, 0, 0, 0, 1])]).unwrap()), [5]);
+    }
+
+    #[test]
+    fn what_is_not_given_says_what_to_do() {
+        let mac = Mac::new([2, 0, 0, 0, 0, 1]).unwrap();
+        for (why, remedy) in [
+            (
+                NotGiven::Exhausted(5),
+                "too few of the network's 5 addresses are free: delete VMs, take interfaces away from some, or ask for fewer",
+            ),
+            (
+                NotGiven::MacOfHost { mac },
+                "02:00:00:00:00:01 is the MAC of the host's bridge: choose another one, or none to have one made",
+            ),
+        ] {
+            assert_eq!(why.to_string(), remedy);
+        }
     }
 
     /// The address of one that stays is its own for life, wherever it stands; what goes is held until it is taken back.

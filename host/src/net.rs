@@ -82,6 +82,10 @@ pub trait Network: Send + Sync + 'static {
     async fn traffic(&self, _tap: &str) -> Result<Option<Traffic>, NetError> {
         Ok(None)
     }
+    /// The MAC that the host itself has on the network, which is no VM's. Absent: it has none.
+    fn own_mac(&self) -> Option<[u8; 6]> {
+        None
+    }
     /// Removes it; absent is no error.
     async fn detach(&self, tap: &str) -> Result<(), NetError>;
     /// Removes TAP devices of this owner that are not in `known` (names of TAP devices). Says what was removed.

@@ -13,7 +13,7 @@ use domain::{
     host::{self, Host},
     image::Image,
     operation::Operation,
-    vm::Vm,
+    vm::{Mac, Vm},
     webhook::Webhook,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -60,8 +60,11 @@ fn claims(table: &str, bytes: &[u8]) -> Option<Vec<String>> {
     match table {
         schema::VMS => of(bytes, |vm: Vm| {
             let nics = vm.nics.into_iter().flat_map(|nic| {
-                let mac = nic.mac.map(|byte| format!("{byte:02x}")).join(":");
-                [format!("the address {}", nic.address), format!("the MAC {mac}"), format!("the TAP device {}", nic.tap)]
+                [
+                    format!("the address {}", nic.address),
+                    format!("the MAC {}", Mac::of(&nic)),
+                    format!("the TAP device {}", nic.tap),
+                ]
             });
             nics.chain([format!("the name {}/{} of a VM", vm.project, vm.name)]).collect()
         }),

@@ -1,7 +1,7 @@
 //! The VM's actor: translate, decide, commit, show, answer, perform.
 
 use super::{
-    address,
+    address, admission,
     guest::GuestLink,
     hold,
     messages::{VmMsg, VmRef, VmsMsg},
@@ -251,13 +251,7 @@ async fn command(state: &mut State, myself: &VmRef, command: Command, who: &Who)
     if let Command::Cancel { operation } = command {
         return cancel(state, myself, record, operation, who).await;
     }
-    who.check(record.generation)?;
-    if let Command::Update(change) = &command {
-        let problems = vm::spec::check(&change.applied(&record.spec));
-        if !problems.is_empty() {
-            return Err(CommandError::Invalid(problems));
-        }
-    }
+    admission::admit(&record, &command, who, state.shared.view.offer(state.shared.host))?;
     // An update is done with its commit; everything else goes on after it.
     let operation = (!matches!(command, Command::Update(_))).then(|| OperationId::from_bits(new_id()));
     let ticket = ticket(state, operation.unwrap_or(OperationId::from_bits(0)), who);

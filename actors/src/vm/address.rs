@@ -4,7 +4,11 @@
 //! the last. Journals of before have none; the start writes what is missing. At start also an entry goes whose record was set aside and has
 //! been cleared away since.
 
-use crate::{commit::Commit, error::StartError, shared::Shared};
+use crate::{
+    commit::Commit,
+    error::{CommandError, StartError, chain},
+    shared::Shared,
+};
 use domain::{
     VmId,
     ipam::mac_of,
@@ -80,15 +84,12 @@ impl Given {
 }
 
 /// Into the batch of a decision about the VM: what it holds from now on, or no longer. Most decisions change nothing of it.
-pub(super) fn follow(commit: &mut Commit, before: Option<&Vm>, next: Option<&Vm>) -> Result<(), crate::CommandError> {
+pub(super) fn follow(commit: &mut Commit, before: Option<&Vm>, next: Option<&Vm>) -> Result<(), CommandError> {
     let nics = |vm: Option<&Vm>| vm.map_or(Given::default(), |vm| Given::of(&vm.nics));
     let (was, is) = (nics(before), nics(next));
     match before.or(next) {
         Some(vm) if was != is && is.entries.is_empty() => commit.delete(TABLE, vm.id.to_string()),
-        Some(vm) if was != is => match is.plain() {
-            Some(plain) => commit.put(TABLE, vm.id.to_string(), &plain)?,
-            None => commit.put(TABLE, vm.id.to_string(), &is)?,
-        },
+        Some(vm) if was != is => commit.put_bytes(TABLE, vm.id.to_string(), encode(&is)?),
         _ => {}
     }
     Ok(())
@@ -122,7 +123,7 @@ pub(crate) async fn settle(shared: &Shared, records: &[Arc<Vm>], aside: &[VmId])
         let mut batch = Batch::default();
         for (key, given) in chunk {
             batch = match given {
-                Some(given) => batch.put(TABLE, key.clone(), encode(given)?),
+                Some(given) => batch.put(TABLE, key.clone(), encode(given).map_err(StartError::Commit)?),
                 None => batch.delete(TABLE, key.clone()),
             };
         }
@@ -131,11 +132,10 @@ pub(crate) async fn settle(shared: &Shared, records: &[Arc<Vm>], aside: &[VmId])
     Ok(held)
 }
 
-fn encode(given: &Given) -> Result<Vec<u8>, StartError> {
-    given
-        .plain()
-        .map_or_else(|| envelope::encode(given), |plain| envelope::encode(&plain))
-        .map_err(|error| StartError::Commit(crate::CommandError::Storage { detail: crate::error::chain(&error), full: false }))
+/// In the earlier shape where that says all.
+fn encode(given: &Given) -> Result<Vec<u8>, CommandError> {
+    let bytes = given.plain().map_or_else(|| envelope::encode(given), |plain| envelope::encode(&plain));
+    bytes.map_err(|error| CommandError::Storage { detail: chain(&error), full: false })
 }
 
 #[cfg(test)]

@@ -122,6 +122,10 @@ impl Performer {
                 self.running = None;
             }
         }
+        // The newest is made from a record that has all of the older ones; and a guest that shuts down needs none.
+        if matches!(effect, Effect::Tune(_) | Effect::AskShutdown { .. }) {
+            self.queue.retain(|job| !matches!(job.effect, Effect::Tune(_)));
+        }
         self.queue.push_back(Job { record, effect, guest });
     }
 
@@ -424,7 +428,7 @@ async fn carry_out(shared: &Shared, job: Job) -> Option<Outcome> {
         },
         Effect::Tune(machine) => match tune(shared, &job.record, &machine).await {
             Ok(()) => Finished::Tuned,
-            Err(error) => Finished::TuneFailed { detail: chain(&error) },
+            Err(detail) => Finished::TuneFailed { detail },
         },
         Effect::GoOn(machine) => return Some(go_on(shared, id, machine, job.guest).await),
         Effect::AskShutdown { deadline_ms, .. } => ask_shutdown(job.guest, deadline_ms).await,
@@ -459,14 +463,17 @@ fn code_of(error: &VmmError, otherwise: &str) -> String {
     .to_owned()
 }
 
-/// The one is not left undone for the other. The first failure is told.
-async fn tune(shared: &Shared, record: &Vm, machine: &Machine) -> Result<(), VmmError> {
+/// The one is not left undone for the other. Says what could not be told, and why.
+async fn tune(shared: &Shared, record: &Vm, machine: &Machine) -> Result<(), String> {
     let tuned = shared.vmm.tune(record.id, machine, &tuning(record)).await;
     let served = match shared.vmm.capabilities().metadata {
         true => shared.vmm.serve_metadata(machine, &machine_plan(shared, record)).await,
         false => Ok(()),
     };
-    tuned.and(served)
+    let halves = [("limits and balloon", tuned), ("the metadata", served)];
+    let failed = halves.into_iter().filter_map(|(what, told)| Some(format!("{what}: {}", chain(&told.err()?))));
+    let failed = failed.collect::<Vec<_>>().join(", and ");
+    if failed.is_empty() { Ok(()) } else { Err(failed) }
 }
 
 async fn prepare_disk(shared: &Shared, record: &Vm) -> Finished {

@@ -88,8 +88,10 @@ pub(crate) struct State {
     pool: Pool,
     /// What a VM that is going gives back.
     given: HashMap<VmId, Given>,
-    /// VMs whose interfaces are being changed.
+    /// VMs whose actors are changing their interfaces.
     changing: HashSet<VmId>,
+    /// VMs whose actors were to change their interfaces and are no more. As for names: what is held stays so until the VM is loaded again.
+    changing_doubtful: HashSet<VmId>,
 }
 
 /// Project and name.
@@ -127,7 +129,11 @@ impl Actor for Vms {
             pool: Pool::new(args.subnet),
             given: HashMap::new(),
             changing: HashSet::new(),
+            changing_doubtful: HashSet::new(),
         };
+        if let Some(mac) = state.shared.network.as_ref().and_then(|network| network.own_mac()) {
+            state.pool.hold_for_host(mac);
+        }
         for (id, entry) in args.held {
             state.pool.hold(id, entry.address, entry.mac);
         }
@@ -305,11 +311,13 @@ fn doubt(state: &mut State, id: VmId) {
     if let Some(held) = state.holding.remove(&id) {
         state.doubtful.entry(id).or_default().extend(held);
     }
+    interfaces::doubt(state, id);
 }
 
-/// What was done is in the view, and nobody does the rest any more.
+/// Of what is in doubt, what was done is in the view, and nobody does the rest any more. What the VM's next actor was told since is no part of
+/// it: that is still to be done.
 fn settled_all(state: &mut State, id: VmId) {
-    interfaces::settled(state, id);
+    interfaces::settled_doubtful(state, id);
     for key in state.doubtful.remove(&id).unwrap_or_default() {
         if !state.holding.get(&id).is_some_and(|held| held.contains(&key)) {
             state.names.remove(&key);

@@ -14,7 +14,7 @@ use domain::{
     ImageId, Labels, OperationId,
     image::{ImageKind, ImageSpec, State as ImageState},
     operation::Operation,
-    vm::{Command, Exit, RestartPolicy, Starting, State, Vm},
+    vm::{Command, Exit, Mac, RestartPolicy, Starting, State, Vm},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
@@ -36,6 +36,9 @@ const HELD_UP: u32 = 100;
 /// The VM and the image that a case is about.
 pub const VM: &str = "a";
 pub const IMAGE: &str = "extra";
+/// So few addresses that one which is lost, or given and not held, is found out.
+const SUBNET: &str = "10.77.0.0/29";
+pub const ROOM: usize = 5;
 
 pub struct Bench {
     pub lab: Lab,
@@ -66,7 +69,7 @@ fn place_for_files() -> PathBuf {
 
 impl Bench {
     pub async fn new() -> Bench {
-        let lab = Lab::at(&place_for_files());
+        let lab = Lab { subnet: SUBNET, ..Lab::at(&place_for_files()) };
         let (world, script) = (Arc::<World>::default(), Arc::<Script>::default());
         let ports = Ports::open(lab.dir.path(), &world, &script);
         let kernel = lab.dir.path().join("vmlinux");
@@ -434,7 +437,8 @@ pub fn path(state: &State) -> &'static str {
 }
 
 pub fn place_of(vm: Option<&Vm>) -> String {
-    vm.map_or_else(|| "gone".to_owned(), |vm| format!("{} {}", path(&vm.state), vm.name))
+    let interfaces = |vm: &Vm| vm.nics.iter().map(|nic| format!(" {}", Mac::of(nic))).collect::<String>();
+    vm.map_or_else(|| "gone".to_owned(), |vm| format!("{} {} with{}", path(&vm.state), vm.name, interfaces(vm)))
 }
 
 fn is_idle(actor: &ActorInfo) -> bool {

@@ -2,12 +2,15 @@
 //! and the user can go on.
 
 use super::{
-    harness::{Answer, Bench, VM, place_of},
+    harness::{Answer, Bench, ROOM, VM, place_of},
     lab::{self, name, who},
     procedure::{Act, Procedure},
     script::Fault,
 };
-use actors::decode_event;
+use actors::{
+    CommandError, decode_event,
+    vm::address::{self, Entry, Given},
+};
 use domain::{
     image::State as ImageState,
     operation::{Operation, Status},
@@ -64,6 +67,13 @@ fn durable(bench: &Bench, shown: Option<&Vm>) -> Result<(), String> {
     }
     if let Some(vm) = shown {
         invariant::check(vm).map_err(|broken| broken.to_string())?;
+    }
+    let noted = journal.load(address::TABLE).map_err(|error| error.to_string())?.records;
+    let noted: Vec<_> = noted.iter().map(|(key, bytes)| (key.clone(), envelope::decode::<Given>(bytes).unwrap())).collect();
+    let entries = |vm: &Vm| vm.nics.iter().map(|nic| Entry { address: nic.address, mac: nic.mac }).collect();
+    let wanted = shown.filter(|vm| !vm.nics.is_empty()).map(|vm| (vm.id.to_string(), Given { entries: entries(vm) }));
+    if noted != wanted.iter().cloned().collect::<Vec<_>>() {
+        return Err(format!("the table of addresses has {noted:?}, the record {wanted:?}"));
     }
     let events = lab::events(&journal, 0);
     let cursors: Vec<u64> = events.iter().map(|(cursor, _)| *cursor).collect();
@@ -193,8 +203,31 @@ pub fn honest(
     }
 }
 
-/// The user goes on: a start where one is admitted, a deletion, the same name again; and then nothing is left.
-pub async fn goes_on(bench: &mut Bench) -> Result<(), String> {
+/// Whatever came of what the VM was to have: all addresses that it does not have can be had, and no more.
+async fn held(bench: &mut Bench, act: &Act) -> Result<(), String> {
+    let free = ROOM - bench.vm().map_or(0, |vm| vm.nics.len());
+    let node = bench.node();
+    let mut new = lab::vm("other", false);
+    new.spec.networks = vec!["default".into(); free + 1];
+    match bench.settled(node.create_vm(new.clone(), who())).await {
+        Err(CommandError::AddressesExhausted { .. }) => {}
+        other => return Err(format!("more addresses are given than there are: {other:?}")),
+    }
+    // Others give back with their VM's end what they have taken.
+    if !matches!(act, Act::Command(Command::Update(change)) if change.networks.is_some()) {
+        return Ok(());
+    }
+    new.spec.networks.pop();
+    let made = bench.settled(node.create_vm(new, who())).await.map_err(|error| format!("{free} should be free: {error}"))?;
+    finish(bench, made.operation).await?;
+    let asked = bench.settled(node.command_vm(made.resource.id, Command::Delete { force: false }, who())).await;
+    finish(bench, asked.map_err(|error| format!("the other: {error}"))?.operation).await
+}
+
+/// The user goes on: a start where one is admitted, a deletion, the same name again, with all addresses that there are; and then nothing is
+/// left.
+pub async fn goes_on(bench: &mut Bench, act: &Act) -> Result<(), String> {
+    held(bench, act).await?;
     if let Some(vm) = bench.vm() {
         if admit(&vm, &Command::Start, None).is_ok() {
             command(bench, Command::Start).await?;
@@ -211,7 +244,9 @@ pub async fn goes_on(bench: &mut Bench) -> Result<(), String> {
     }
     whole(bench).await?;
     let node = bench.node();
-    let made = bench.settled(node.create_vm(lab::vm(VM, false), who())).await.map_err(|error| format!("the name: {error}"))?;
+    let mut new = lab::vm(VM, false);
+    new.spec.networks = vec!["default".into(); ROOM];
+    let made = bench.settled(node.create_vm(new, who())).await.map_err(|error| format!("name and addresses: {error}"))?;
     finish(bench, made.operation).await?;
     command(bench, Command::Delete { force: false }).await?;
     if let Some(image) = bench.image() {

@@ -81,7 +81,7 @@ async fn try_out((procedure, step, fault): Case<'_>, goal: &Goal) -> Result<(), 
     }
     judge::whole(&bench).await.map_err(told)?;
     judge::honest(&bench, procedure, goal, fault, &step.to_string(), &answer).map_err(told)?;
-    let went_on = judge::goes_on(&mut bench).await;
+    let went_on = judge::goes_on(&mut bench, &procedure.act).await;
     went_on.map_err(|what| format!("going on: {what}; {}", bench.picture()))?;
     bench.end().await;
     Ok(())

@@ -3,7 +3,7 @@
 //! not compile when a variant is added, until it has its place in them.
 
 use domain::OperationId;
-use domain::vm::{Change, Command, Exit, RateLimitsChange, RestartPolicy, StopMode};
+use domain::vm::{Change, Command, Exit, Interface, Mac, NetworksChange, RateLimitsChange, RestartPolicy, StopMode};
 use std::fmt;
 
 /// What is done, from where.
@@ -71,6 +71,12 @@ fn next_command(command: Option<&Command>) -> Option<Command> {
             let rate_limits = RateLimitsChange { disk_mib_per_s: Some(Some(9)), ..RateLimitsChange::default() };
             let metadata = Some(Some("{\"role\":\"web\"}".into()));
             Command::Update(Change { rate_limits, balloon_mib: Some(9), metadata, ..Change::default() })
+        }
+        Some(Command::Update(change)) if change.networks.is_none() => {
+            // The one that it has stays; the other is new.
+            let chosen = Interface { mac: Mac::new([2, 0, 0, 0, 0, 1]).ok(), .."default".into() };
+            let networks = NetworksChange::to(vec![chosen, "default".into()]);
+            Command::Update(Change { networks: Some(Box::new(networks)), ..Change::default() })
         }
         Some(Command::Update(_)) => return None,
     })

@@ -1,4 +1,4 @@
-//! A driver one of whose calls waits until it is let through. Everything else is the simulated driver's.
+//! A driver one of whose calls waits until it is let through, and that can be told to refuse some. Everything else is the simulated driver's.
 
 #![allow(clippy::unwrap_used, dead_code)]
 
@@ -12,15 +12,20 @@ use host::{
     guest::GuestSession,
     vmm::{Console, DiskPlan, MachinePlan, Tuning, Usage, Vmm, VmmError, simulated::Simulated},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::sync::watch;
 
-/// Which call waits.
+/// Which call waits, or is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     PrepareDisk,
     Launch,
     Pause,
+    Tune,
+    Metadata,
     Guest,
 }
 
@@ -29,6 +34,9 @@ pub struct Gate {
     at: At,
     open: watch::Sender<bool>,
     pub waiting: watch::Sender<u32>,
+    /// Balloons of machines, in the order in which they were told.
+    pub balloons: Mutex<Vec<u32>>,
+    pub refuses: Mutex<Vec<At>>,
 }
 
 impl Gate {
@@ -37,11 +45,17 @@ impl Gate {
     }
 
     pub fn shut_at(at: At, inner: Arc<Simulated>) -> Arc<Gate> {
-        Arc::new(Gate { inner, at, open: watch::Sender::new(false), waiting: watch::Sender::new(0) })
+        let (open, waiting) = (watch::Sender::new(false), watch::Sender::new(0));
+        Arc::new(Gate { inner, at, open, waiting, balloons: Mutex::default(), refuses: Mutex::default() })
     }
 
     pub fn open(&self) {
         self.open.send_replace(true);
+    }
+
+    fn judge(&self, at: At, call: &'static str) -> Result<(), VmmError> {
+        let refused = self.refuses.lock().unwrap().contains(&at);
+        if refused { Err(VmmError::Refused { call, detail: "told to".into() }) } else { Ok(()) }
     }
 
     async fn pass(&self, at: At) {
@@ -85,9 +99,13 @@ impl Vmm for Gate {
         self.inner.resume(vm, machine).await
     }
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        self.pass(At::Tune).await;
+        self.judge(At::Tune, "tune")?;
+        self.balloons.lock().unwrap().push(tuning.balloon_mib);
         self.inner.tune(vm, machine, tuning).await
     }
     async fn serve_metadata(&self, machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {
+        self.judge(At::Metadata, "metadata")?;
         self.inner.serve_metadata(machine, plan).await
     }
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {

@@ -5,9 +5,9 @@ use crate::{
     ImageId, OperationId, VmId,
     image::{self, Image},
     operation::{self, Operation},
-    vm::{self, Vm},
+    vm::{self, Mac, Vm},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 /// A node's records as its journal has them at one moment.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct Durable {
     pub vms: BTreeMap<VmId, Vm>,
     pub images: BTreeMap<ImageId, Image>,
     pub operations: BTreeMap<OperationId, Operation>,
+    /// Addresses and MACs as the table of them has them, which stays when a VM's record can't be read.
+    pub given: BTreeMap<VmId, Vec<(Ipv4Addr, [u8; 6])>>,
     /// Memory of the host for VMs; absent while the host is not registered.
     pub room_mib: Option<u64>,
 }
@@ -38,6 +40,7 @@ impl Durable {
             }
         }
         self.nothing_given_twice(broken);
+        self.all_that_is_given_is_noted(broken);
         self.operations_have_a_target(broken);
         self.not_oversold(broken);
         self.images_are_there(broken);
@@ -49,7 +52,7 @@ impl Durable {
             let mut given = vec![format!("the name {}/{}", vm.project, vm.name)];
             for nic in &vm.nics {
                 given.push(format!("the address {}", nic.address));
-                given.push(format!("the MAC {:02x?}", nic.mac));
+                given.push(format!("the MAC {}", Mac::of(nic)));
                 given.push(format!("the interface {}", nic.tap));
             }
             for what in given {
@@ -64,6 +67,21 @@ impl Durable {
             if let Some(one) = names.insert(what.clone(), image.id) {
                 broken.push(Broken::GivenTwice { what, one: one.to_string(), other: image.id.to_string() });
             }
+        }
+    }
+
+    /// The table of addresses and the records change together.
+    fn all_that_is_given_is_noted(&self, broken: &mut Vec<Broken>) {
+        for vm in self.vms.values() {
+            let has: Vec<_> = vm.nics.iter().map(|nic| (nic.address, nic.mac)).collect();
+            let noted = self.given.get(&vm.id).map_or(&[][..], Vec::as_slice);
+            if has != noted {
+                let detail = format!("has the addresses and MACs {has:02x?}, noted are {noted:02x?}");
+                broken.push(Broken::Record { what: vm.id.to_string(), detail });
+            }
+        }
+        for id in self.given.keys().filter(|id| !self.vms.contains_key(id)) {
+            broken.push(Broken::Unowned { what: format!("the note of the addresses of {id}") });
         }
     }
 

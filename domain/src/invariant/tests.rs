@@ -67,7 +67,8 @@ fn vm(bits: u128, state: State) -> Vm {
 }
 
 fn durable(vms: Vec<Vm>) -> Durable {
-    Durable { vms: vms.into_iter().map(|vm| (vm.id, vm)).collect(), room_mib: Some(300), ..Durable::default() }
+    let given = vms.iter().map(|vm| (vm.id, vm.nics.iter().map(|nic| (nic.address, nic.mac)).collect())).collect();
+    Durable { vms: vms.into_iter().map(|vm| (vm.id, vm)).collect(), given, room_mib: Some(300), ..Durable::default() }
 }
 
 fn process(vm: &Vm, launch: u64, phase: Phase) -> Process {
@@ -112,6 +113,20 @@ fn what_is_given_twice_and_what_is_oversold() {
 }
 
 #[test]
+fn what_is_given_is_noted_and_nothing_else_is() {
+    let mut durable = durable(vec![vm(1, State::Stopped), vm(2, State::Stopped)]);
+    let told = |durable: &Durable| spoken(|broken| durable.check(broken));
+    durable.given.entry(VmId::from_bits(1)).or_default().push((Ipv4Addr::new(10, 0, 0, 9), [2, 0, 0, 0, 0, 9]));
+    assert!(matches!(&told(&durable)[..], [one] if one.contains("10.0.0.9")), "{:?}", told(&durable));
+    durable.given.remove(&VmId::from_bits(1));
+    assert!(matches!(&told(&durable)[..], [one] if one.contains("noted are []")), "{:?}", told(&durable));
+    durable.vms.remove(&VmId::from_bits(1));
+    assert_eq!(told(&durable), Vec::<String>::new());
+    durable.vms.remove(&VmId::from_bits(2));
+    assert!(matches!(&told(&durable)[..], [one] if one.contains("belongs to no record")), "{:?}", told(&durable));
+}
+
+#[test]
 fn machines_that_nobody_recorded() {
     let one = vm(1, State::Running(machine(4)));
     let durable = durable(vec![one.clone()]);
@@ -137,6 +152,34 @@ fn what_is_not_met_or_left_over() {
     let told = spoken(|broken| settled(&durable, &found, broken));
     assert_eq!(told.iter().filter(|text| text.contains("is recorded as")).count(), 2, "{told:?}");
     assert_eq!(told.iter().filter(|text| text.contains("belongs to no record")).count(), 3, "{told:?}");
+}
+
+/// A machine has the interfaces that are recorded, in their order, or none where there is no network; nothing else has them.
+#[test]
+fn interfaces_that_a_machine_should_not_have_or_lacks() {
+    let mut one = vm(1, State::Running(machine(4)));
+    one.spec.networks.push("default".into());
+    one.nics.push(Nic {
+        address: Ipv4Addr::new(10, 0, 0, 9),
+        tap: "tap9".into(),
+        mac: [2, 0, 0, 0, 0, 9],
+        ..one.nics[0].clone()
+    });
+    let durable = durable(vec![one.clone()]);
+    let told = |taps: &[&str]| {
+        let taps = taps.iter().map(|tap| (*tap).to_owned()).collect();
+        let found = found(vec![Process { taps, ..process(&one, 4, Phase::Running) }], &durable);
+        spoken(|broken| settled(&durable, &found, broken))
+    };
+    for fine in [&["tap1", "tap9"] as &[&str], &[]] {
+        assert_eq!(told(fine), Vec::<String>::new(), "{fine:?}");
+    }
+    for wrong in [&["tap1"] as &[&str], &["tap9", "tap1"], &["tap1", "tap9", "tap9"]] {
+        let told = told(wrong);
+        assert!(matches!(&told[..], [one] if one.contains("is recorded as [\"tap1\", \"tap9\"]")), "{wrong:?}: {told:?}");
+    }
+    let told = told(&["tap1", "tap8"]);
+    assert!(told.len() == 2 && told[1].contains("the interface tap8 belongs to no record"), "{told:?}");
 }
 
 #[test]

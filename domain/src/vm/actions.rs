@@ -193,7 +193,8 @@ pub fn admit(vm: &Vm, command: &Command, offer: Option<Offer>) -> Result<(), Ref
         Command::Start => start(vm),
         Command::Stop(mode) => stop(&vm.state, *mode),
         Command::Pause => offered(offer, Capability::Pause).and_then(|()| pause(&vm.state)),
-        Command::Resume => offered(offer, Capability::Pause).and_then(|()| resume(&vm.state)),
+        // Whatever the driver offers: what was paused while it could (by an earlier hearth, under another release) must not stay so.
+        Command::Resume => resume(&vm.state),
         Command::Reboot(_) => reboot(&vm.state),
         Command::Delete { force } => delete(&vm.state, *force),
         Command::Cancel { operation } => cancel::admit(vm, *operation).map_err(Refused::NotCancellable),
@@ -217,7 +218,8 @@ fn update(vm: &Vm, change: &Change, offer: Option<Offer>) -> Result<(), Refused>
     }
     updatable(vm, change, offer)?;
     if change.networks.is_some() && vm.may_be_left() {
-        return Err(Refused::InterfacesInUse);
+        // That one can't be started, which is what would give them back.
+        return Err(if is_half_deleted(vm) { Refused::HalfDeleted } else { Refused::InterfacesInUse });
     }
     password(vm, change)
 }
@@ -262,7 +264,7 @@ pub fn table(vm: &Vm, offer: Option<Offer>) -> Vec<(Action, Option<Refused>)> {
             stop(&vm.state, StopMode::Graceful { deadline_ms: 1 }).or_else(|_| stop(&vm.state, StopMode::Force)).err()
         }
         Action::Pause => offered(offer, Capability::Pause).and_then(|()| pause(&vm.state)).err(),
-        Action::Resume => offered(offer, Capability::Pause).and_then(|()| resume(&vm.state)).err(),
+        Action::Resume => resume(&vm.state).err(),
         Action::Reboot => reboot(&vm.state).err(),
         Action::Delete => delete(&vm.state, false).err(),
         Action::Update => (vm.state == State::Deleting).then_some(Refused::Deleting),
@@ -278,12 +280,14 @@ fn offered(offer: Option<Offer>, what: Capability) -> Result<(), Refused> {
     offer.map_or(Ok(()), |offer| offer.has(what)).map_err(Refused::NotOffered)
 }
 
+fn is_half_deleted(vm: &Vm) -> bool {
+    vm.state == State::Failed && vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed)
+}
+
 fn start(vm: &Vm) -> Result<(), Refused> {
     match &vm.state {
         // Started, it would boot without its disk or not at all.
-        State::Failed if vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::DeleteFailed) => {
-            Err(Refused::HalfDeleted)
-        }
+        State::Failed if is_half_deleted(vm) => Err(Refused::HalfDeleted),
         State::Created | State::Stopped | State::Failed => Ok(()),
         State::Creating { .. } => Err(Refused::StillCreating),
         State::Starting(_) => Err(Refused::AlreadyStarting),

@@ -13,7 +13,7 @@ pub enum Broken {
     MachineFromTheFuture,
     #[error("more restarts than the budget allows")]
     Restarts,
-    #[error("a network interface and a note why there is none, or not one for each that is asked for")]
+    #[error("its network interfaces are not one for each that is asked for, nor none with a note why")]
     Network,
     #[error("a failed VM does not say why")]
     FailedWithoutReason,
@@ -44,8 +44,13 @@ pub fn check(vm: &Vm) -> Result<(), Broken> {
     if vm.restarts.in_window > RESTARTS_MAX {
         return Err(Broken::Restarts);
     }
-    let one_for_each = vm.nics.is_empty() || vm.nics.len() == vm.spec.networks.len();
-    if !one_for_each || (!vm.nics.is_empty() && vm.network_note.is_some()) {
+    // None with the reason, or one for each that is asked for without.
+    let as_asked = match (vm.nics.len(), &vm.network_note) {
+        (0, Some(_)) => true,
+        (count, None) => count == vm.spec.networks.len(),
+        (_, Some(_)) => false,
+    };
+    if !as_asked {
         return Err(Broken::Network);
     }
     if vm.state == State::Failed && vm.reason.is_none() {

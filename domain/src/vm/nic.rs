@@ -39,6 +39,11 @@ impl Mac {
         }
     }
 
+    /// That of an interface, which was given one.
+    pub fn of(nic: &Nic) -> Mac {
+        Mac(nic.mac)
+    }
+
     pub fn bytes(self) -> [u8; 6] {
         self.0
     }

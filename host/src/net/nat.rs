@@ -150,14 +150,13 @@ impl NatNetwork {
 
     /// A MAC may be whatever a user wrote. Whether another VM has it is known where VMs are made.
     fn check_macs(&self, interfaces: &[Interface]) -> Result<(), NetError> {
-        let bridge = owner::bridge_mac(&self.plan.owner, &self.plan.bridge);
         for (index, Interface { tap, mac, .. }) in interfaces.iter().enumerate() {
             let refuse = |detail: &str| Err(NetError::Tap { tap: tap.clone(), detail: detail.to_owned() });
             if mac[0] & 1 == 1 || *mac == [0; 6] {
                 return refuse("its MAC is none that one interface can have");
             }
             // What is for the host would go to the VM.
-            if *mac == bridge {
+            if self.own_mac() == Some(*mac) {
                 return refuse("its MAC is the bridge's own");
             }
             // The bridge knows one port for a MAC.
@@ -208,6 +207,10 @@ impl Network for NatNetwork {
         self.put_right(&made, &alias, bridge).await.map_err(|error| tap_error(tap, error))?;
         fresh.keep().map_err(|error| tun_error(tap, &error))?;
         self.until_free(tap).await
+    }
+
+    fn own_mac(&self) -> Option<[u8; 6]> {
+        Some(owner::bridge_mac(&self.plan.owner, &self.plan.bridge))
     }
 
     /// A port takes frames from its interface's MAC only, and the host sends what is for an address to its interface's MAC whatever ARP says:

@@ -56,12 +56,9 @@ impl From<CommandError> for Refusal {
                     .with_field(field, detail)
                     .hint("wait until it is ready, or choose another image")
             }
-            CommandError::MacTaken { mac, holder } => {
-                let detail = format!("the VM {holder} has the MAC {mac}");
-                Refusal::new(StatusCode::CONFLICT, "mac-taken", detail.clone())
-                    .with_field("spec.networks", detail)
-                    .hint("choose another MAC, or leave it out to have one made")
-            }
+            CommandError::MacTaken { .. } => Refusal::new(StatusCode::CONFLICT, "mac-taken", text.clone())
+                .with_field("spec.networks", text)
+                .hint("choose another MAC, or leave it out to have one made"),
             CommandError::AddressesExhausted { .. } => {
                 plain(StatusCode::INSUFFICIENT_STORAGE, "no-address", "delete VMs, or make one without a network (networks: [])")
             }

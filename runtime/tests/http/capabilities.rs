@@ -32,14 +32,14 @@ async fn a_driver_that_can_not_pause_says_so_everywhere() {
     assert_eq!((&shown["pause"], &shown["guest_agent"]), (&json!(false), &json!(true)), "{shown}");
     let vm = running(&bench).await;
     let sentence = "the simulated driver can't pause VMs";
-    for action in ["pause", "resume"] {
-        assert!(!acts(&vm, action));
-        assert_eq!(vm["status"]["refused"][action], sentence, "{vm}");
-        let refused = bench.ask("POST", &format!("/v1/vms/a/{action}"), &[], Body::empty()).await;
-        refused.refuses(409, "unsupported-by-driver", "");
-        assert_eq!(refused.body["detail"], sentence);
-        assert!(refused.body["hint"].as_str().unwrap().contains("hearth host get"), "{}", refused.body);
-    }
+    assert!(!acts(&vm, "pause"));
+    assert_eq!(vm["status"]["refused"]["pause"], sentence, "{vm}");
+    let refused = bench.ask("POST", "/v1/vms/a/pause", &[], Body::empty()).await;
+    refused.refuses(409, "unsupported-by-driver", "");
+    assert_eq!(refused.body["detail"], sentence);
+    assert!(refused.body["hint"].as_str().unwrap().contains("hearth host get"), "{}", refused.body);
+    // One that is paused, for an earlier driver could, is let go on.
+    bench.ask("POST", "/v1/vms/a/resume", &[], Body::empty()).await.refuses(409, "vm-not-paused", "");
     assert!(acts(&vm, "exec") && acts(&vm, "stop"), "{vm}");
     assert_eq!(bench.get("/v1/vms/a").await.body["generation"], vm["generation"], "a refusal changes nothing");
 }

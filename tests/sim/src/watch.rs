@@ -5,9 +5,9 @@
 mod hooks;
 
 use crate::{machine::Machine, node::SimNode, users::Ack};
-use actors::{decode_event, view::Page};
+use actors::{decode_event, view::Page, vm::address};
 use domain::{
-    OperationId,
+    OperationId, VmId,
     event::Kind,
     host::Host,
     invariant::{Broken, Durable, Found, Keep, Kept, Story, apart, on_one_machine, settled},
@@ -18,6 +18,7 @@ use hooks::Hooks;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    net::Ipv4Addr,
     sync::Once,
 };
 use storage::{
@@ -129,13 +130,28 @@ impl Watch {
         let vms = table::<Vm>(&self.machine, schema::VMS, broken);
         let images = table(&self.machine, schema::IMAGES, broken);
         let operations = table::<Operation>(&self.machine, schema::OPERATIONS, broken);
+        let given = self.given(broken);
         let hosts = table::<Host>(&self.machine, schema::HOSTS, broken);
         self.durable = Durable {
             vms: vms.into_iter().map(|vm| (vm.id, vm)).collect(),
             images: images.into_iter().map(|image: domain::image::Image| (image.id, image)).collect(),
             operations: operations.into_iter().map(|operation| (operation.id, operation)).collect(),
+            given,
             room_mib: hosts.first().map(|host| host.facts.vm_mem_mib),
         };
+    }
+
+    fn given(&self, broken: &mut Vec<String>) -> BTreeMap<VmId, Vec<(Ipv4Addr, [u8; 6])>> {
+        let mut all = BTreeMap::new();
+        for (key, bytes) in self.machine.disk.records(address::TABLE) {
+            match (key.parse(), envelope::decode::<address::Given>(&bytes)) {
+                (Ok(id), Ok(given)) => {
+                    all.insert(id, given.entries.iter().map(|entry| (entry.address, entry.mac)).collect());
+                }
+                _ => broken.push(format!("the note of addresses {key} can't be read")),
+            }
+        }
+        all
     }
 
     /// Each request has a key of its own, as its actor and, of a new VM, as a label.

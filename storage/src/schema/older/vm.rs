@@ -87,8 +87,13 @@ impl From<Vm1> for Vm {
 }
 
 /// Schema 2 of a VM: without data drives, and without a password that hearth made.
+pub type Vm2 = OneNic<Devices2>;
+/// Schema 3 of a VM: with one network interface at most, whose MAC nobody chose.
+pub type Vm3 = OneNic<Devices>;
+
+/// What both are, but for what is asked of devices.
 #[derive(Serialize, Deserialize)]
-pub struct Vm2 {
+pub struct OneNic<D> {
     id: VmId,
     name: Name,
     project: Name,
@@ -96,7 +101,7 @@ pub struct Vm2 {
     generation: Generation,
     created_at: Timestamp,
     updated_at: Timestamp,
-    spec: VmSpec2,
+    spec: OneNicSpec<D>,
     boot: BootImages,
     host: HostId,
     nic: Option<Nic>,
@@ -110,7 +115,7 @@ pub struct Vm2 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct VmSpec2 {
+struct OneNicSpec<D> {
     host: Option<String>,
     vcpus: u32,
     mem_mib: u32,
@@ -120,11 +125,11 @@ struct VmSpec2 {
     cmdline: Option<String>,
     networks: Vec<String>,
     restart: RestartPolicy,
-    devices: Devices2,
+    devices: D,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Devices2 {
+pub struct Devices2 {
     rate_limits: RateLimits,
     balloon_mib: u32,
     cpu_template: Option<CpuTemplate>,
@@ -153,8 +158,8 @@ impl From<Devices2> for Devices {
     }
 }
 
-impl From<Vm2> for Vm {
-    fn from(old: Vm2) -> Vm {
+impl<D: Into<Devices>> From<OneNic<D>> for Vm {
+    fn from(old: OneNic<D>) -> Vm {
         let spec = old.spec;
         Vm {
             id: old.id,
@@ -175,80 +180,6 @@ impl From<Vm2> for Vm {
                 networks: plain(spec.networks),
                 restart: spec.restart,
                 devices: spec.devices.into(),
-            },
-            boot: old.boot,
-            host: old.host,
-            nics: old.nic.into_iter().collect(),
-            network_note: old.network_note,
-            state: old.state,
-            attempt: old.attempt,
-            operation: old.operation,
-            restarts: old.restarts,
-            reason: old.reason,
-            retuned: old.retuned,
-        }
-    }
-}
-
-/// Schema 3 of a VM: with one network interface at most, whose MAC nobody chose.
-#[derive(Serialize, Deserialize)]
-pub struct Vm3 {
-    id: VmId,
-    name: Name,
-    project: Name,
-    labels: Labels,
-    generation: Generation,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    spec: VmSpec3,
-    boot: BootImages,
-    host: HostId,
-    nic: Option<Nic>,
-    network_note: Option<String>,
-    state: State,
-    attempt: Attempt,
-    operation: Option<InFlight>,
-    restarts: Restarts,
-    reason: Option<Reason>,
-    retuned: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct VmSpec3 {
-    host: Option<String>,
-    vcpus: u32,
-    mem_mib: u32,
-    kernel: Option<String>,
-    image: String,
-    disk_mib: Option<u64>,
-    cmdline: Option<String>,
-    networks: Vec<String>,
-    restart: RestartPolicy,
-    devices: Devices,
-}
-
-impl From<Vm3> for Vm {
-    fn from(old: Vm3) -> Vm {
-        let spec = old.spec;
-        Vm {
-            id: old.id,
-            name: old.name,
-            project: old.project,
-            labels: old.labels,
-            generation: old.generation,
-            created_at: old.created_at,
-            updated_at: old.updated_at,
-            spec: VmSpec {
-                host: spec.host,
-                vcpus: spec.vcpus,
-                mem_mib: spec.mem_mib,
-                kernel: spec.kernel,
-                image: spec.image,
-                disk_mib: spec.disk_mib,
-                cmdline: spec.cmdline,
-                networks: plain(spec.networks),
-                restart: spec.restart,
-                devices: spec.devices,
             },
             boot: old.boot,
             host: old.host,

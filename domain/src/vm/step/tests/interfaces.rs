@@ -43,9 +43,16 @@ fn they_change_while_no_machine_exists_and_the_record_follows() {
 fn they_stay_while_what_a_run_left_may_use_them() {
     let mut before = vm(State::Failed);
     assert_eq!(admit(&before, &to(&before, 1), None), Ok(()));
-    for code in [ReasonCode::ActorFailed, ReasonCode::CleanFailed, ReasonCode::DeleteFailed] {
+    for (code, refused, can_start) in [
+        (ReasonCode::ActorFailed, "interfaces-in-use", true),
+        (ReasonCode::CleanFailed, "interfaces-in-use", true),
+        (ReasonCode::DeleteFailed, "vm-half-deleted", false),
+    ] {
         before.reason = Some(Reason { code, detail: "seen".into() });
-        assert_eq!(admit(&before, &to(&before, 1), None).unwrap_err().code(), "interfaces-in-use");
+        assert_eq!(admit(&before, &to(&before, 1), None).unwrap_err().code(), refused);
+        // What the refusal advises can be done.
+        assert_eq!(admit(&before, &Command::Start, None).is_ok(), can_start, "{code:?}");
+        assert_eq!(admit(&before, &Command::Delete { force: false }, None), Ok(()));
     }
 }
 
@@ -60,5 +67,10 @@ fn there_is_one_for_each_or_none_at_all() {
     vm.network_note = Some("no bridge".into());
     assert_eq!(invariant::check(&vm), Err(invariant::Broken::Network));
     vm.nics.clear();
+    assert_eq!(invariant::check(&vm), Ok(()));
+    // None, and nobody says why.
+    vm.network_note = None;
+    assert_eq!(invariant::check(&vm), Err(invariant::Broken::Network));
+    vm.spec.networks.clear();
     assert_eq!(invariant::check(&vm), Ok(()));
 }
