@@ -203,6 +203,12 @@ pub trait Vmm: Send + Sync + 'static {
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
 
+    /// As [`Vmm::pause`], of a machine that a snapshot is taken of before it goes on: some VMMs bear that which bear no other pause. One that goes
+    /// on without has what `pause` is refused for.
+    async fn pause_for_snapshot(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.pause(vm, machine).await
+    }
+    /// What stands goes on, whatever it was paused for: that `pause` would be refused of it is no reason to refuse this.
     /// Makes limits and balloon of a machine that runs or is paused as `tuning` says; what is there already stays. For a driver that offers none
     /// of it. Errors besides those of every call: `Unsupported`; on any error part of it may hold.
     async fn tune(&self, _vm: VmId, _machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {

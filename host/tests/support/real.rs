@@ -107,8 +107,7 @@ pub async fn a_second_driver_adopts_and_hears_how_it_ended(lab: &impl RealLab) {
     assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Running);
     let guest = second.guest(lab.vm(), &machine, HELLO).await.expect("hello again");
     assert_eq!(guest.info().boot_id, boot, "the same guest, not booted anew");
-    if second.capabilities().pause {
-        second.pause(lab.vm(), &machine).await.unwrap();
+    if contract::bears_a_pause(&*second, lab.vm(), &machine).await {
         assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Paused);
         second.resume(lab.vm(), &machine).await.unwrap();
     }
@@ -140,13 +139,12 @@ pub async fn a_reboot_that_nobody_watched_is_told(lab: &impl RealLab) {
 pub async fn a_paused_guest_is_adopted_as_paused(lab: &impl RealLab) {
     let first = lab.vmm().await;
     let (machine, guest) = booted(lab, &*first).await;
-    first.pause(lab.vm(), &machine).await.unwrap();
+    let bears_it = contract::stands(&*first, lab.vm(), &machine).await;
     drop((guest, first));
     let second = lab.vmm().await;
     assert_eq!(second.inspect(lab.vm(), &machine).await.unwrap(), Inspection::Paused);
     second.resume(lab.vm(), &machine).await.unwrap();
-    // A driver that does not offer it may lose the agent by it.
-    if second.capabilities().pause {
+    if bears_it {
         let guest = second.guest(lab.vm(), &machine, HELLO).await.expect("hello again");
         guest.ping().await.unwrap();
     }
@@ -248,7 +246,7 @@ pub async fn a_paused_guest_runs_nothing(lab: &impl RealLab) {
         vmm.usage(lab.vm(), &machine).await.unwrap().cpu_ms - before
     };
     let running = burnt().await;
-    vmm.pause(lab.vm(), &machine).await.unwrap();
+    contract::stands(&*vmm, lab.vm(), &machine).await;
     let paused = burnt().await;
     vmm.resume(lab.vm(), &machine).await.unwrap();
     let resumed = burnt().await;
@@ -305,12 +303,10 @@ pub async fn limits_hold_from_the_start_and_change_while_it_runs(lab: &impl Real
     let from_the_start = reads_8_mib(&*guest).await;
     vmm.tune(lab.vm(), &machine, &Tuning::default()).await.unwrap();
     let without = reads_8_mib(&*guest).await;
-    // By another driver, as after an adoption, and of a machine that is paused where that is offered.
+    // By another driver, as after an adoption, and of a machine that is paused where it bears that.
     let second = lab.vmm().await;
     second.inspect(lab.vm(), &machine).await.unwrap();
-    if second.capabilities().pause {
-        second.pause(lab.vm(), &machine).await.unwrap();
-    }
+    contract::bears_a_pause(&*second, lab.vm(), &machine).await;
     second.tune(lab.vm(), &machine, &slow).await.unwrap();
     second.resume(lab.vm(), &machine).await.unwrap();
     let again = reads_8_mib(&*guest).await;
