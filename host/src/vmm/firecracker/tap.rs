@@ -28,9 +28,6 @@ fn network_error(error: &NetError) -> VmmError {
 /// Of a machine that was loaded: as it is when a guest runs. A TAP that is there stays.
 pub async fn bring_home(config: &Config, run: &Run) -> Result<(), VmmError> {
     for (tap, port) in config.lent() {
-        if lend::bridge_of(tap).await.is_ok_and(|bridge| bridge == port.bridge) {
-            continue;
-        }
         take_back(tap, port, run).await.map_err(|error| network_error(&error))?;
     }
     Ok(())
@@ -40,7 +37,7 @@ async fn take_back(tap: &str, port: &Port, run: &Run) -> Result<(), NetError> {
     lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await
 }
 
-/// To the first error: the rest is told of it when it is lent again.
+/// To the first error, which is told when all are lent again, or is over by then. What was lent stays with the process.
 pub async fn lend_all(config: &Config, run: &Run) -> Result<(), NetError> {
     for (tap, _port) in config.lent() {
         lend::lend(tap, run.pidfd()).await?;
@@ -90,3 +87,6 @@ pub async fn with_taps<T>(config: &Config, run: &Run, open: impl Future<Output =
         result => result,
     }
 }
+
+#[cfg(test)]
+mod tests;
