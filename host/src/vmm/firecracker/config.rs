@@ -13,7 +13,10 @@ use super::api::{
 };
 use super::{metadata::Metadata, restore::Origin, tuning, version::Version};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 /// Each machine has a vsock of its own, so that the number need not differ.
 const GUEST_CID: u32 = 3;
@@ -23,9 +26,10 @@ const ALWAYS_THERE: usize = 4;
 /// What a machine has room for beside those: of 24 interrupts 5 are the old devices', and one each the generation's and the clock's device's.
 /// Source: `GSI_LEGACY_START` and `_END`, `vmgenid.rs` and `vmclock.rs` of Firecracker 1.17.
 const DEVICES_BESIDE: usize = 24 - 5 - 2 - ALWAYS_THERE;
-/// What Firecracker adds to the kernel's command line itself: for each device ` virtio_mmio.device=4K@0xc0001000:23`, and ` pci=off`.
-const DEVICE_WORD: usize = 37;
-const NO_PCI: usize = 8;
+const _: () = assert!(SLOTS_MAX == DEVICES_BESIDE, "what a VM may have is what a machine has room for");
+/// What Firecracker adds to the kernel's command line itself: the first for each device, with another address and interrupt, and the second once.
+const DEVICE_WORD: usize = " virtio_mmio.device=4K@0xc0001000:23".len();
+const NO_PCI: usize = " pci=off".len();
 
 /// Where the process finds its files, by its own view of the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +87,9 @@ pub struct Port {
     /// The guest's.
     pub mac: [u8; 6],
 }
+    /// The guest's; absent where an earlier hearth wrote it.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
 
 impl Config {
     /// In the guest's order.
@@ -91,6 +98,11 @@ impl Config {
     }
 
     /// The TAP devices that must be lent to the process, and their places.
+    /// Of each interface, in the same order.
+    pub fn ports(&self) -> impl Iterator<Item = Option<&Port>> {
+        self.nic.iter().map(|_| self.port.as_ref()).chain(self.further.iter().map(|further| further.port.as_ref()))
+    }
+
     pub fn lent(&self) -> impl Iterator<Item = (&str, &Port)> {
         let first = self.nic.as_ref().zip(self.port.as_ref());
         let further = self.further.iter().filter_map(|further| Some((&further.nic, further.port.as_ref()?)));
@@ -298,7 +310,7 @@ mod tests {
         assert_eq!(told, expected.map(|(id, tap, mac)| (id.to_owned(), tap, mac)));
         assert!(config.nics().all(|nic| nic.rx_rate_limiter.is_some() && nic.tx_rate_limiter.is_none()));
         assert_eq!(config.lent().count(), 0, "without a jail they are opened where they are");
-        let port = |n| Port { bridge: Some("hearth0".into()), mac: [2, 0, 0, 0, 0, n] };
+        let port = |n| Port { bridge: Some("hearth0".into()), mac: [2, 0, 0, 0, 0, n], address: None };
         config.place(vec![port(0), port(1), port(2)]);
         assert_eq!(config.lent().collect::<Vec<_>>(), [("hth0", &port(0)), ("hth1", &port(1)), ("hth2", &port(2))]);
         let mut older = serde_json::to_value(config).unwrap();

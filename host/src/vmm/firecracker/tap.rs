@@ -16,7 +16,7 @@ pub async fn ports(plan: &MachinePlan) -> Result<Vec<Port>, VmmError> {
     let mut ports = Vec::new();
     for nic in &plan.nics {
         let bridge = lend::bridge_of(&nic.tap).await.map_err(|error| network_error(&error))?;
-        ports.push(Port { bridge, mac: nic.mac });
+        ports.push(Port { bridge, mac: nic.mac, address: Some(nic.address) });
     }
     Ok(ports)
 }
@@ -25,7 +25,7 @@ fn network_error(error: &NetError) -> VmmError {
     VmmError::Network { detail: error.to_string() }
 }
 
-/// Of a machine that was loaded: as it is when a guest runs. A TAP that is there stays.
+/// Of a machine that was loaded: as it is when a guest runs. One that is on its bridge already may be open to any MAC still.
 pub async fn bring_home(config: &Config, run: &Run) -> Result<(), VmmError> {
     for (tap, port) in config.lent() {
         take_back(tap, port, run).await.map_err(|error| network_error(&error))?;
