@@ -12,6 +12,7 @@ use super::api::{
     model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
 use super::{metadata::Metadata, restore::Origin, tuning, version::Version};
+use domain::vm::nic::SLOTS_MAX;
 use serde::{Deserialize, Serialize};
 use std::{
     net::Ipv4Addr,
@@ -86,10 +87,10 @@ pub struct Port {
     pub bridge: Option<String>,
     /// The guest's.
     pub mac: [u8; 6],
-}
     /// The guest's; absent where an earlier hearth wrote it.
     #[serde(default)]
     pub address: Option<Ipv4Addr>,
+}
 
 impl Config {
     /// In the guest's order.
@@ -97,16 +98,14 @@ impl Config {
         self.nic.iter().chain(self.further.iter().map(|further| &further.nic))
     }
 
-    /// The TAP devices that must be lent to the process, and their places.
     /// Of each interface, in the same order.
     pub fn ports(&self) -> impl Iterator<Item = Option<&Port>> {
         self.nic.iter().map(|_| self.port.as_ref()).chain(self.further.iter().map(|further| further.port.as_ref()))
     }
 
+    /// The TAP devices that must be lent to the process, and their places.
     pub fn lent(&self) -> impl Iterator<Item = (&str, &Port)> {
-        let first = self.nic.as_ref().zip(self.port.as_ref());
-        let further = self.further.iter().filter_map(|further| Some((&further.nic, further.port.as_ref()?)));
-        first.into_iter().chain(further).map(|(nic, port)| (nic.host_dev_name.as_str(), port))
+        self.nics().zip(self.ports()).filter_map(|(nic, port)| Some((nic.host_dev_name.as_str(), port?)))
     }
 
     /// One for each interface, in their order; none: they are opened where they are.
@@ -117,24 +116,35 @@ impl Config {
             further.port = ports.next();
         }
     }
+}
 
-    /// Errors: more devices than there are interrupts for; more words on the kernel's command line than it keeps.
-    pub fn check(&self) -> Result<(), VmmError> {
-        let beside = self.nics().count() + self.drives.len() + usize::from(self.seed.is_some());
-        if beside > DEVICES_BESIDE {
-            let detail = format!(
-                "a machine of Firecracker's has room for {DEVICES_BESIDE} network interfaces, data drives and a seed together, and the VM has {beside}"
-            );
-            return Err(VmmError::Refused { call: "configuration", detail });
-        }
-        let line = self.boot.boot_args.as_deref().unwrap_or_default();
-        cmdline::check(line, NO_PCI + (ALWAYS_THERE + beside) * DEVICE_WORD)
+/// What no machine of Firecracker's can be, whatever its files are: before anything of the VM is touched.
+///
+/// Errors: more devices than there are interrupts for; more words on the kernel's command line than it keeps; more vCPUs than a number of
+/// Firecracker's holds.
+pub fn check(plan: &MachinePlan) -> Result<(), VmmError> {
+    let beside = plan.nics.len() + plan.disk.drives.all().len() + usize::from(plan.cloud_init.is_some());
+    if beside > DEVICES_BESIDE {
+        let detail = format!(
+            "a machine of Firecracker's has room for {DEVICES_BESIDE} network interfaces, data drives and a seed together, and the VM has {beside}"
+        );
+        return Err(VmmError::Refused { call: "configuration", detail });
     }
+    vcpus(plan).map_err(refused)?;
+    cmdline::check(&kernel_cmdline(plan), NO_PCI + (ALWAYS_THERE + beside) * DEVICE_WORD)
+}
+
+pub fn refused(invalid: Invalid) -> VmmError {
+    VmmError::Refused { call: "configuration", detail: invalid.to_string() }
+}
+
+fn vcpus(plan: &MachinePlan) -> Result<u8, Invalid> {
+    u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: plan.vcpus })
 }
 
 /// Errors: more vCPUs than a number of Firecracker's holds.
 pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Config, Invalid> {
-    let vcpu_count = u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: u8::MAX })?;
+    let vcpu_count = vcpus(plan)?;
     let mut nics = plan.nics.iter().enumerate().map(|(index, nic)| interface(index, nic, &plan.tuning));
     Ok(Config {
         machine: MachineConfig {
@@ -335,7 +345,8 @@ mod tests {
             for (nic, last) in plan.nics.iter_mut().zip(0..) {
                 (nic.address, nic.gateway, nic.dns) = (longest(last), longest(99), vec![longest(10), longest(11), longest(12)]);
             }
-            config(&plan, Paths { seed: Some("seed.iso".into()), ..paths() }, &version()).unwrap().check()
+            plan.cloud_init = Some(Box::default());
+            check(&plan)
         };
         // All drives and one interface; all interfaces: with the longest names, addresses and words.
         with(1, 8, CMDLINE_MAX).unwrap();
@@ -399,6 +410,7 @@ mod tests {
     #[test]
     fn what_no_machine_has_is_refused_before_it_is_said() {
         assert!(matches!(config(&plan(300, None), paths(), &version()), Err(Invalid::Vcpus { .. })));
+        assert!(check(&plan(300, None)).unwrap_err().to_string().contains("vCPUs"));
         assert!(config(&plan(1, None), paths(), &version()).unwrap().nic.is_none());
     }
 }
