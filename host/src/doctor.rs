@@ -15,6 +15,7 @@ mod storage;
 mod tests;
 mod vmm;
 
+pub(crate) use kvm::remedy as kvm_remedy;
 pub(crate) use machine::lost;
 pub use report::{Check, Report, Status};
 pub(crate) use vmm::older;

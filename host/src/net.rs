@@ -13,7 +13,7 @@ pub(crate) mod probe;
 mod rules;
 mod tap;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use tap::give as give_tap;
 

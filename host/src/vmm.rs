@@ -200,17 +200,25 @@ pub trait Vmm: Send + Sync + 'static {
         std::future::pending().await
     }
 
+    /// The vCPUs stand still until the machine is resumed. Errors besides those of every call: `Refused` of a machine whose VMM would lose its
+    /// guest by it.
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
+    /// As [`Vmm::pause`], of a machine that a snapshot is taken of before it goes on: some VMMs bear that which bear no other pause. One that goes
+    /// on without has what `pause` is refused for.
+    async fn pause_for_snapshot(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.pause(vm, machine).await
+    }
+    /// What stands goes on, whatever it was paused for: that `pause` would be refused of it is no reason to refuse this.
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
 
-    /// Makes limits and balloon of a machine that runs or is paused as `tuning` says; what is there already stays. For a driver that offers none
-    /// of it. Errors besides those of every call: `Unsupported`; on any error part of it may hold.
+    /// Makes limits and balloon of a machine that runs or is paused as `tuning` says; what is there already stays. What stands here is for a driver
+    /// that offers none of it. Errors besides those of every call: `Unsupported`; on any error part of it may hold.
     async fn tune(&self, _vm: VmId, _machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         if *tuning == Tuning::default() { Ok(()) } else { Err(VmmError::Unsupported { what: "limits and no balloon" }) }
     }
 
     /// Has the metadata service of a machine that runs or is paused say what the plan says now: its name, metadata, and the VM's credentials; its
-    /// addresses are those of its start. For a driver that has none.
+    /// addresses are those of its start. What stands here is for a driver that has no such service.
     ///
     /// A machine without the service, as one without a network, of which no metadata are asked either, is left as it is. Errors besides those of
     /// every call: `Unsupported`, and `Refused` of a machine without it of which some are; what was served until then still is.
@@ -234,7 +242,8 @@ pub trait Vmm: Send + Sync + 'static {
     /// the plan says of its devices does not count: they come with the snapshot, and only its metadata are the plan's. `from` must stay for as
     /// long as the machine lives.
     ///
-    /// Errors besides those of a launch, before anything of the VM is touched: the snapshot is not whole, another VM's, or of another size.
+    /// Errors besides those of a launch, before anything of the VM is touched: the snapshot is not whole, another VM's, or of a machine of another
+    /// size or with other interfaces; the VM has data drives.
     async fn restore(&self, _plan: &MachinePlan, _from: &Path, _launch: Attempt) -> Result<Machine, VmmError> {
         Err(VmmError::Unsupported { what: "snapshots" })
     }

@@ -51,16 +51,26 @@ fn device() -> Check {
         Ok(KVM_API) => Check::ok(id, title, format!("{KVM} opens, API {KVM_API}")),
         Ok(other) => Check::new(id, title, Status::Failed, format!("{KVM} has API {other}, {KVM_API} is needed"))
             .remedy("use a kernel of 5.10 or newer"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Check::new(id, title, Status::Missing, format!("{KVM} does not exist; guests run in QEMU's emulation"))
-                .remedy("load the module: modprobe kvm_intel, or kvm_amd")
+        Err(error) => {
+            let check = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    Check::new(id, title, Status::Missing, format!("{KVM} does not exist; guests run in QEMU's emulation"))
+                }
+                _ => Check::new(id, title, Status::Failed, format!("{KVM}: {error}")),
+            };
+            check.remedy(remedy(error.kind()))
         }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Check::new(id, title, Status::Failed, format!("{KVM}: {error}"))
-                .remedy("run as root (the jailer needs it), or put the user into the group kvm: usermod -aG kvm USER")
+    }
+}
+
+/// Where KVM's device can't be opened, for that reason.
+pub(crate) fn remedy(error: io::ErrorKind) -> &'static str {
+    match error {
+        io::ErrorKind::NotFound => "load the module: modprobe kvm_intel, or kvm_amd",
+        io::ErrorKind::PermissionDenied => {
+            "run as root (the jailer needs it), or put the user into the group kvm: usermod -aG kvm USER"
         }
-        Err(error) => Check::new(id, title, Status::Failed, format!("{KVM}: {error}"))
-            .remedy("load the module: modprobe kvm_intel, or kvm_amd; dmesg says why it refuses"),
+        _ => "load the module: modprobe kvm_intel, or kvm_amd; dmesg says why it refuses",
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     NetError,
     links::{Link, LinkError, Links},
     nat::tap_error,
+    owner::Mark,
 };
 use nix::{
     errno::Errno,
@@ -82,29 +83,21 @@ pub async fn lend(tap: &str, process: &OwnedFd) -> Result<(), NetError> {
 }
 
 /// Takes a lent TAP back, and puts it on that bridge as it was: isolated before it is up, and open to that MAC only. Without a bridge it is
-/// left down. A TAP that was meanwhile made in its place and that nobody uses is removed. Cancel: it is in either place, or not on the bridge.
+/// left down. One that was taken back already is put right where it is, for that may have been cut off in the middle. A TAP that was meanwhile made
+/// in its place and that nobody uses is removed. Cancel: it is in either place, or not on the bridge, or open to any MAC.
 ///
-/// Errors: it is not there; another device has its name here.
+/// Errors: it is in neither place; another device has its name here.
 pub async fn take_back(tap: &str, process: &OwnedFd, bridge: Option<&str>, mac: Option<[u8; 6]>) -> Result<(), NetError> {
     let failed = |error| tap_error(tap, error);
     let space = Space::of(process).await.map_err(failed)?;
-    let lent = space.links.find(tap).await.map_err(failed)?.ok_or_else(|| absent(tap))?;
     let home = Links::connect().map_err(failed)?;
-    if let Some(other) = home.find(tap).await.map_err(failed)?
-        && is_empty_twin(&other, &lent)
-    {
-        home.remove(other.index).await.map_err(failed)?;
-    }
-    let itself = own_space().map_err(failed)?;
-    match space.links.move_to(lent.index, &itself).await {
-        Err(error) if error.is(Errno::EEXIST) => {
-            let detail = "another device took its name while its VM was being started: remove it".to_owned();
-            return Err(NetError::Tap { tap: tap.to_owned(), detail });
-        }
-        other => other.map_err(failed)?,
+    let lent = space.links.find(tap).await.map_err(failed)?;
+    if let Some(lent) = &lent {
+        bring(lent, &space, &home).await?;
     }
     // Its index may have been taken here.
-    let back = home.find(tap).await.map_err(failed)?.ok_or_else(|| absent(tap))?;
+    let back = home.find(tap).await.map_err(failed)?.filter(|link| lent.is_some() || is_hearths(link));
+    let back = back.ok_or_else(|| absent(tap))?;
     let Some(bridge) = bridge else { return Ok(()) };
     let Some(bridge) = home.find(bridge).await.map_err(failed)? else {
         // Whoever makes the bridge again puts all TAPs on it that are there.
@@ -118,7 +111,35 @@ pub async fn take_back(tap: &str, process: &OwnedFd, bridge: Option<&str>, mac: 
     }
 }
 
+/// Moves it here.
+async fn bring(lent: &Link, space: &Space, home: &Links) -> Result<(), NetError> {
+    let tap = lent.name.as_str();
+    let failed = |error| tap_error(tap, error);
+    if let Some(other) = home.find(tap).await.map_err(failed)?
+        && is_empty_twin(&other, lent)
+    {
+        home.remove(other.index).await.map_err(failed)?;
+    }
+    let itself = own_space().map_err(failed)?;
+    match space.links.move_to(lent.index, &itself).await {
+        Err(error) if error.is(Errno::EEXIST) => {
+            let detail = "another device took its name while its VM was being started: remove it".to_owned();
+            Err(NetError::Tap { tap: tap.to_owned(), detail })
+        }
+        other => other.map_err(failed),
+    }
+}
+
+/// A device of this name that is another's is not what was lent.
+fn is_hearths(link: &Link) -> bool {
+    link.alias.as_deref().and_then(Mark::parse).is_some()
+}
+
 /// Whether it was made for the same VM, and nobody holds its other end.
 fn is_empty_twin(other: &Link, lent: &Link) -> bool {
-    other.kind == lent.kind && other.alias.is_some() && other.alias == lent.alias && !other.has_carrier
+    let whose = |link: &Link| {
+        let mark = link.alias.as_deref().and_then(Mark::parse)?;
+        Some((mark.owner.to_owned(), mark.what.to_owned()))
+    };
+    other.kind == lent.kind && whose(other).is_some() && whose(other) == whose(lent) && !other.has_carrier
 }

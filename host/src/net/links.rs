@@ -140,6 +140,11 @@ impl Links {
         bounded("make a bridge with VLAN filtering", self.handle.link().add(message).execute()).await
     }
 
+    pub async fn mark(&self, index: u32, alias: &str) -> Result<(), LinkError> {
+        let message = LinkUnspec::new_with_index(index).alias(alias).build();
+        bounded("mark the device", self.handle.link().set(message).execute()).await
+    }
+
     pub async fn mark_up(&self, index: u32, alias: &str) -> Result<(), LinkError> {
         let message = LinkUnspec::new_with_index(index).alias(alias).up().build();
         bounded("mark the device and set it up", self.handle.link().set(message).execute()).await

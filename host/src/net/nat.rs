@@ -4,7 +4,8 @@
 //! `net.ipv4.ip_forward`, which is switched on if it is off and then left on (others may have come to rely on it; `hearth down` does
 //! not switch it off). Per-device forwarding is no way round that: answers arrive on the uplink, which would need it too.
 //!
-//! Whose a device is stands in its alias. **A bridge belongs to one hearth**: a second one with another data directory is refused with
+//! Whose a device is stands in its alias, and of a TAP also what it is bound to, so that a bridge that has to be made again binds those of the VMs
+//! that run, whichever hearth bound them. **A bridge belongs to one hearth**: a second one with another data directory is refused with
 //! the sentence what to do, it does not share. Sharing would let two address pools give the same address twice.
 //!
 //! Concurrency: `ensure` and `tear_down` take turns; `attach` and `detach` of different VMs may run at once.
@@ -14,7 +15,7 @@ mod bridge;
 use super::{
     Interface, NetError, Network, NetworkPlan, Traffic,
     links::{Link, LinkError, Links},
-    owner::{self, Mark},
+    owner::{self, Bound, Mark},
     rules, tap,
 };
 use async_trait::async_trait;
@@ -78,6 +79,12 @@ impl NatNetwork {
         self.links.join(link.index, alias, bridge).await
     }
 
+    /// See [`Network::bind`].
+    async fn tie(&self, link: &Link, bound: Bound, bridge: u32) -> Result<(), LinkError> {
+        self.links.lock_port(link.index, bound.mac).await?;
+        self.links.settle_neighbour(bridge, bound.address, bound.mac).await
+    }
+
     /// An existing device of the TAP's name is ours to change if it is a TAP that our alias names, or one without alias on our bridge.
     fn check_tap(&self, link: &Link, bridge: u32) -> Result<(), NetError> {
         let refuse = |detail: String| Err(NetError::Tap { tap: link.name.clone(), detail });
@@ -95,7 +102,8 @@ impl NatNetwork {
         }
     }
 
-    async fn bridge_index(&self, tap: &str) -> Result<u32, NetError> {
+    /// The index of the bridge, for what is done to that TAP.
+    async fn bridge_for(&self, tap: &str) -> Result<u32, NetError> {
         match self.links.find(&self.plan.bridge).await.map_err(|error| tap_error(tap, error))? {
             Some(link) => self.check_bridge(&link).map(|()| link.index),
             // Someone removed it: make it again, rules and all.
@@ -121,11 +129,19 @@ impl NatNetwork {
         Ok(())
     }
 
-    /// Puts TAP devices of running VMs back on a bridge that someone removed, or took them off.
+    /// Puts TAP devices of running VMs back on a bridge that someone removed, or took them off, and binds them: a port that is new is open to all,
+    /// and a bridge that is new knows nobody. Also where they seem to be right, since what a bridge knows is not looked at.
     async fn rejoin(&self, bridge: u32) -> Result<(), NetError> {
         for link in self.own_taps().await? {
             let alias = link.alias.clone().unwrap_or_default();
-            match self.put_right(&link, &alias, bridge).await {
+            let rejoined = async {
+                self.put_right(&link, &alias, bridge).await?;
+                match Mark::parse(&alias).and_then(|mark| mark.bound) {
+                    Some(bound) => self.tie(&link, bound, bridge).await,
+                    None => Ok(()),
+                }
+            };
+            match rejoined.await {
                 // Detached in the meantime.
                 Err(error) if error.is(nix::errno::Errno::ENODEV) => {}
                 other => other.map_err(|error| tap_error(&link.name, error))?,
@@ -167,6 +183,11 @@ impl NatNetwork {
         Ok(())
     }
 
+    /// Whether that alias says that the TAP is the VM's, bound or not.
+    fn is_of(&self, alias: &str, vm: VmId) -> bool {
+        Mark::parse(alias).is_some_and(|mark| mark.owner == self.plan.owner && mark.what == vm.to_string())
+    }
+
     /// Every TAP device of this owner on the machine.
     async fn own_taps(&self) -> Result<Vec<Link>, NetError> {
         let all = self.links.all().await.map_err(|error| self.bridge_error(error))?;
@@ -194,10 +215,12 @@ impl Network for NatNetwork {
         if !owner::is_device_name(tap) {
             return Err(NetError::Tap { tap: tap.to_owned(), detail: "this is no name for a device".to_owned() });
         }
-        let bridge = self.bridge_index(tap).await?;
-        let alias = owner::tap_alias(&self.plan.owner, vm);
+        let bridge = self.bridge_for(tap).await?;
+        let mut alias = owner::tap_alias(&self.plan.owner, vm);
         if let Some(link) = self.links.find(tap).await.map_err(|error| tap_error(tap, error))? {
             self.check_tap(&link, bridge)?;
+            // What it is bound to stays until it is bound to something else.
+            alias = link.alias.clone().filter(|told| self.is_of(told, vm)).unwrap_or(alias);
             return self.put_right(&link, &alias, bridge).await.map_err(|error| tap_error(tap, error));
         }
         let fresh = tap::Fresh::create(tap).map_err(|error| tun_error(tap, &error))?;
@@ -218,18 +241,22 @@ impl Network for NatNetwork {
     /// with the TAP; the neighbour's stays until its address is bound again or the bridge goes.
     async fn bind(&self, vm: VmId, interfaces: &[Interface]) -> Result<(), NetError> {
         self.check_macs(interfaces)?;
-        let alias = owner::tap_alias(&self.plan.owner, vm);
+        let Some(first) = interfaces.first() else { return Ok(()) };
+        let bridge = self.bridge_for(&first.tap).await?;
         for Interface { tap, address, mac } in interfaces {
-            let bridge = self.bridge_index(tap).await?;
-            let found = self.links.find(tap).await.map_err(|error| tap_error(tap, error))?;
+            let failed = |error| tap_error(tap, error);
             let refuse = |detail: &str| NetError::Tap { tap: tap.clone(), detail: detail.to_owned() };
-            let link = found.ok_or_else(|| refuse("it is gone: attach it first"))?;
+            let link = self.links.find(tap).await.map_err(failed)?.ok_or_else(|| refuse("it is gone: attach it first"))?;
             self.check_tap(&link, bridge)?;
-            if link.alias.as_ref() != Some(&alias) {
+            if !link.alias.as_deref().is_some_and(|alias| self.is_of(alias, vm)) {
                 return Err(refuse("it is another VM's"));
             }
-            self.links.lock_port(link.index, *mac).await.map_err(|error| tap_error(tap, error))?;
-            self.links.settle_neighbour(bridge, *address, *mac).await.map_err(|error| tap_error(tap, error))?;
+            let bound = Bound { mac: *mac, address: *address };
+            let alias = owner::bound_alias(&self.plan.owner, vm, bound);
+            if link.alias.as_ref() != Some(&alias) {
+                self.links.mark(link.index, &alias).await.map_err(failed)?;
+            }
+            self.tie(&link, bound, bridge).await.map_err(failed)?;
         }
         Ok(())
     }

@@ -1,15 +1,18 @@
 //! Whose a device is: the alias that names the hearth, the bridge's own MAC, and the names that the kernel takes. Pure.
 //!
+//! A TAP's alias also says what it was bound to last, for what the kernel knows of that goes with the bridge, and hearth may be another by then.
+//!
 //! A bridge's alias can't be set in the request that makes the bridge, its MAC can. So a bridge that hearth made and could not mark
 //! any more (it died in between) is known by its MAC. A MAC of its own is wanted anyway: else the bridge takes the lowest of its
 //! ports', which changes as VMs come and go, and the guests' neighbour caches go stale.
 
 use sha2::{Digest, Sha256};
+use std::net::Ipv4Addr;
 
 /// IFNAMSIZ of the kernel is 16 with the closing zero.
 const NAME_MAX: usize = 15;
-/// IFALIASZ is 256; the VM's id and the words around it take 40.
-const OWNER_MAX: usize = 200;
+/// IFALIASZ is 256 with the closing zero; the VM's id, what it is bound to, and the words around them take 66.
+const OWNER_MAX: usize = 180;
 const BRIDGE_MARK: &str = "bridge";
 
 /// What an alias of hearth says.
@@ -18,18 +21,43 @@ pub(super) struct Mark<'a> {
     pub owner: &'a str,
     /// `bridge`, or the VM's id.
     pub what: &'a str,
+    /// Of a TAP that was bound.
+    pub bound: Option<Bound>,
+}
+
+/// What a TAP is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+}
+
+impl Bound {
+    /// Of `02680a4d000b@10.77.0.11`: without a colon, for an earlier hearth takes the owner to end at the alias's last.
+    fn parse(text: &str) -> Option<Bound> {
+        let (mac, address) = text.split_once('@')?;
+        let mac = u64::from_str_radix(mac, 16).ok().filter(|_| mac.len() == 12)?;
+        let [_, _, mac @ ..] = mac.to_be_bytes();
+        Some(Bound { mac, address: address.parse().ok()? })
+    }
 }
 
 impl<'a> Mark<'a> {
     /// Absent: not a device of any hearth.
     pub fn parse(alias: &'a str) -> Option<Mark<'a>> {
         let (owner, what) = alias.strip_prefix("hearth:")?.rsplit_once(':')?;
-        Some(Mark { owner, what })
+        let (what, bound) = what.split_once(' ').map_or((what, None), |(what, bound)| (what, Bound::parse(bound)));
+        Some(Mark { owner, what, bound })
     }
 }
 
 pub(super) fn tap_alias(owner: &str, vm: domain::VmId) -> String {
     format!("hearth:{owner}:{vm}")
+}
+
+pub(super) fn bound_alias(owner: &str, vm: domain::VmId, bound: Bound) -> String {
+    let mac = bound.mac.map(|byte| format!("{byte:02x}")).concat();
+    format!("{} {mac}@{}", tap_alias(owner, vm), bound.address)
 }
 
 pub(super) fn bridge_alias(owner: &str) -> String {
@@ -60,8 +88,23 @@ mod tests {
     fn a_mark_survives_its_alias() {
         let vm = domain::VmId::from_bits(7);
         let alias = tap_alias("a:b", vm);
-        assert_eq!(Mark::parse(&alias), Some(Mark { owner: "a:b", what: &vm.to_string() }));
-        assert_eq!(Mark::parse(&bridge_alias("a")), Some(Mark { owner: "a", what: "bridge" }));
+        assert_eq!(Mark::parse(&alias), Some(Mark { owner: "a:b", what: &vm.to_string(), bound: None }));
+        assert_eq!(Mark::parse(&bridge_alias("a")), Some(Mark { owner: "a", what: "bridge", bound: None }));
+        let bound = Bound { mac: [2, 0x68, 0, 0xff, 0, 1], address: [10, 77, 0, 1].into() };
+        let told = bound_alias("a:b", vm, bound);
+        assert_eq!(told, format!("{alias} 026800ff0001@10.77.0.1"));
+        assert_eq!(Mark::parse(&told), Some(Mark { owner: "a:b", what: &vm.to_string(), bound: Some(bound) }));
+        for not in
+            ["026800ff000@10.77.0.1", "026800ff00011@10.77.0.1", "0268 00ff0001@10.77.0.1", "026800ff0001@x", "026800ff0001"]
+        {
+            assert_eq!(
+                Mark::parse(&format!("{alias} {not}")),
+                Some(Mark { owner: "a:b", what: &vm.to_string(), bound: None }),
+                "{not}"
+            );
+        }
+        let longest = Bound { mac: [0xff; 6], address: [255; 4].into() };
+        assert!(bound_alias(&"o".repeat(OWNER_MAX), vm, longest).len() < 256);
         assert_eq!(Mark::parse("uplink"), None);
         assert_eq!(Mark::parse("hearth:"), None);
     }

@@ -3,7 +3,7 @@
 //! A namespace belongs to a thread: each test runs on a thread of its own with a runtime that has no other worker, and the programs
 //! that it starts inherit the namespace. Without the right to make one, a test says SKIPPED and passes.
 
-mod traffic;
+pub(crate) mod traffic;
 
 use super::{NetError, Network, NetworkPlan, clash::Claim, links::Links, nat::NatNetwork};
 use domain::VmId;
@@ -11,7 +11,7 @@ use std::{future::Future, net::Ipv4Addr, process::Command, time::Duration};
 
 const TEST_DEADLINE: Duration = Duration::from_secs(60);
 
-fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
+pub(crate) fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
     let run = move || {
         if let Err(error) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
             eprintln!("SKIPPED: no network namespace can be made ({error}); run as root");
@@ -23,11 +23,11 @@ fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
     std::thread::spawn(run).join().unwrap();
 }
 
-fn plan() -> NetworkPlan {
+pub(crate) fn plan() -> NetworkPlan {
     NetworkPlan { bridge: "hearth0".to_owned(), gateway: Ipv4Addr::new(10, 77, 0, 1), prefix: 16, owner: "host_a".to_owned() }
 }
 
-fn vm(n: u128) -> VmId {
+pub(crate) fn vm(n: u128) -> VmId {
     VmId::from_bits(n)
 }
 
@@ -38,7 +38,7 @@ fn tool(program: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-fn ip(line: &str) -> String {
+pub(crate) fn ip(line: &str) -> String {
     tool("ip", &line.split(' ').collect::<Vec<_>>())
 }
 
@@ -46,7 +46,7 @@ fn table() -> String {
     tool("nft", &["list", "table", "inet", "hearth_hearth0"])
 }
 
-async fn opened() -> NatNetwork {
+pub(crate) async fn opened() -> NatNetwork {
     let network = NatNetwork::open(plan()).unwrap();
     network.ensure().await.unwrap();
     network
@@ -274,7 +274,7 @@ fn a_tap_that_another_holds_is_waited_for() {
 }
 
 /// Ends the child when the test ends, whichever way.
-struct Running(std::process::Child);
+pub(crate) struct Running(pub(crate) std::process::Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

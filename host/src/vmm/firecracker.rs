@@ -25,12 +25,15 @@ mod marks;
 mod metadata;
 mod options;
 mod outside;
+mod pausing;
 mod port;
 pub mod programs;
 mod restore;
 mod room;
 pub mod selftest;
 mod snapshot;
+#[cfg(test)]
+mod stage;
 mod start;
 mod tally;
 mod tap;
@@ -67,6 +70,7 @@ use domain::{
 use files::{CONFIG, KEYBOARD, RUN};
 use jail::{Jails, Place};
 use marks::Marks;
+use pausing::Purpose;
 use programs::ProgramsError;
 use std::{
     path::{Path, PathBuf},
@@ -188,6 +192,7 @@ impl Vmm for Firecracker {
         let jailed = self.inner.jails.is_some();
         // Which of them fits this processor is Firecracker's to say. On other architectures none was seen to hold on a guest: not offered.
         let cpu_templates = cfg!(target_arch = "x86_64");
+        // What the next start would bear; what a machine's own release bears is asked once more at its pause: see `pausing`.
         let pause = self.inner.version.pauses_well();
         Capabilities { pause, network_rate_limit: true, metadata: true, cpu_templates, jailed, vsock: true, ..CAPABILITIES }
     }
@@ -198,7 +203,7 @@ impl Vmm for Firecracker {
         let pauses = (!self.inner.version.pauses_well()).then(|| {
             let version = &self.inner.version.text;
             format!(
-                "Firecracker {version} loses a guest's agent after a pause, so none is offered: install a release after 1.16.1"
+                "Firecracker {version} loses a guest's agent after a pause, so none is offered: install a release after 1.16.1, then stop and start the VMs"
             )
         });
         cgroups.into_iter().chain(jails).chain(pauses).collect()
@@ -265,11 +270,11 @@ impl Vmm for Firecracker {
     }
 
     async fn pause(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
-        match self.found(vm, machine, "pause").await? {
-            (_door, Found::Running(running)) => running.pause().await.map(drop).map_err(call_error),
-            (_door, Found::Paused(_)) => Ok(()),
-            (_door, Found::NotStarted(machine)) => Err(not_started("pause", &machine)),
-        }
+        self.stand(vm, machine, Purpose::Rest).await
+    }
+
+    async fn pause_for_snapshot(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {
+        self.stand(vm, machine, Purpose::Snapshot).await
     }
 
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {

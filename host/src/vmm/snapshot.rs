@@ -6,13 +6,14 @@ pub(super) mod making;
 
 pub use making::sweep;
 
-use super::{VmmError, shared::sparse, storage_error};
+use super::{NicPlan, VmmError, mac_text, shared::sparse, storage_error};
 use domain::VmId;
 use making::{Awaited, Making};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io::Write,
+    net::Ipv4Addr,
     path::Path,
 };
 
@@ -54,12 +55,23 @@ pub struct Note {
     pub is_jailed: bool,
 }
 
-/// A network interface as the machine's state names it, which nobody can change in it.
+/// A network interface as the machine has it: by its state, which nobody can change, and by what its guest was told at its boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NicNote {
     pub tap: String,
     /// `aa:bb:cc:dd:ee:ff`.
     pub mac: String,
+    /// The guest goes on using it. Absent where an earlier hearth started the machine or took the snapshot.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+}
+
+impl NicNote {
+    /// Whether the VM's interface is this one. A MAC of the user's choice may be another one's by now, with another address, which the guest would
+    /// not know.
+    pub(super) fn is(&self, nic: &NicPlan) -> bool {
+        self.tap == nic.tap && self.mac == mac_text(nic.mac) && self.address.is_none_or(|address| address == nic.address)
+    }
 }
 
 /// An id as everybody else reads it.

@@ -60,7 +60,7 @@ async fn a_machine_goes_on_from_full_and_from_differential_snapshots() {
     let [full, diff, laid] = ["full", "diff", "laid"].map(|name| lab.data.path().join(name));
     let running = driver.snapshot(lab.vm, &first, &full, SnapshotKind::Full).await.unwrap_err();
     assert!(running.to_string().contains("paused") && !full.exists(), "{running}");
-    driver.pause(lab.vm, &first).await.unwrap();
+    driver.pause_for_snapshot(lab.vm, &first).await.unwrap();
     driver.snapshot(lab.vm, &first, &full, SnapshotKind::Full).await.unwrap();
     for name in [snapshot::STATE, snapshot::MEMORY, snapshot::DISK, snapshot::SEED] {
         let file = std::fs::metadata(full.join(name)).unwrap();
@@ -72,7 +72,7 @@ async fn a_machine_goes_on_from_full_and_from_differential_snapshots() {
     guest.ping().await.expect_err("a snapshot ends the sessions with the agent");
     let guest = driver.guest(lab.vm, &first, HELLO).await.expect("and a new one begins");
     writes(&*guest, "two").await;
-    driver.pause(lab.vm, &first).await.unwrap();
+    driver.pause_for_snapshot(lab.vm, &first).await.unwrap();
     driver.snapshot(lab.vm, &first, &diff, SnapshotKind::Diff).await.unwrap();
     driver.kill(lab.vm, &first).await.unwrap();
     driver.clean(lab.vm).await.unwrap();
@@ -105,7 +105,7 @@ fn a_restored_guest_has_its_network_and_its_metadata() {
         let first = driver.launch(&plan, Attempt(1)).await.unwrap();
         driver.release(lab.vm, &first).await.unwrap();
         let _guest = driver.guest(lab.vm, &first, HELLO).await.unwrap();
-        driver.pause(lab.vm, &first).await.unwrap();
+        driver.pause_for_snapshot(lab.vm, &first).await.unwrap();
         let full = lab.data.path().join("full");
         driver.snapshot(lab.vm, &first, &full, SnapshotKind::Full).await.unwrap();
         driver.kill(lab.vm, &first).await.unwrap();

@@ -31,7 +31,10 @@ fn devices(target: &Target, seen: &Seen, links: &[Value]) -> Result<Vec<Finding>
         let name = link["ifname"].as_str().unwrap_or_default();
         let alias = link["ifalias"].as_str().unwrap_or_default();
         let on_bridge = target.bridge.as_deref().is_some_and(|bridge| link["master"] == bridge);
-        match alias.strip_prefix(&format!("hearth:{owner}:")) {
+        // What a TAP is bound to stands behind the VM.
+        let whose =
+            alias.strip_prefix(&format!("hearth:{owner}:")).map(|told| told.split_once(' ').map_or(told, |(whose, _)| whose));
+        match whose {
             Some("bridge") if target.bridge.as_deref() == Some(name) => {}
             Some(vm) if seen.vms.get(vm).is_some_and(|vm| vm.pid.is_some()) => {
                 let count = found.entry(vm.to_owned()).or_default();

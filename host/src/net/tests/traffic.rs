@@ -2,7 +2,7 @@
 //!
 //! That something does **not** arrive is seen without waiting: a ping that must be answered is sent after it, and frames keep their order.
 
-mod lend;
+pub(crate) mod lend;
 
 use super::{in_namespace, ip, opened, plan, vm};
 use crate::net::{Interface, Network, nat::NatNetwork, owner, tap::Fresh};
@@ -264,6 +264,49 @@ fn a_guest_can_not_take_a_neighbours_place() {
         let known = ip("neigh show 10.77.0.12");
         assert!(known.contains("02:68:0a:4d:00:0c PERMANENT"), "{known}");
         assert!(matches!(network.bind(vm(13), &[interface("tap13", TWO, own)]).await, Err(crate::net::NetError::Tap { .. })));
+    });
+}
+
+#[test]
+fn a_bridge_that_is_made_again_binds_the_vms_that_run_whichever_hearth_bound_them() {
+    in_namespace(|| async {
+        let network = opened().await;
+        let (mut one, mut two) = (Wire::stranger(&network, 11).await, Wire::stranger(&network, 12).await);
+        network.bind(vm(11), &[interface("tap11", ONE, one.mac)]).await.unwrap();
+        network.bind(vm(12), &[interface("tap12", TWO, two.mac)]).await.unwrap();
+        one.others_before_pong(ONE, 1);
+        // One that was attached and not bound is not bound to anything.
+        network.attach(vm(13), "tap13").await.unwrap();
+        let bound = |tap: &str| ip(&format!("-o -d link show dev {tap}")).contains("locked on");
+        let next = NatNetwork::open(plan()).unwrap();
+        for (mark, hearth) in [(2, &network), (4, &next)] {
+            ip("link del dev hearth0");
+            hearth.ensure().await.unwrap();
+            assert_eq!(["tap11", "tap12", "tap13"].map(bound), [true, true, false], "{}", ip("-d link show"));
+            for (address, mac) in [(ONE, "02:68:0a:4d:00:0b"), (TWO, "02:68:0a:4d:00:0c")] {
+                let known = ip(&format!("neigh show {address}"));
+                assert!(known.contains(&format!("{mac} PERMANENT")), "{known}");
+            }
+            let own = one.mac;
+            one.mac = two.mac;
+            one.send(&Packet::icmp(TWO, GATEWAY, 8, mark));
+            one.mac = own;
+            assert_eq!(one.others_before_pong(ONE, mark + 1), []);
+            assert_eq!(two.others_before_pong(TWO, mark + 1), [], "a frame under the neighbour's MAC is dropped");
+        }
+        // Taken off and put back, its port is a new one.
+        ip("link set dev tap11 nomaster");
+        assert!(!bound("tap11"));
+        next.ensure().await.unwrap();
+        assert!(bound("tap11"));
+        // What it is bound to now counts, and not what it was.
+        const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 21);
+        next.attach(vm(11), "tap11").await.unwrap();
+        next.bind(vm(11), &[interface("tap11", OTHER, [2, 0, 0, 0, 0, 21])]).await.unwrap();
+        ip("link del dev hearth0");
+        next.ensure().await.unwrap();
+        assert!(ip(&format!("neigh show {OTHER}")).contains("02:00:00:00:00:15 PERMANENT"));
+        assert_eq!(ip(&format!("neigh show {ONE}")), "");
     });
 }
 

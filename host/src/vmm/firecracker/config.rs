@@ -12,8 +12,12 @@ use super::api::{
     model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
 };
 use super::{metadata::Metadata, restore::Origin, tuning, version::Version};
+use domain::vm::nic::SLOTS_MAX;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 /// Each machine has a vsock of its own, so that the number need not differ.
 const GUEST_CID: u32 = 3;
@@ -23,9 +27,10 @@ const ALWAYS_THERE: usize = 4;
 /// What a machine has room for beside those: of 24 interrupts 5 are the old devices', and one each the generation's and the clock's device's.
 /// Source: `GSI_LEGACY_START` and `_END`, `vmgenid.rs` and `vmclock.rs` of Firecracker 1.17.
 const DEVICES_BESIDE: usize = 24 - 5 - 2 - ALWAYS_THERE;
-/// What Firecracker adds to the kernel's command line itself: for each device ` virtio_mmio.device=4K@0xc0001000:23`, and ` pci=off`.
-const DEVICE_WORD: usize = 37;
-const NO_PCI: usize = 8;
+const _: () = assert!(SLOTS_MAX == DEVICES_BESIDE, "what a VM may have is what a machine has room for");
+/// What Firecracker adds to the kernel's command line itself: the first for each device, with another address and interrupt, and the second once.
+const DEVICE_WORD: usize = " virtio_mmio.device=4K@0xc0001000:23".len();
+const NO_PCI: usize = " pci=off".len();
 
 /// Where the process finds its files, by its own view of the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +87,9 @@ pub struct Port {
     pub bridge: Option<String>,
     /// The guest's.
     pub mac: [u8; 6],
+    /// The guest's; absent where an earlier hearth wrote it.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
 }
 
 impl Config {
@@ -90,11 +98,14 @@ impl Config {
         self.nic.iter().chain(self.further.iter().map(|further| &further.nic))
     }
 
+    /// Of each interface, in the same order.
+    pub fn ports(&self) -> impl Iterator<Item = Option<&Port>> {
+        self.nic.iter().map(|_| self.port.as_ref()).chain(self.further.iter().map(|further| further.port.as_ref()))
+    }
+
     /// The TAP devices that must be lent to the process, and their places.
     pub fn lent(&self) -> impl Iterator<Item = (&str, &Port)> {
-        let first = self.nic.as_ref().zip(self.port.as_ref());
-        let further = self.further.iter().filter_map(|further| Some((&further.nic, further.port.as_ref()?)));
-        first.into_iter().chain(further).map(|(nic, port)| (nic.host_dev_name.as_str(), port))
+        self.nics().zip(self.ports()).filter_map(|(nic, port)| Some((nic.host_dev_name.as_str(), port?)))
     }
 
     /// One for each interface, in their order; none: they are opened where they are.
@@ -105,24 +116,35 @@ impl Config {
             further.port = ports.next();
         }
     }
+}
 
-    /// Errors: more devices than there are interrupts for; more words on the kernel's command line than it keeps.
-    pub fn check(&self) -> Result<(), VmmError> {
-        let beside = self.nics().count() + self.drives.len() + usize::from(self.seed.is_some());
-        if beside > DEVICES_BESIDE {
-            let detail = format!(
-                "a machine of Firecracker's has room for {DEVICES_BESIDE} network interfaces, data drives and a seed together, and the VM has {beside}"
-            );
-            return Err(VmmError::Refused { call: "configuration", detail });
-        }
-        let line = self.boot.boot_args.as_deref().unwrap_or_default();
-        cmdline::check(line, NO_PCI + (ALWAYS_THERE + beside) * DEVICE_WORD)
+/// What no machine of Firecracker's can be, whatever its files are: before anything of the VM is touched.
+///
+/// Errors: more devices than there are interrupts for; more words on the kernel's command line than it keeps; more vCPUs than a number of
+/// Firecracker's holds.
+pub fn check(plan: &MachinePlan) -> Result<(), VmmError> {
+    let beside = plan.nics.len() + plan.disk.drives.all().len() + usize::from(plan.cloud_init.is_some());
+    if beside > DEVICES_BESIDE {
+        let detail = format!(
+            "a machine of Firecracker's has room for {DEVICES_BESIDE} network interfaces, data drives and a seed together, and the VM has {beside}"
+        );
+        return Err(VmmError::Refused { call: "configuration", detail });
     }
+    vcpus(plan).map_err(refused)?;
+    cmdline::check(&kernel_cmdline(plan), NO_PCI + (ALWAYS_THERE + beside) * DEVICE_WORD)
+}
+
+pub fn refused(invalid: Invalid) -> VmmError {
+    VmmError::Refused { call: "configuration", detail: invalid.to_string() }
+}
+
+fn vcpus(plan: &MachinePlan) -> Result<u8, Invalid> {
+    u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: plan.vcpus })
 }
 
 /// Errors: more vCPUs than a number of Firecracker's holds.
 pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Config, Invalid> {
-    let vcpu_count = u8::try_from(plan.vcpus).map_err(|_| Invalid::Vcpus { vcpus: u8::MAX })?;
+    let vcpu_count = vcpus(plan)?;
     let mut nics = plan.nics.iter().enumerate().map(|(index, nic)| interface(index, nic, &plan.tuning));
     Ok(Config {
         machine: MachineConfig {
@@ -298,7 +320,7 @@ mod tests {
         assert_eq!(told, expected.map(|(id, tap, mac)| (id.to_owned(), tap, mac)));
         assert!(config.nics().all(|nic| nic.rx_rate_limiter.is_some() && nic.tx_rate_limiter.is_none()));
         assert_eq!(config.lent().count(), 0, "without a jail they are opened where they are");
-        let port = |n| Port { bridge: Some("hearth0".into()), mac: [2, 0, 0, 0, 0, n] };
+        let port = |n| Port { bridge: Some("hearth0".into()), mac: [2, 0, 0, 0, 0, n], address: None };
         config.place(vec![port(0), port(1), port(2)]);
         assert_eq!(config.lent().collect::<Vec<_>>(), [("hth0", &port(0)), ("hth1", &port(1)), ("hth2", &port(2))]);
         let mut older = serde_json::to_value(config).unwrap();
@@ -323,7 +345,8 @@ mod tests {
             for (nic, last) in plan.nics.iter_mut().zip(0..) {
                 (nic.address, nic.gateway, nic.dns) = (longest(last), longest(99), vec![longest(10), longest(11), longest(12)]);
             }
-            config(&plan, Paths { seed: Some("seed.iso".into()), ..paths() }, &version()).unwrap().check()
+            plan.cloud_init = Some(Box::default());
+            check(&plan)
         };
         // All drives and one interface; all interfaces: with the longest names, addresses and words.
         with(1, 8, CMDLINE_MAX).unwrap();
@@ -387,6 +410,7 @@ mod tests {
     #[test]
     fn what_no_machine_has_is_refused_before_it_is_said() {
         assert!(matches!(config(&plan(300, None), paths(), &version()), Err(Invalid::Vcpus { .. })));
+        assert!(check(&plan(300, None)).unwrap_err().to_string().contains("vCPUs"));
         assert!(config(&plan(1, None), paths(), &version()).unwrap().nic.is_none());
     }
 }

@@ -48,10 +48,12 @@ pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
     })
 }
 
-/// Makes the disk as large as it shall be; one that is as large or larger stays as it is. Only while no process has it open.
+/// Makes the disk as large as it shall be, once it was looked at; one that is as large or larger stays as it is. Only while no process has it open.
+///
+/// Errors: those of [`open_disk`], whether or not a size is asked.
 pub fn grow(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
-    let Some(wanted) = plan.size_bytes.map(|size| size.next_multiple_of(SECTOR)) else { return Ok(()) };
     let file = open_disk(disk)?;
+    let Some(wanted) = plan.size_bytes.map(|size| size.next_multiple_of(SECTOR)) else { return Ok(()) };
     let grown = || {
         if file.metadata()?.len() >= wanted {
             return Ok(());
@@ -104,6 +106,28 @@ mod tests {
             made.read_exact_at(&mut end, (256 << 20) - 14).unwrap();
             assert_eq!(&end, b"the last bytes");
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_none_of_hearths_is_refused_whether_or_not_it_is_to_grow() {
+        let folder = tempfile::tempdir().unwrap();
+        let (base, disk) = (folder.path().join("base.ext4"), folder.path().join("disk.raw"));
+        let secret = folder.path().join("secret");
+        fs::write(&secret, b"another's").unwrap();
+        let told = |size| grow(&plan(&base, size), &disk).unwrap_err();
+        for size in [None, Some(1), Some(8192)] {
+            assert!(matches!(told(size), VmmError::Folder { .. }), "it is gone: {size:?}");
+            std::os::unix::fs::symlink(&secret, &disk).unwrap();
+            assert!(matches!(told(size), VmmError::DiskAltered { .. }), "{size:?}");
+            fs::remove_file(&disk).unwrap();
+            fs::hard_link(&secret, &disk).unwrap();
+            assert!(matches!(told(size), VmmError::DiskAltered { .. }), "{size:?}");
+            fs::remove_file(&disk).unwrap();
+        }
+        assert_eq!(fs::read(&secret).unwrap(), b"another's");
+        fs::write(&disk, b"precious").unwrap();
+        grow(&plan(&base, None), &disk).unwrap();
+        assert_eq!(fs::read(&disk).unwrap(), b"precious");
     }
 
     #[test]

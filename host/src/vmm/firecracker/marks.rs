@@ -1,9 +1,10 @@
-//! How long each step of a start took, in the log at `debug`: `HEARTH_LOG=info,host::vmm::firecracker::marks=debug`. Decides nothing.
+//! How long the steps of a start took, also of one that failed, in the log at `debug`: `HEARTH_LOG=info,host::vmm::firecracker::marks=debug`. Decides
+//! nothing. A start is three calls (launch, release, guest), what passes between them is in none, and a guest that is met once more is told alike.
 
 use domain::VmId;
 use std::time::Instant;
 
-/// The steps of one start, one after the other.
+/// The steps of one call, one after the other.
 #[derive(Debug)]
 pub struct Marks {
     vm: VmId,

@@ -7,12 +7,12 @@
 //! ```
 
 use super::super::{
-    MachinePlan, VmmError, mac_text,
+    MachinePlan, VmmError,
     shared::{
         layout::{remove_file, storage_error},
         sparse,
     },
-    snapshot::{DISK, MEMORY, NicNote, Note, SEED, STATE},
+    snapshot::{DISK, MEMORY, Note, SEED, STATE},
 };
 use super::api::{
     Microvm, Paused, Socket,
@@ -92,10 +92,9 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
     if note.has_nic && plan.nics.is_empty() {
         return refused("its machine has a network interface, and the VM has no network now".into());
     }
-    let now = plan.nics.iter().map(|nic| NicNote { tap: nic.tap.clone(), mac: mac_text(nic.mac) });
     // What the state says of them can't be changed. One that the VM got since is not there until its next start.
     let has = if note.nics.is_empty() { usize::from(note.has_nic) } else { note.nics.len() };
-    if !note.nics.is_empty() && !now.take(has).eq(note.nics.iter().cloned()) {
+    if plan.nics.len() < has || !note.nics.iter().zip(&plan.nics).all(|(noted, now)| noted.is(now)) {
         return refused("its machine has other network interfaces than the VM has now".into());
     }
     if !plan.disk.drives.is_empty() {
@@ -141,7 +140,10 @@ pub fn settle(folder: &Path) -> Result<(), VmmError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{sample, snapshot::NOTE};
+    use super::super::super::{
+        NicPlan, mac_text, sample,
+        snapshot::{NOTE, NicNote},
+    };
     use super::*;
     use domain::{
         VmId,
@@ -191,7 +193,8 @@ mod tests {
     #[test]
     fn the_interfaces_are_those_that_the_state_names() {
         let two = MachinePlan { nics: sample::nics(2), ..plan() };
-        let nics: Vec<NicNote> = two.nics.iter().map(|nic| NicNote { tap: nic.tap.clone(), mac: mac_text(nic.mac) }).collect();
+        let noted = |nic: &NicPlan| NicNote { tap: nic.tap.clone(), mac: mac_text(nic.mac), address: Some(nic.address) };
+        let nics: Vec<NicNote> = two.nics.iter().map(noted).collect();
         let from = snapshot(&Note { nics: nics.clone(), ..note() });
         assert_eq!(open(from.path(), &two).unwrap().1.nics.len(), 2);
         let more = MachinePlan { nics: sample::nics(3), ..plan() };
@@ -204,6 +207,13 @@ mod tests {
         changed = two.clone();
         changed.nics.reverse();
         assert!(told(&changed).contains("other network interfaces"));
+        // Of the same MAC, as a user may choose it again, and in the same place.
+        changed = two.clone();
+        changed.nics[1].address = [10, 77, 0, 99].into();
+        assert!(told(&changed).contains("other network interfaces"));
+        let unknown =
+            snapshot(&Note { nics: nics.iter().cloned().map(|nic| NicNote { address: None, ..nic }).collect(), ..note() });
+        assert_eq!(open(unknown.path(), &changed).unwrap().1.nics.len(), 2, "an earlier hearth did not note it");
         // One that an earlier hearth took has the first.
         let mut older = serde_json::to_value(note()).unwrap();
         older.as_object_mut().unwrap().remove("nics");

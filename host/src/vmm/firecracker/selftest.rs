@@ -4,6 +4,7 @@
 pub use super::super::shared::selftest::Verdict;
 
 use super::super::shared::selftest::{self, PATIENCE, Patience, Sign, Tried};
+use crate::doctor::kvm_remedy;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::json;
 use std::{
@@ -19,7 +20,7 @@ const MEM_MIB: u32 = 128;
 /// Why nothing was found out. Another time it may be: not to be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Untried {
-    #[error("/dev/kvm can't be opened: {source}")]
+    #[error("/dev/kvm can't be opened ({source}): {}", kvm_remedy(.source.kind()))]
     Kvm {
         #[source]
         source: io::Error,

@@ -24,7 +24,7 @@ use super::api::{
 use super::{
     Firecracker, Inner,
     asking::{call_error, not_started},
-    config::Config,
+    config::{Config, Port},
     door::Door,
     files,
     start::read_config,
@@ -150,15 +150,16 @@ fn note(vm: VmId, version: String, config: &Config, is_jailed: bool) -> Note {
         vcpus: config.machine.vcpu_count.into(),
         mem_mib: u32::try_from(config.machine.mem_size_mib).unwrap_or(u32::MAX),
         has_nic: config.nic.is_some(),
-        nics: config.nics().map(nic).collect(),
+        nics: config.nics().zip(config.ports()).map(nic).collect(),
         has_seed: config.seed.is_some(),
         has_metadata: config.metadata.is_some(),
         is_jailed,
     }
 }
 
-fn nic(nic: &NetworkInterface) -> NicNote {
-    NicNote { tap: nic.host_dev_name.clone(), mac: nic.guest_mac.clone().unwrap_or_default() }
+fn nic((nic, port): (&NetworkInterface, Option<&Port>)) -> NicNote {
+    let address = port.and_then(|port| port.address);
+    NicNote { tap: nic.host_dev_name.clone(), mac: nic.guest_mac.clone().unwrap_or_default(), address }
 }
 
 fn refused(detail: String) -> VmmError {

@@ -21,6 +21,7 @@ use super::restore::{self, Origin, Source};
 use super::room::{self, Room};
 use super::tap::{add_network_interfaces, bring_home, lend_all, with_taps};
 use super::{Inner, asking::call_error, counters, disk, ending, metadata};
+use crate::doctor::kvm_remedy;
 use domain::{Attempt, vm::Driver};
 use nix::{errno::Errno, sys::stat::Mode, unistd::mkfifo};
 use std::{
@@ -76,6 +77,11 @@ fn program(
 ) -> Result<Program, VmmError> {
     let failed = |source| storage_error(folder, source);
     hold::still_there(&inner.binary, "firecracker", "install it again")?;
+    // All that can be refused is, before anything of the VM is touched. One that goes on from a snapshot has the devices of that.
+    if from.is_none() {
+        config::check(plan)?;
+    }
+    let metadata = metadata::metadata(plan)?;
     let (kernel, initrd) = (boot::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
     for log in [VMM_LOG, ERRORS] {
         layout::remove_file(&folder.join(log)).map_err(failed)?;
@@ -106,15 +112,11 @@ fn program(
         }
     }
     let Room { works_in, paths, arguments, program } = room;
-    let mut config = config::config(plan, paths, &inner.version)
-        .map_err(|invalid| VmmError::Refused { call: "configuration", detail: invalid.to_string() })?;
+    let mut config = config::config(plan, paths, &inner.version).map_err(config::refused)?;
     // One without a jail opens its TAPs where they are.
     config.place(if jail.is_some() { ports } else { Vec::new() });
-    config.metadata = metadata::metadata(plan)?.filter(|_| has_metadata);
+    config.metadata = metadata.filter(|_| has_metadata);
     config.origin = from.map(|_| Origin::in_jail());
-    if config.origin.is_none() {
-        config.check()?;
-    }
     write_config(folder, &config)?;
     let mut console = hold::log(folder, CONSOLE_LOG).map_err(failed)?;
     console.write_all(ending::launch_line().as_bytes()).map_err(failed)?;
@@ -142,7 +144,12 @@ fn keyboard(folder: &Path) -> io::Result<OwnedFd> {
 fn write_config(folder: &Path, config: &Config) -> Result<(), VmmError> {
     let path = folder.join(CONFIG);
     let text = serde_json::to_vec_pretty(config).map_err(|error| VmmError::Spawn { detail: error.to_string() })?;
-    fs::write(&path, text).map_err(|source| storage_error(&path, source))
+    // Metadata are in it, in which a user may have put what is nobody else's to read. What an earlier hearth left may be open to more.
+    let write = || {
+        layout::remove_file(&path)?;
+        File::options().write(true).create_new(true).mode(0o600).open(&path)?.write_all(&text)
+    };
+    write().map_err(|source| storage_error(&path, source))
 }
 
 pub fn read_config(folder: &Path) -> Result<Config, VmmError> {
@@ -166,7 +173,8 @@ pub async fn release(inner: &Inner, run: &Run, vm: domain::VmId, marks: &mut Mar
             // Who finds it released does not know yet whether a guest runs, whose network this would be.
             None => None,
         };
-        // A move takes the kernel about 20 ms (measured): less than the process takes to its API. One that fails is made again, and told, below.
+        // A move takes the kernel about 20 ms (measured), and one follows the other, while the process is on its way to its API (33 to 100 ms). One
+        // that fails is made again, and told, below.
         let (door, _early) = tokio::join!(api_door(room, &arrivals, run), async {
             match &early {
                 Some(config) => lend_all(config, run).await,
@@ -279,7 +287,13 @@ pub fn start_error(error: ApiError) -> VmmError {
             detail: format!("the CPU template does not fit this host's processor: give the VM another, or none ({fault})"),
         }
     } else if fault.contains("kvm") {
-        VmmError::Spawn { detail: format!("{detail}: load the module kvm_intel or kvm_amd, and see `hearth doctor`") }
+        // In its words alone, which end with the system's.
+        let kind = match () {
+            () if fault.contains("os error 2)") => io::ErrorKind::NotFound,
+            () if fault.contains("os error 13)") || fault.contains("os error 1)") => io::ErrorKind::PermissionDenied,
+            () => io::ErrorKind::Other,
+        };
+        VmmError::Spawn { detail: format!("{detail}: {}; see `hearth doctor`", kvm_remedy(kind)) }
     } else {
         call_error(error)
     }
@@ -307,3 +321,6 @@ async fn api_door(room: &Path, arrivals: &Arrivals, run: &Run) -> Result<Door, V
 
 /// A socket that is there but does not listen yet gives no sign when it does: microseconds later.
 const AGAIN: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests;

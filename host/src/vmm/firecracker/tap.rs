@@ -16,7 +16,7 @@ pub async fn ports(plan: &MachinePlan) -> Result<Vec<Port>, VmmError> {
     let mut ports = Vec::new();
     for nic in &plan.nics {
         let bridge = lend::bridge_of(&nic.tap).await.map_err(|error| network_error(&error))?;
-        ports.push(Port { bridge, mac: nic.mac });
+        ports.push(Port { bridge, mac: nic.mac, address: Some(nic.address) });
     }
     Ok(ports)
 }
@@ -25,12 +25,9 @@ fn network_error(error: &NetError) -> VmmError {
     VmmError::Network { detail: error.to_string() }
 }
 
-/// Of a machine that was loaded: as it is when a guest runs. A TAP that is there stays.
+/// Of a machine that was loaded: as it is when a guest runs. One that is on its bridge already may be open to any MAC still.
 pub async fn bring_home(config: &Config, run: &Run) -> Result<(), VmmError> {
     for (tap, port) in config.lent() {
-        if lend::bridge_of(tap).await.is_ok_and(|bridge| bridge == port.bridge) {
-            continue;
-        }
         take_back(tap, port, run).await.map_err(|error| network_error(&error))?;
     }
     Ok(())
@@ -40,7 +37,7 @@ async fn take_back(tap: &str, port: &Port, run: &Run) -> Result<(), NetError> {
     lend::take_back(tap, run.pidfd(), port.bridge.as_deref(), Some(port.mac)).await
 }
 
-/// To the first error: the rest is told of it when it is lent again.
+/// To the first error, which is told when all are lent again, or is over by then. What was lent stays with the process.
 pub async fn lend_all(config: &Config, run: &Run) -> Result<(), NetError> {
     for (tap, _port) in config.lent() {
         lend::lend(tap, run.pidfd()).await?;
@@ -90,3 +87,6 @@ pub async fn with_taps<T>(config: &Config, run: &Run, open: impl Future<Output =
         result => result,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,7 @@ fn data_drive(drive: &Drive, limits: &str) -> [String; 2] {
 }
 
 fn network(index: usize, nic: &NicPlan) -> [String; 2] {
-    let (id, mac) = (format!("nic{}", if index == 0 { String::new() } else { index.to_string() }), cmdline::mac_text(nic.mac));
+    let (id, mac) = (format!("{}{index}", tuning::NIC), cmdline::mac_text(nic.mac));
     [format!("tap,id={id},ifname={},script=no,downscript=no", nic.tap), format!("virtio-net-device,netdev={id},mac={mac}")]
 }
 

@@ -10,7 +10,9 @@ use super::super::{
 };
 use super::command::Acceleration;
 use super::tsc;
+use crate::doctor::kvm_remedy;
 use std::{
+    io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -95,12 +97,16 @@ async fn emulated() -> Acceleration {
 /// Boots the kernel on KVM; see [`selftest::boot`] for how long that takes.
 pub async fn self_test(binary: &Path, kernel: Option<&Path>) -> KvmVerdict {
     if let Err(error) = std::fs::File::options().read(true).write(true).open("/dev/kvm") {
-        return KvmVerdict::no(format!("/dev/kvm can't be opened: {error}"));
+        return closed(&error);
     }
     match kernel {
         None => KvmVerdict::no("no kernel to try kvm with yet"),
         Some(kernel) => boot(binary, kernel, PATIENCE).await,
     }
+}
+
+fn closed(error: &io::Error) -> KvmVerdict {
+    KvmVerdict::no(format!("/dev/kvm can't be opened ({error}): {}", kvm_remedy(error.kind())))
 }
 
 async fn boot(binary: &Path, kernel: &Path, patience: Patience) -> KvmVerdict {
@@ -152,6 +158,13 @@ mod tests {
         assert!(matches!(find_binary(Some(Path::new("/nowhere/qemu"))), Err(VmmError::ProgramMissing { .. })));
         let verdict = self_test(Path::new("/nowhere/qemu"), None).await;
         assert!(!verdict.works && !verdict.reason.is_empty());
+    }
+
+    #[test]
+    fn a_kvm_that_is_not_permitted_is_told_with_what_to_do() {
+        let told = closed(&io::Error::from_raw_os_error(nix::libc::EACCES));
+        let remedy = "run as root (the jailer needs it), or put the user into the group kvm: usermod -aG kvm USER";
+        assert_eq!(told, KvmVerdict::no(format!("/dev/kvm can't be opened (Permission denied (os error 13)): {remedy}")));
     }
 
     async fn verdict_of(body: &str) -> KvmVerdict {

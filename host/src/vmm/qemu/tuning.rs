@@ -11,9 +11,10 @@ use std::{fs, io, path::Path};
 use tokio::time::Instant;
 
 const MIB: u64 = 1024 * 1024;
-/// QEMU's names of the root disk, and of a data drive with its number behind.
+/// QEMU's names of the root disk, of a data drive with its number behind, and of an interface with its place.
 pub const ROOT: &str = "root";
 pub const DATA: &str = "drive-";
+pub const NIC: &str = "nic-";
 
 /// What follows a drive's other words, each of those that the guest writes to alike.
 pub fn drive_words(limits: &RateLimits) -> String {

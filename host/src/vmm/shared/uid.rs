@@ -75,7 +75,7 @@ fn allot(vms: &Path, vm: VmId, range: &RangeInclusive<u32>) -> Result<u32, VmmEr
     let Some(uid) = range.clone().find(|uid| !others.contains(uid) && !running.contains(uid)) else {
         let (first, last) = (range.start(), range.end());
         return Err(unable(format!(
-            "each of the uids {first}-{last} is a VM's: remove VMs that are not needed, or name a larger range"
+            "each of the uids {first}-{last} is a VM's: remove VMs that are not needed, or name a larger range (--jailer-uids FIRST-LAST)"
         )));
     };
     write(&vms.join(vm.to_string()), uid)?;
@@ -172,7 +172,9 @@ mod tests {
         assert_eq!([1, 2, 3].map(|bits| allot(bits).unwrap()), [1_900_000_010, 1_900_000_011, 1_900_000_012]);
         assert_eq!(allot(2).unwrap(), 1_900_000_011, "a second launch has the uid of the first");
         let full = allot(4).unwrap_err().to_string();
-        assert!(full.contains("remove VMs") && full.contains("1900000010-1900000012"), "{full}");
+        let remedy = "remove VMs that are not needed, or name a larger range (--jailer-uids FIRST-LAST)";
+        assert_eq!(full, format!("the VMM can't be started: each of the uids 1900000010-1900000012 is a VM's: {remedy}"));
+        assert!(!vms.path().join(vm(4).to_string()).join(FILE).exists());
         fs::remove_dir_all(vms.path().join(vm(2).to_string())).unwrap();
         assert_eq!(allot(4).unwrap(), 1_900_000_011);
     }

@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(10);
 const UID: u32 = 1_900_000_007;
 
 /// A process in a network namespace of its own.
-fn apart() -> (Running, OwnedFd) {
+pub(crate) fn apart() -> (Running, OwnedFd) {
     let program = crate::doctor::programs::find("unshare").unwrap();
     let process = Running(Command::new(program).args(["-n", "sleep", "60"]).spawn().unwrap());
     let space = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).unwrap();
@@ -114,6 +114,35 @@ fn a_tap_that_was_made_in_place_of_a_lent_one_gives_way() {
         ip("link del dev tap11");
         take_back("tap11", &process, Some("hearth0"), Some(mac)).await.unwrap();
         guest.others_before_pong(ONE, 2);
+    });
+}
+
+/// Who takes it back may be cut off after each step, or may be another hearth than the one that did.
+#[test]
+fn one_that_is_back_and_not_as_it_was_is_put_right() {
+    in_namespace(|| async {
+        let network = opened().await;
+        let mac = attached(&network).await;
+        let (_running, process) = apart();
+        let home = async || take_back("tap11", &process, Some("hearth0"), Some(mac)).await;
+        let is_right = || {
+            let tap = ip("-o -d link show dev tap11");
+            assert!(["master hearth0", "isolated on", "locked on"].iter().all(|told| tap.contains(told)), "{tap}");
+        };
+        home().await.expect("it never was away");
+        for undone in ["type bridge_slave locked off", "nomaster"] {
+            lend("tap11", &process).await.unwrap();
+            home().await.unwrap();
+            is_right();
+            assert_eq!(ip(&format!("link set dev tap11 {undone}")), "");
+            assert!(!ip("-o -d link show dev tap11").contains("locked on"));
+            home().await.unwrap();
+            is_right();
+        }
+        network.detach("tap11").await.unwrap();
+        ip("tuntap add dev tap11 mode tap");
+        assert!(matches!(home().await, Err(NetError::Tap { .. })), "another's is not touched");
+        assert!(!ip("-o -d link show dev tap11").contains("master"));
     });
 }
 

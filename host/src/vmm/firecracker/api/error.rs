@@ -30,7 +30,7 @@ pub enum Invalid {
     #[error("{id:?} can't name a device: 1 to 64 letters, digits or underscores")]
     DeviceId { id: String },
     #[error("{vcpus} vCPUs: firecracker takes 1 to 32, and with SMT 1 or an even number")]
-    Vcpus { vcpus: u8 },
+    Vcpus { vcpus: u32 },
     #[error("a memory of {mem_mib} MiB: with huge pages of 2 MiB it is an even number, and never 0")]
     Memory { mem_mib: u64 },
     #[error("an MTU of {mtu}: 68 to 65535")]

@@ -1,18 +1,33 @@
 //! Taking out of a room whose process may have left anything there.
 
 use super::super::{
-    super::sample,
+    super::{MachinePlan, sample},
     config::{self, Paths},
     version::Version,
 };
 use super::*;
 use std::os::unix::fs::symlink;
 
-fn noted(seed: Option<&str>) -> Note {
+fn configured(plan: &MachinePlan, seed: Option<&str>) -> Config {
     let seed = seed.map(Into::into);
     let paths = Paths { kernel: "k".into(), initrd: "i".into(), disk: "d".into(), seed, drives: "".into(), vsock: "v".into() };
-    let config = config::config(&sample::plan(), paths, &Version::parse("1.16.1")).unwrap();
-    note(sample::plan().vm, "1.16.1".into(), &config, true)
+    config::config(plan, paths, &Version::parse("1.16.1")).unwrap()
+}
+
+fn noted(seed: Option<&str>) -> Note {
+    note(sample::plan().vm, "1.16.1".into(), &configured(&sample::plan(), seed), true)
+}
+
+#[test]
+fn the_interfaces_are_noted_as_the_guest_has_them() {
+    let plan = MachinePlan { nics: sample::nics(2), ..sample::plan() };
+    let mut config = configured(&plan, None);
+    let ports = plan.nics.iter().map(|nic| Port { bridge: None, mac: nic.mac, address: Some(nic.address) });
+    config.place(ports.collect());
+    let noted = note(plan.vm, "1.16.1".into(), &config, true).nics;
+    let told: Vec<_> = noted.iter().map(|nic| (nic.tap.as_str(), nic.mac.as_str(), nic.address)).collect();
+    let address = |last| Some([10, 77, 0, last].into());
+    assert_eq!(told, [("hth0", "52:54:00:01:02:ff", address(5)), ("hth1", "52:54:00:01:03:01", address(6))]);
 }
 
 /// A VM's folder, a room in which its process has written a snapshot, and a place for snapshots.

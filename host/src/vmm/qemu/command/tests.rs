@@ -29,7 +29,7 @@ fn the_emulated_machine_with_network() {
         -chardev socket,id=agent,fd=7,server=on,wait=off -device virtio-serial-device \
         -device virtserialport,chardev=agent,name=agent.0 -device virtio-rng-device \
         -device virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on \
-        -netdev tap,id=nic,ifname=hth0,script=no,downscript=no -device virtio-net-device,netdev=nic,mac=52:54:00:01:02:ff";
+        -netdev tap,id=nic-0,ifname=hth0,script=no,downscript=no -device virtio-net-device,netdev=nic-0,mac=52:54:00:01:02:ff";
     assert_eq!(words.join(" "), golden);
 }
 
@@ -94,10 +94,10 @@ fn interfaces_are_told_in_their_order_and_the_kernel_keeps_all_words() {
     let told: Vec<&str> =
         words.iter().filter(|word| word.contains("tap,id=") || word.contains("virtio-net")).map(String::as_str).collect();
     let expected = [
-        "tap,id=nic,ifname=hth0,script=no,downscript=no",
-        "virtio-net-device,netdev=nic,mac=52:54:00:01:02:ff",
-        "tap,id=nic1,ifname=hth1,script=no,downscript=no",
-        "virtio-net-device,netdev=nic1,mac=52:54:00:01:03:01",
+        "tap,id=nic-0,ifname=hth0,script=no,downscript=no",
+        "virtio-net-device,netdev=nic-0,mac=52:54:00:01:02:ff",
+        "tap,id=nic-1,ifname=hth1,script=no,downscript=no",
+        "virtio-net-device,netdev=nic-1,mac=52:54:00:01:03:01",
     ];
     assert_eq!((told.len(), &told[..4]), (16, &expected[..]));
     cmdline::check(&kernel_cmdline(&plan, acceleration), 0).unwrap();

@@ -1,5 +1,5 @@
-//! The times of a console's log beside it, for the next hearth: a line a mark, points of the log as it is cut now. What can't be written is not
-//! kept, and what can't be read was not there: times are a help.
+//! The times of a console's log beside it, for the next hearth: a line a mark, and one more for a mark that was kept and that more has joined;
+//! points of the log as it is cut now. What can't be written yet is written with the next, and what can't be read is lost: times are a help.
 
 use super::times::{MOST_MARKS, Mark, Times, Unkept};
 use std::{
@@ -10,17 +10,22 @@ use std::{
 };
 
 const NAME: &str = "console.times";
-/// A mark has 40 bytes: twice as many as are remembered.
+/// A line has at most 40 bytes: twice as many as there are marks, before they are written anew.
 const MOST_BYTES: u64 = MOST_MARKS as u64 * 2 * 40;
 
 /// `cut`: how much of the log is cut off.
 pub fn read(folder: &Path, cut: u64) -> Times {
     let mut text = String::new();
     let read = File::open(folder.join(NAME)).and_then(|file| file.take(MOST_BYTES * 2).read_to_string(&mut text));
-    // A half line, or something else, ends what is taken; what was added behind it would end there, too.
     let marks = text.lines().map_while(|line| parse(line, cut));
-    let mut times = if read.is_ok() { Times::remembered(marks) } else { Times::default() };
-    if times.marks().count() != text.lines().count() || !(text.is_empty() || text.ends_with('\n')) {
+    let mut times = Times::remembered(marks);
+    // A half line, or something else, ends what is taken, and what was added behind it would be lost to the next hearth, too. Lines that stand for
+    // one mark are no harm, and this is a time to make one of them.
+    let is_as_written = match read {
+        Ok(_) => times.marks().count() == text.lines().count() && (text.is_empty() || text.ends_with('\n')),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if !is_as_written {
         times.set_unkept(Unkept::All);
     }
     times
@@ -43,7 +48,7 @@ fn line(mark: &Mark, cut: u64) -> String {
     format!("{} {} {} {word}\n", mark.at.saturating_sub(cut), mark.end.saturating_sub(cut), mark.seen_ms)
 }
 
-/// What is not in the file yet. When that has grown long, or is not what it should be, all of it. What fails is done by the next call.
+/// Adds what is not in the file yet; writes all anew when the file has grown long, or is not what it should be. What fails is done by the next call.
 pub fn keep(folder: &Path, times: &mut Times, cut: u64) {
     let newest = match times.unkept() {
         Unkept::Some(0) => return,
@@ -156,6 +161,45 @@ mod tests {
         next.look(9, 9_000, Some(8_000));
         keep(folder.path(), &mut next, 0);
         assert_eq!(fs::read_to_string(&path).unwrap(), "0 1 1000 seen\n1 9 9000 seen\n");
+    }
+
+    #[test]
+    fn what_joined_a_mark_that_is_kept_is_kept_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut times = Times::default();
+        let mut look = |end, now_ms| {
+            times.look(end, now_ms, Some(900));
+            keep(folder.path(), &mut times, 0);
+        };
+        for (end, now_ms) in [(5, 1_000), (9, 1_100), (9, 1_150), (12, 1_200), (20, 2_000)] {
+            look(end, now_ms);
+            let mut next = read(folder.path(), 0);
+            // Nothing that was seen is new to the next hearth, however late it looks.
+            next.look(end, 900_000, None);
+            assert_eq!(next.of(end - 1).map(|mark| mark.late), Some(false), "{end}");
+        }
+        let path = folder.path().join(NAME);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "0 5 1000 seen\n0 9 1000 seen\n0 12 1000 seen\n12 20 2000 seen\n");
+        let mut next = read(folder.path(), 0);
+        next.look(30, 3_000, Some(2_900));
+        keep(folder.path(), &mut next, 0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "0 12 1000 seen\n12 20 2000 seen\n20 30 3000 seen\n", "each once");
+    }
+
+    #[test]
+    fn what_can_t_be_read_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        fs::write(&path, b"\xff\xfe").unwrap();
+        let mut times = read(folder.path(), 0);
+        times.look(5, 1_000, Some(900));
+        keep(folder.path(), &mut times, 0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "0 5 1000 seen\n");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(read(folder.path(), 0).unkept(), Unkept::All);
+        fs::remove_dir(&path).unwrap();
+        assert_eq!(read(folder.path(), 0).unkept(), Unkept::Some(0), "there is nothing that is to be replaced");
     }
 
     #[test]

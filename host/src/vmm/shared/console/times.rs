@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
-/// Four looks a second bring one each, at most: a guest that floods its console costs no more, and one that prints once a minute is remembered
-/// for days.
+/// There are four a second at most, however often it is looked: a guest that floods its console costs no more, and one that prints once a minute is
+/// remembered for days.
 pub const MOST_MARKS: usize = 4096;
 /// What comes sooner after a mark belongs to it.
 const APART_MS: u64 = 250;
@@ -32,16 +32,16 @@ pub struct Times {
     /// How far the log was seen.
     seen: u64,
     looked_ms: Option<u64>,
-    /// How many of the newest the next hearth would not know.
+    /// What the next hearth would not know.
     unkept: Unkept,
 }
 
 /// Which marks are not with those that the next hearth reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unkept {
-    /// Of the newest.
+    /// So many of the newest, the oldest of them maybe there and shorter.
     Some(usize),
-    /// What is there is of another log, of another cut, or torn.
+    /// What is there is to be replaced: it is of another log, of another cut, torn, or can't be read.
     All,
 }
 
@@ -52,14 +52,21 @@ impl Default for Unkept {
 }
 
 impl Times {
-    /// As an earlier hearth remembered it: what is out of order and what follows it is not taken.
+    /// As an earlier hearth kept them. One that begins where the one before it does takes its place; what is out of order and what follows it is
+    /// not taken.
     pub fn remembered(marks: impl IntoIterator<Item = Mark>) -> Self {
         let mut times = Self::default();
         for mark in marks {
+            if let Some(last) = times.marks.back_mut().filter(|last| last.at == mark.at && last.end <= mark.end) {
+                // Kept once more with what has joined it.
+                *last = mark;
+                times.seen = mark.end;
+                continue;
+            }
             if mark.at < times.seen || mark.end <= mark.at {
                 break;
             }
-            // What joined a mark after it was kept is up to the next one's.
+            // Marks have no gaps: what lies between two joined the first and was not kept.
             if let Some(last) = times.marks.back_mut() {
                 last.end = mark.at;
             }
@@ -86,6 +93,9 @@ impl Times {
         let is_soon = |seen_ms: u64| now_ms.checked_sub(seen_ms).is_some_and(|apart| apart < APART_MS);
         if let Some(last) = self.marks.back_mut().filter(|last| !late && !last.late && is_soon(last.seen_ms)) {
             last.end = end;
+            if let Unkept::Some(newest) = &mut self.unkept {
+                *newest = (*newest).max(1);
+            }
             return;
         }
         self.push(Mark { at, end, seen_ms: now_ms, late });
@@ -186,6 +196,23 @@ mod tests {
         let remembered = Times::remembered([mark(0, 5), mark(9, 12)]);
         assert_eq!(remembered.marks().map(|mark| mark.end).collect::<Vec<_>>(), [9, 12]);
         assert_eq!(remembered.unkept(), Unkept::Some(0));
+        let again = Times::remembered([mark(0, 5), mark(5, 9), mark(5, 11), mark(11, 12), mark(0, 40)]);
+        assert_eq!(again.marks().map(|mark| (mark.at, mark.end)).collect::<Vec<_>>(), [(0, 5), (5, 11), (11, 12)]);
+        assert_eq!(Times::remembered([mark(5, 9), mark(5, 7), mark(9, 12)]).seen, 9, "none is ever shorter");
+    }
+
+    #[test]
+    fn what_joins_a_mark_is_to_be_kept_as_well() {
+        let mut times = Times::default();
+        times.look(5, 1_000, Some(900));
+        times.set_unkept(Unkept::Some(0));
+        times.look(9, 1_100, None);
+        assert_eq!((times.marks.len(), times.unkept()), (1, Unkept::Some(1)));
+        times.look(9, 1_150, None);
+        times.look(12, 1_200, None);
+        assert_eq!(times.unkept(), Unkept::Some(1));
+        times.look(20, 2_000, None);
+        assert_eq!(times.unkept(), Unkept::Some(2));
     }
 
     #[test]

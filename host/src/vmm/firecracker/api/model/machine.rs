@@ -25,7 +25,7 @@ impl Check for MachineConfig {
     fn check(&self) -> Result<(), Invalid> {
         let vcpus = self.vcpu_count;
         if !(1..=32).contains(&vcpus) || (self.smt && vcpus != 1 && !vcpus.is_multiple_of(2)) {
-            return Err(Invalid::Vcpus { vcpus });
+            return Err(Invalid::Vcpus { vcpus: vcpus.into() });
         }
         let mem_mib = self.mem_size_mib;
         if mem_mib == 0 || (self.huge_pages == Some(HugePages::Of2M) && !mem_mib.is_multiple_of(2)) {
