@@ -22,9 +22,9 @@ STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-2400}
 . "$ROOT/scripts/firecracker-find.sh"
 
 # The names of all checks, so that those that were never reached can be counted.
-PLAN=(setup fmt clippy tidy wasm deny guest console build unit sim e2e firecracker api fuzz)
+PLAN=(space setup fmt clippy tidy wasm deny guest console scripts build unit sim e2e firecracker api fuzz)
 # Of these, that not one test ran is a failure: a suite that nobody finds passes for ever.
-WITH_TESTS='guest console unit sim e2e firecracker'
+WITH_TESTS='guest console scripts unit sim e2e firecracker'
 
 # Nothing later can work: the rest is skipped, and said to be.
 give_up() {
@@ -108,6 +108,8 @@ export -f in_each_workspace fmt_check lint with_wasm_path wasm_check deny_check 
 run() { local name=$1 title=$2; shift 2; check "$name" "$title" bash -c "set -eu; $*"; }
 
 begun=$SECONDS
+# Half an hour later it would be a hundred failures of other names.
+check space 'room on the disks for all that follows' scripts/space.sh test || give_up
 check setup 'set-up, with what the tests need' scripts/setup.sh test || give_up
 # shellcheck disable=SC1091
 . "$HEARTH_TOOLS/targets.env"
@@ -124,6 +126,7 @@ fi
 check guest 'tests of the guest agent' bash -c 'cd guest && cargo test --locked --no-fail-fast' || true
 # What the console decides lives in crates without a browser; hearth-console itself compiles for wasm32 only and is built below.
 check console 'tests of the web console (native)' bash -c 'cd web-yew && cargo test --locked --workspace --exclude hearth-console --no-fail-fast' || true
+check scripts 'what the scripts decide' tests/scripts/check.sh || true
 check build 'build of everything (release)' scripts/build.sh || give_up
 run unit 'unit, property, actor and crash tests' unit_tests || true
 # Fixed and fresh seeds, and the mistakes that must be found: under three minutes on two cores.
