@@ -16,6 +16,7 @@ PACKAGES+=,apt-utils,ca-certificates,curl,ethtool,iproute2,iputils-ping,less,net
 HOOK=$ROOT/scripts/images/debian-cloud-hook.sh
 RECIPE=$(cat "${BASH_SOURCE[0]}" "$ROOT/scripts/images/debian-rootfs.sh" "$HOOK" | sha256sum | cut -c1-16)
 
+one_at_a_time images
 step 'image-debian-cloud: what is there' ''
 if debian_is_made debian-cloud "$RECIPE"; then
   say 'made already'

@@ -5,6 +5,8 @@
 SUITE=bookworm
 # Reinstalling once a quarter of a year keeps the security fixes coming without making every run slow.
 KEEP_DAYS=90
+# The larger of the two, Debian's cloud image, with the packages that mmdebstrap downloads.
+FULL_SYSTEM_MIB=1024
 
 # debian_is_made NAME RECIPE: whether build/images/NAME/rootfs.ext4 is there, of this recipe and not too old.
 debian_is_made() {
@@ -34,20 +36,23 @@ debian_rootfs() {
   shift 5
   step "image-$name: packages to make it with" 'apt-get install mmdebstrap e2fsprogs'
   install_packages mmdebstrap e2fsprogs debian-archive-keyring
+  step "image-$name: room for it" 'make room'
+  # Tree and image side by side, then the image and its copy.
+  need_space $((2 * FULL_SYSTEM_MIB)) "${TMPDIR:-/tmp}" TMPDIR
+  need_space "$FULL_SYSTEM_MIB" "$out" HEARTH_IMAGES
   scratch
   step "image-$name: install Debian $SUITE into a folder (one to five minutes)" 'check the network; HEARTH_DEBIAN_MIRROR names another mirror'
   debian_mirror
-  mkdir -p "$out"
   as_root mmdebstrap --quiet --variant=minbase --include="$packages" "$@" --customize-hook="$hook" "$SUITE" "$SCRATCH/tree" "${MIRROR[@]}"
 
-  step "image-$name: fill an ext4 image of $size" "free space: 2 GB in ${TMPDIR:-/tmp} and in the clone"
+  step "image-$name: fill an ext4 image of $size" "free space in ${TMPDIR:-/tmp} and in the clone"
   truncate -s "$size" "$SCRATCH/rootfs.ext4"
   as_root mkfs.ext4 -q -F -L root -m 0 -E lazy_itable_init=1,lazy_journal_init=1 -d "$SCRATCH/tree" "$SCRATCH/rootfs.ext4"
   # The tree belongs to root: it must go by the same hand.
   as_root rm -rf -- "$SCRATCH/tree"
   as_root chown "$(id -u):$(id -g)" "$SCRATCH/rootfs.ext4"
-  cp --sparse=always "$SCRATCH/rootfs.ext4" "$out/rootfs.ext4.part"
-  mv "$out/rootfs.ext4.part" "$out/rootfs.ext4"
+  rm -f -- "$out/made-of"
+  install_whole "$SCRATCH/rootfs.ext4" "$out/rootfs.ext4"
   printf '%s\n' "$recipe" >"$out/made-of"
   debian_listed "$name"
 }

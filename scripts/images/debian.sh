@@ -12,6 +12,7 @@ PACKAGES=systemd-sysv,dbus,iproute2,iputils-ping,netbase,ca-certificates,procps,
 HOOK=$ROOT/scripts/images/debian-hook.sh
 RECIPE=$(cat "${BASH_SOURCE[0]}" "$ROOT/scripts/images/debian-rootfs.sh" "$HOOK" | sha256sum | cut -c1-16)
 
+one_at_a_time images
 step 'image-debian: what is there' ''
 if debian_is_made debian "$RECIPE"; then
   say 'made already'
