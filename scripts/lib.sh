@@ -68,7 +68,8 @@ full_disk() {
 
 fail() {
   local full
-  full=$(full_disk)
+  # Some export this function alone to a shell of their own.
+  full=$(full_disk 2>/dev/null || true)
   printf 'FAILED: %s\n' "$*" >&2
   [ -z "$full" ] || case $* in *'df -h '*) ;; *) printf 'REMEDY: %s\n' "$full" >&2 ;; esac
   trap - ERR

@@ -59,6 +59,12 @@ ran() {
   SAID=$("$@" 2>&1) || CODE=$?
 }
 
+# clone_of_scripts FOLDER: a clone with nothing but its scripts, for those that write into theirs.
+clone_of_scripts() {
+  mkdir -p "$1"
+  cp -r "$ROOT/scripts" "$ROOT/.ci" "$ROOT/Makefile" "$1/"
+}
+
 # with_small_disk MIB FUNCTION: runs it where $WORK/disk is a file system of that size, seen by nobody else.
 with_small_disk() {
   local words=(--mount)
@@ -79,7 +85,7 @@ for file in "${files[@]}"; do
   # shellcheck disable=SC1090
   . "$HERE/$file"
 done
-export -f same says says_not ran stub
+export -f same says says_not ran stub clone_of_scripts
 for name in $(compgen -A function test_); do
   # What a test runs in another shell.
   # shellcheck disable=SC2163

@@ -116,12 +116,6 @@ test_what_is_there_already_counts() {
   same 'of forty' "$(still 40 10)" 10
 }
 
-# The scripts of a clone, in $1; nothing else is looked at before the disk is.
-clone_of_scripts() {
-  mkdir -p "$1"
-  cp -r "$ROOT/scripts" "$ROOT/.ci" "$ROOT/Makefile" "$1/"
-}
-
 test_a_whole_run_ends_at_once_and_counts_what_it_left_out() {
   clone_of_scripts "$WORK/clone"
   stub_df $((300 * 1024))
@@ -140,6 +134,6 @@ run_on_a_full_disk() {
   case ${SAID##*$'\n'} in '0 passed, 1 failed, '[0-9]*' skipped') ;; *) printf 'the last line is: %s\n' "${SAID##*$'\n'}" ;; esac
 }
 test_a_run_on_a_full_disk_has_its_last_line() {
-  export -f run_on_a_full_disk clone_of_scripts
+  export -f run_on_a_full_disk
   with_small_disk 8 run_on_a_full_disk
 }
