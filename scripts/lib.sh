@@ -45,14 +45,17 @@ existing() {
 }
 
 # free_mib PATH: what the caller may still write on its disk; nothing where df does not know.
-free_mib() { df -Pk "$(existing "$1")" 2>/dev/null | awk 'NR == 2 && $(NF - 2) ~ /^[0-9]+$/ {print int($(NF - 2) / 1024)}'; }
+free_mib() { df -k --output=avail "$(existing "$1")" 2>/dev/null | awk 'NR == 2 && $1 ~ /^[0-9]+$/ {print int($1 / 1024)}'; }
+
+# df_of PATH: the command that shows it.
+df_of() { printf 'df -h %q' "$(existing "$1")"; }
 
 # need_space MIB FOLDER WHAT: says so before it begins when that much is not free there. WHAT: the variable that would name another folder, or "".
 need_space() {
   local mib=$1 folder=$2 other=${3:-} free
   free=$(free_mib "$folder")
   if [ -z "$free" ] || [ "$free" -ge "$mib" ]; then return 0; fi
-  fail "$STEP: this needs $mib MiB in $folder, and $free MiB are free there (df -h $(existing "$folder")): make room${other:+, or let $other name a folder on another disk}"
+  fail "$STEP: this needs $mib MiB in $folder, and $free MiB are free there ($(df_of "$folder")): make room${other:+, or let $other name a folder on another disk}"
 }
 
 # full_disk: of the folders that scripts write to, the first whose disk is full, in words; nothing when none is.
@@ -61,7 +64,7 @@ full_disk() {
   for folder in "$ROOT" "${TMPDIR:-/tmp}" "$HEARTH_CACHE" "$HEARTH_TOOLS" "$IMAGES" "${CARGO_HOME:-$HOME/.cargo}" /var/cache/apt; do
     free=$(free_mib "$folder")
     if [ -z "$free" ] || [ "$free" -ge "$FULL_MIB" ]; then continue; fi
-    printf 'the disk of %s is full, %s MiB are free (df -h %s): make room there and try again\n' "$folder" "$free" "$(existing "$folder")"
+    printf 'the disk of %s is full, %s MiB are free (%s): make room there and try again\n' "$folder" "$free" "$(df_of "$folder")"
     return 0
   done
 }

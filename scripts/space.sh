@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Says before anything begins whether the disks have room for set-up and build, or (`space.sh test`) for all that `make test` does. What is there
-# already counts; folders on one disk are taken together. HEARTH_SPACE=unchecked goes on without.
+# Says before anything begins whether the disks have room for set-up and build, or (`space.sh test`, `space.sh cloud-image`) for all that `make test` or
+# `make test-cloud-image` does. What is there already counts; folders on one disk are taken together. HEARTH_SPACE=unchecked goes on without.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -34,6 +34,11 @@ look() {
       # Disks of guests.
       add 1000 "${TMPDIR:-/tmp}"
       ;;
+    cloud-image)
+      # Of the above what is built for two suites, the image, and the disk that is made of it.
+      add "$(still_needed 7500 1000 "$ROOT/target" "$ROOT/build")" "$ROOT"
+      add 2500 "${TMPDIR:-/tmp}"
+      ;;
     *)
       # Once all is made, `make run` needs next to nothing.
       add "$(still_needed 2500 64 "$ROOT/target" "$ROOT/build")" "$ROOT"
@@ -46,7 +51,7 @@ look() {
   for disk in "${!NEEDED[@]}"; do
     free=$(free_mib "${FOLDER_ON[$disk]}")
     if [ -z "$free" ] || [ "$free" -ge "${NEEDED[$disk]}" ]; then continue; fi
-    fail "$STEP: some ${NEEDED[$disk]} MiB more are needed on the disk of ${FOLDER_ON[$disk]} (${PARTS[$disk]}), and $free MiB are free there (df -h $(existing "${FOLDER_ON[$disk]}")): make room; HEARTH_SPACE=unchecked goes on without"
+    fail "$STEP: some ${NEEDED[$disk]} MiB more are needed on the disk of ${FOLDER_ON[$disk]} (${PARTS[$disk]}), and $free MiB are free there ($(df_of "${FOLDER_ON[$disk]}")): make room; HEARTH_SPACE=unchecked goes on without"
   done
 }
 

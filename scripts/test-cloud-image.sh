@@ -26,7 +26,7 @@ suites() {
 }
 export -f suites
 
-check build 'set-up, and build of everything (release)' bash -c 'scripts/setup.sh && scripts/packages.sh cloud-image && scripts/build.sh' || true
+check build 'set-up, and build of everything (release)' bash -c 'scripts/space.sh cloud-image && scripts/setup.sh && scripts/packages.sh cloud-image && scripts/build.sh' || true
 # Without an image the suites say SKIPPED, and why; that it could not be made has been counted as a failure then.
 check image "the root file system of Debian's cloud image" env HEARTH_URL="$NOBODY" scripts/images/debian-cloud.sh || true
 check cloud-image 'a cloud image, configured by cloud-init and reached by ssh' bash -c suites || true

@@ -65,18 +65,19 @@ clone_of_scripts() {
   cp -r "$ROOT/scripts" "$ROOT/.ci" "$ROOT/Makefile" "$1/"
 }
 
-# with_small_disk MIB FUNCTION: runs it where $WORK/disk is a file system of that size, seen by nobody else.
+# with_small_disk MIB FUNCTION: runs it where $DISK is a file system of that size, seen by nobody else.
 with_small_disk() {
   local words=(--mount)
   [ "$(id -u)" = 0 ] || words+=(--user --map-root-user)
-  mkdir -p "$WORK/disk"
+  export DISK="$WORK/a disk"
+  mkdir -p "$DISK"
   if ! unshare "${words[@]}" true 2>/dev/null; then
     printf 'SKIPPED: this machine lets us mount nothing\n'
     return 0
   fi
   export WORK ROOT
   # shellcheck disable=SC2016
-  unshare "${words[@]}" bash -c 'mount -t tmpfs -o size="$1"m tmpfs "$WORK/disk" && "$2"' bash "$1" "$2"
+  unshare "${words[@]}" bash -c 'mount -t tmpfs -o size="$1"m tmpfs "$DISK" && "$2"' bash "$1" "$2"
 }
 
 files=("${@/%/.sh}")

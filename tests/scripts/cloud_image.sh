@@ -127,18 +127,18 @@ test_names_of_hearths_own_images_are_refused_before_they_are_there() {
 }
 
 on_a_full_disk() {
-  export HEARTH_IMAGES=$WORK/disk/images
+  export HEARTH_IMAGES=$DISK/images
   mkdir "$HEARTH_IMAGES"
-  head -c 7M /dev/zero >"$WORK/disk/others"
+  head -c 7M /dev/zero >"$DISK/others"
   # As if there were room, so that it begins.
   stub df <<'DF'
-printf 'Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/x 99999 1 99999 1%% /\n'
+printf 'Avail\n99999\n'
 DF
   take "$WORK/root" mine
   same 'exit code on a full disk' "$CODE" 1
   says 'the failure' "$SAID" 'could not be written'
   same 'what is left' "$(cd "$HEARTH_IMAGES" && find . -size +0 -type f)" ''
-  rm "$WORK/disk/others" "$WORK/bin/df"
+  rm "$DISK/others" "$WORK/bin/df"
   take "$WORK/root" mine
   same 'exit code with room' "$CODE" 0
   says 'the list' "$(cat "$HEARTH_IMAGES/images.json")" 'The root file system of root'
@@ -158,7 +158,7 @@ test_too_little_room_is_told_before_it_is_unpacked() {
   root_file "$WORK/root" "$AMD64"
   export FREE_KIB=0
   stub df <<'DF'
-printf 'Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/x 99999 1 %s 1%% /\n' "$FREE_KIB"
+printf 'Avail\n%s\n' "$FREE_KIB"
 DF
   take "$WORK/root" mine
   same 'exit code' "$CODE" 1

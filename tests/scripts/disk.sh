@@ -3,7 +3,7 @@
 
 # On a disk of 8 MiB: what scripts source, with all their folders there.
 on_small_disk() {
-  export TMPDIR=$WORK/disk/tmp HEARTH_CACHE=$WORK/disk/cache HEARTH_IMAGES=$WORK/disk/images
+  export TMPDIR=$DISK/tmp HEARTH_CACHE=$DISK/cache HEARTH_IMAGES=$DISK/images
   mkdir -p "$TMPDIR" "$HEARTH_IMAGES"
   # shellcheck source=../../scripts/lib.sh
   . "$ROOT/scripts/lib.sh"
@@ -82,7 +82,7 @@ test_a_step_that_fails_on_a_full_disk_says_so() {
 stub_df() {
   export FREE_KIB=$1
   stub df <<'DF'
-printf 'Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/x 999999999 1 %s 1%% /\n' "$FREE_KIB"
+printf 'Avail\n%s\n' "$FREE_KIB"
 DF
 }
 
@@ -126,9 +126,9 @@ test_a_whole_run_ends_at_once_and_counts_what_it_left_out() {
 }
 
 run_on_a_full_disk() {
-  clone_of_scripts "$WORK/disk/clone"
-  head -c 64M /dev/zero >"$WORK/disk/others" 2>/dev/null
-  ran "$WORK/disk/clone/.ci/run"
+  clone_of_scripts "$DISK/clone"
+  head -c 64M /dev/zero >"$DISK/others" 2>/dev/null
+  ran "$DISK/clone/.ci/run"
   [ "$CODE" != 0 ] || printf 'it has passed\n'
   says 'the run' "$SAID" 'MiB are free there (df -h '
   case ${SAID##*$'\n'} in '0 passed, 1 failed, '[0-9]*' skipped') ;; *) printf 'the last line is: %s\n' "${SAID##*$'\n'}" ;; esac
