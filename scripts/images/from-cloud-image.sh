@@ -52,7 +52,7 @@ machine_of() {
   done
   bytes=$({ debugfs -R "cat $path" "$SCRATCH/rootfs.ext4" 2>/dev/null || true; } | head -c 20 | od -An -v -tx1 | tr -d ' \n' || true)
   case $bytes in
-    # The fifth byte after the magic says which end comes first.
+    # The second byte after the magic says which end comes first.
     7f454c46??01*) printf '%s%s\n' "${bytes:38:2}" "${bytes:36:2}" ;;
     7f454c46??02*) printf '%s\n' "${bytes:36:4}" ;;
   esac
