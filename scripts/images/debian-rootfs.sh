@@ -5,8 +5,6 @@
 SUITE=bookworm
 # Reinstalling once a quarter of a year keeps the security fixes coming without making every run slow.
 KEEP_DAYS=90
-# The larger of the two, Debian's cloud image, with the packages that mmdebstrap downloads.
-FULL_SYSTEM_MIB=1024
 
 # debian_is_made NAME RECIPE: whether build/images/NAME/rootfs.ext4 is there, of this recipe and not too old.
 debian_is_made() {
@@ -30,7 +28,8 @@ debian_mirror() {
 }
 
 # debian_rootfs NAME RECIPE SIZE HOOK PACKAGES [FLAG...]: makes build/images/NAME/rootfs.ext4 and notes what it is made of. HOOK is a program that
-# gets the folder of the new system once it is installed; FLAGs are mmdebstrap's. Lists and registers it.
+# gets the folder of the new system once it is installed; FLAGs are mmdebstrap's. USED_MIB, set by the caller, is what it takes
+# with the packages that are downloaded for it. Lists and registers it.
 debian_rootfs() {
   local name=$1 recipe=$2 size=$3 hook=$4 packages=$5 out=$IMAGES/$1
   shift 5
@@ -38,8 +37,8 @@ debian_rootfs() {
   install_packages mmdebstrap e2fsprogs debian-archive-keyring
   step "image-$name: room for it" 'make room'
   # Tree and image side by side, then the image and its copy.
-  need_space $((2 * FULL_SYSTEM_MIB)) "${TMPDIR:-/tmp}" TMPDIR
-  need_space "$FULL_SYSTEM_MIB" "$out" HEARTH_IMAGES
+  need_space $((2 * USED_MIB)) "${TMPDIR:-/tmp}" TMPDIR
+  need_space "$USED_MIB" "$out" HEARTH_IMAGES
   scratch
   step "image-$name: install Debian $SUITE into a folder (one to five minutes)" 'check the network; HEARTH_DEBIAN_MIRROR names another mirror'
   debian_mirror
