@@ -7,7 +7,7 @@
 
 # 180 MB are used; the rest is room to install into, and sparse on the host.
 SIZE=2G
-USED_MIB=400
+USED_MIB=320
 # What a person expects of a Debian VM beyond minbase: an init, networking tools, a resolver that works, an editor-free minimum.
 PACKAGES=systemd-sysv,dbus,iproute2,iputils-ping,netbase,ca-certificates,procps,less
 HOOK=$ROOT/scripts/images/debian-hook.sh
