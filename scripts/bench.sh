@@ -4,7 +4,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$ROOT"
-export CARGO_TARGET_DIR=$ROOT/target HEARTH_BIN=$ROOT/target/release/hearth HEARTH_IMAGES=$IMAGES HEARTH_EMBED_DIR=$ROOT/target/embed
+# shellcheck source=env.sh
+. "$ROOT/scripts/env.sh"
 mapfile -t benches < <(find . -mindepth 3 -maxdepth 3 -path './*/benches/*.rs' -not -path './target/*' | sort)
 [ ${#benches[@]} != 0 ] || fail 'bench: there is no benchmark in CRATE/benches/*.rs'
 for file in "${benches[@]}"; do

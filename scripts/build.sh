@@ -5,10 +5,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$ROOT"
-# One place for what is built, whatever the caller's environment says: target/release/hearth is promised.
-export CARGO_TARGET_DIR=$ROOT/target
-EMBED=$ROOT/target/embed
-export HEARTH_EMBED_DIR=$EMBED
+# shellcheck source=env.sh
+. "$ROOT/scripts/env.sh"
+EMBED=$HEARTH_EMBED_DIR
 [ -r "$HEARTH_TOOLS/targets.env" ] || fail "build: the Rust targets are not set up: run 'make setup'"
 # shellcheck disable=SC1091
 . "$HEARTH_TOOLS/targets.env"

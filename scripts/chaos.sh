@@ -5,8 +5,10 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$ROOT"
-export CARGO_TARGET_DIR=$ROOT/target HEARTH_EMBED_DIR=$ROOT/target/embed HEARTH_IMAGES=$IMAGES
-export HEARTH_BIN=${HEARTH_BIN:-$ROOT/target/release/hearth} HEARTH_AGENT=$ROOT/target/embed/hearth-agent
+bin=${HEARTH_BIN:-}
+# shellcheck source=env.sh
+. "$ROOT/scripts/env.sh"
+[ -z "$bin" ] || HEARTH_BIN=$bin
 export HEARTH_CHAOS_ROUNDS=${ROUNDS:-100}
 [ -z "${SEED:-}" ] || export HEARTH_CHAOS_SEED=$SEED
 step "chaos: $HEARTH_CHAOS_ROUNDS rounds" 'a failing round prints its seed and what the checker found; make chaos SEED=... repeats its wishes'

@@ -7,7 +7,8 @@
 . "$ROOT/scripts/firecracker-find.sh"
 
 cd "$ROOT"
-export CARGO_TARGET_DIR=$ROOT/target HEARTH_EMBED_DIR=$ROOT/target/embed HEARTH_IMAGES=$IMAGES HEARTH_AGENT=$ROOT/target/embed/hearth-agent
+# shellcheck source=env.sh
+. "$ROOT/scripts/env.sh"
 # A kernel on working KVM has looked for its root after 0.3 s; on the slowest that works, the lab's own, after four. One that hangs never does.
 BOOT_LIMIT_S=10
 # The lab's own exit code for it.

@@ -16,6 +16,8 @@ HEARTH_CACHE=${HEARTH_CACHE:-$HOME/.cache/hearth}
 HEARTH_TOOLS=${HEARTH_TOOLS:-$HEARTH_CACHE/tools}
 # What `hearth up --demo` and the tests boot.
 IMAGES=${HEARTH_IMAGES:-$ROOT/build/images}
+# What set-up and `make image-…` make themselves; no other image takes one of these names.
+OWN_IMAGES='hearth-kernel debian-kernel busybox debian debian-cloud'
 # Another package manager may hold the lock for minutes (unattended-upgrades at first boot): wait, but not for ever.
 APT_LOCK_WAIT_S=600
 JOBS=${HEARTH_JOBS:-$(nproc)}
@@ -32,16 +34,57 @@ step() {
   printf '==> %s\n' "$STEP"
 }
 
+# A disk with less than this free took something not whole. Four of the blocks that cp and tar write at once, and what file systems keep for themselves.
+FULL_MIB=4
+
+# existing PATH: it, or the nearest folder above that is there.
+existing() {
+  local path=$1
+  until [ -e "$path" ]; do path=$(dirname "$path"); done
+  printf '%s\n' "$path"
+}
+
+# free_mib PATH: what the caller may still write on its disk; nothing where df does not know.
+free_mib() { df -k --output=avail "$(existing "$1")" 2>/dev/null | awk 'NR == 2 && $1 ~ /^[0-9]+$/ {print int($1 / 1024)}'; }
+
+# df_of PATH: the command that shows it.
+df_of() { printf 'df -h %q' "$(existing "$1")"; }
+
+# need_space MIB FOLDER WHAT: says so before it begins when that much is not free there. WHAT: the variable that would name another folder, or "".
+need_space() {
+  local mib=$1 folder=$2 other=${3:-} free
+  free=$(free_mib "$folder")
+  if [ -z "$free" ] || [ "$free" -ge "$mib" ]; then return 0; fi
+  fail "$STEP: this needs $mib MiB in $folder, and $free MiB are free there ($(df_of "$folder")): make room${other:+, or let $other name a folder on another disk}"
+}
+
+# full_disk: of the folders that scripts write to, the first whose disk is full, in words; nothing when none is.
+full_disk() {
+  local folder free
+  for folder in "$ROOT" "${TMPDIR:-/tmp}" "$HEARTH_CACHE" "$HEARTH_TOOLS" "$IMAGES" "${CARGO_HOME:-$HOME/.cargo}" /var/cache/apt; do
+    free=$(free_mib "$folder")
+    if [ -z "$free" ] || [ "$free" -ge "$FULL_MIB" ]; then continue; fi
+    printf 'the disk of %s is full, %s MiB are free (%s): make room there and try again\n' "$folder" "$free" "$(df_of "$folder")"
+    return 0
+  done
+}
+
 fail() {
+  local full
+  # Some export this function alone to a shell of their own.
+  full=$(full_disk 2>/dev/null || true)
   printf 'FAILED: %s\n' "$*" >&2
+  [ -z "$full" ] || case $* in *'df -h '*) ;; *) printf 'REMEDY: %s\n' "$full" >&2 ;; esac
   trap - ERR
   exit 1
 }
 
 on_error() {
-  local code=$?
+  local code=$? full
   trap - ERR
-  printf 'FAILED at step: %s (exit code %s, %s line %s)\nREMEDY: %s\n' "$STEP" "$code" "${BASH_SOURCE[1]##*/}" "${BASH_LINENO[0]}" "$REMEDY" >&2
+  # What a step says to do is no use on a disk without room.
+  full=$(full_disk)
+  printf 'FAILED at step: %s (exit code %s, %s line %s)\nREMEDY: %s\n' "$STEP" "$code" "${BASH_SOURCE[1]##*/}" "${BASH_LINENO[0]}" "${full:-$REMEDY}" >&2
   exit "$code"
 }
 trap on_error ERR
@@ -136,9 +179,37 @@ one_at_a_time() {
 
 # scratch: a folder that goes away with the script.
 scratch() {
-  local dir
-  dir=$(mktemp -d "${TMPDIR:-/tmp}/hearth-setup.XXXXXX")
-  # shellcheck disable=SC2064
-  trap "rm -rf -- '$dir'" EXIT
-  SCRATCH=$dir
+  SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/hearth-setup.XXXXXX")
+  trap remove_scratch EXIT
+}
+
+# What sudo made in there belongs to root. One file system only: a root's tree may have had something mounted into it.
+remove_scratch() {
+  rm -rf --one-file-system -- "$SCRATCH" 2>/dev/null || as_root rm -rf --one-file-system -- "$SCRATCH"
+}
+
+# What a command that failed has to say stands in its last lines.
+LAST_LINES=5
+
+# quietly CMD...: shows what it says only when it fails, and of that the last lines: tar has one for each file that a full disk did not take, in which
+# case the disk is told instead.
+quietly() {
+  local said full code=0
+  said=$("$@" 2>&1) || code=$?
+  [ "$code" != 0 ] || return 0
+  full=$(full_disk)
+  [ -z "$full" ] || fail "$STEP: $full"
+  printf '%s\n' "$said" | tail -n "$LAST_LINES" >&2
+  return "$code"
+}
+
+# install_whole FILE DEST: a copy, sparse as FILE, that is there whole or not at all: what was there before stays until then.
+install_whole() {
+  local full
+  mkdir -p "$(dirname "$2")"
+  if ! cp --sparse=always -- "$1" "$2.part" 2>/dev/null || ! mv -- "$2.part" "$2"; then
+    full=$(full_disk)
+    rm -f -- "$2.part"
+    fail "$STEP: $2 could not be written: ${full:-$(df -h "$(existing "$2")" | tail -n 1)}"
+  fi
 }

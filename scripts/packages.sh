@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the distribution's packages that hearth needs and that are missing: `packages.sh [test]`. Only names of packages live here.
+# Installs the distribution's packages that hearth needs and that are missing: `packages.sh [test|cloud-image]`, with what those tests need
+# besides. Only names of packages live here.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -7,7 +8,9 @@
 BASE='build-essential pkg-config ca-certificates qemu-system-x86 busybox-static nftables iproute2 e2fsprogs cpio lz4 xz-utils zstd kmod brotli
   util-linux'
 # The browser tests drive a real browser, through its driver.
-TEST='chromium chromium-driver'
+BROWSER='chromium chromium-driver'
+# Disks as distributions make them, and a way into guests as users have it.
+DISKS='qemu-utils fdisk openssh-client'
 
 step 'set-up: this machine' 'hearth runs on Debian 12 or Ubuntu 22.04, or newer, on x86_64'
 [ "$(uname -s) $(uname -m)" = 'Linux x86_64' ] || fail "set-up: this is $(uname -s) on $(uname -m); hearth runs on Linux, x86_64"
@@ -26,8 +29,16 @@ step 'set-up: packages' 'run apt-get update and apt-get install by hand and read
 # shellcheck disable=SC2086
 install_packages $BASE
 
+case ${1:-} in
+  test | cloud-image)
+    step 'set-up: packages for the tests of disks and ssh' 'run apt-get install by hand and read what it says'
+    # shellcheck disable=SC2086
+    install_packages $DISKS
+    ;;
+esac
+
 if [ "${1:-}" = test ]; then
-  step 'set-up: packages for the tests' 'run apt-get install by hand and read what it says'
+  step 'set-up: packages for the tests in a browser' 'run apt-get install by hand and read what it says'
   # Ubuntu's package of this name only points at a snap, which cannot start in a network namespace: there the browser's tests are skipped,
   # and say so.
   if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
@@ -36,7 +47,7 @@ if [ "${1:-}" = test ]; then
     say 'google-chrome is there; the browser tests need chromium and chromedriver in PATH and are skipped without'
   else
     # shellcheck disable=SC2086
-    install_packages $TEST
+    install_packages $BROWSER
   fi
   # Debian keeps what makes a Python environment apart from Python.
   python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv

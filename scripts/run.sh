@@ -10,4 +10,4 @@ command=(target/release/hearth up --data-dir ./data --demo)
 # Bridges, TAP devices and nftables are root's.
 if [ "$(id -u)" = 0 ]; then exec "${command[@]}"; fi
 command -v sudo >/dev/null || fail 'run: hearth makes bridges and TAP devices: run as root, or install sudo'
-exec sudo --preserve-env=HEARTH_FIRECRACKER,HEARTH_JAILER,HEARTH_LISTEN "${command[@]}"
+exec sudo --preserve-env=HEARTH_FIRECRACKER,HEARTH_JAILER,HEARTH_IMAGES,HEARTH_LOG,HEARTH_LOG_FORMAT "${command[@]}"

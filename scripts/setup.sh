@@ -4,6 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$ROOT"
+"$ROOT/scripts/space.sh" "$@" || exit 1
 for part in packages.sh rust-targets.sh tools.sh images/debian-kernel.sh images/busybox.sh; do
   STEP="set-up ($part)"
   # Each names its own failing step; a second report of the same would only hide it.

@@ -5,16 +5,16 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$ROOT"
-export CARGO_TARGET_DIR=$ROOT/target
+# shellcheck source=env.sh
+. "$ROOT/scripts/env.sh"
 export CARGO_TERM_COLOR=never
-export HEARTH_EMBED_DIR=$ROOT/target/embed
 # Not those of `make test`: either may run while the other's are read.
 LOGS=$ROOT/target/cloud-image-logs
 export HEARTH_SKIP_LOG=$LOGS/skipped
-export HEARTH_BIN=$ROOT/target/release/hearth
-export HEARTH_IMAGES=$IMAGES
-export HEARTH_AGENT=$ROOT/target/embed/hearth-agent
-STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-2400}
+# The suites together wait for an hour's worth of emulated boots at most, one after the other.
+STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-3600}
+# The image is for the tests alone: a hearth of yours that runs is not given it. Nobody is at this address, as register.sh then says.
+NOBODY=http://127.0.0.1:9
 PLAN=(build image cloud-image)
 WITH_TESTS=cloud-image
 # shellcheck source=checks.sh
@@ -26,9 +26,9 @@ suites() {
 }
 export -f suites
 
-check build 'set-up, and build of everything (release)' bash -c 'scripts/setup.sh && scripts/build.sh' || true
+check build 'set-up, and build of everything (release)' bash -c 'scripts/space.sh cloud-image && scripts/setup.sh && scripts/packages.sh cloud-image && scripts/build.sh' || true
 # Without an image the suites say SKIPPED, and why; that it could not be made has been counted as a failure then.
-check image "the root file system of Debian's cloud image" scripts/images/debian-cloud.sh || true
+check image "the root file system of Debian's cloud image" env HEARTH_URL="$NOBODY" scripts/images/debian-cloud.sh || true
 check cloud-image 'a cloud image, configured by cloud-init and reached by ssh' bash -c suites || true
 if [ "$(id -u)" != 0 ] && [ -d target ]; then as_root chown -R "$(id -u):$(id -g)" target; fi
 trap - ERR

@@ -6,6 +6,8 @@
 
 OUT=$IMAGES/busybox
 SIZE=64M
+# What of it is no hole, with the tree that it is made of.
+MADE_MIB=16
 RECIPE=$(sha256sum <"${BASH_SOURCE[0]}" | cut -c1-16)
 
 # write PATH: the standard input becomes a file of the tree.
@@ -86,6 +88,9 @@ if [ -s "$OUT/rootfs.ext4" ] && [ "$(cat "$OUT/made-of" 2>/dev/null)" = "$made_o
   say "made already of ${made_of#* }"
   exit 0
 fi
+step 'busybox: room for it' 'make room'
+need_space "$MADE_MIB" "${TMPDIR:-/tmp}" TMPDIR
+need_space "$MADE_MIB" "$OUT" HEARTH_IMAGES
 scratch
 TREE=$SCRATCH/tree
 mkdir "$TREE"
@@ -100,7 +105,6 @@ else
   make_image
   as_root chown -R "$(id -u):$(id -g)" "$TREE"
 fi
-mkdir -p "$OUT"
-cp --sparse=always "$SCRATCH/rootfs.ext4" "$OUT/rootfs.ext4.part"
-mv "$OUT/rootfs.ext4.part" "$OUT/rootfs.ext4"
+rm -f -- "$OUT/made-of"
+install_whole "$SCRATCH/rootfs.ext4" "$OUT/rootfs.ext4"
 printf '%s\n' "$made_of" >"$OUT/made-of"

@@ -28,26 +28,30 @@ debian_mirror() {
 }
 
 # debian_rootfs NAME RECIPE SIZE HOOK PACKAGES [FLAG...]: makes build/images/NAME/rootfs.ext4 and notes what it is made of. HOOK is a program that
-# gets the folder of the new system once it is installed; FLAGs are mmdebstrap's. Lists and registers it.
+# gets the folder of the new system once it is installed; FLAGs are mmdebstrap's. USED_MIB, set by the caller, is what it takes
+# with the packages that are downloaded for it. Lists and registers it.
 debian_rootfs() {
   local name=$1 recipe=$2 size=$3 hook=$4 packages=$5 out=$IMAGES/$1
   shift 5
   step "image-$name: packages to make it with" 'apt-get install mmdebstrap e2fsprogs'
   install_packages mmdebstrap e2fsprogs debian-archive-keyring
+  step "image-$name: room for it" 'make room'
+  # Tree and image side by side, then the image and its copy.
+  need_space $((2 * USED_MIB)) "${TMPDIR:-/tmp}" TMPDIR
+  need_space "$USED_MIB" "$out" HEARTH_IMAGES
   scratch
   step "image-$name: install Debian $SUITE into a folder (one to five minutes)" 'check the network; HEARTH_DEBIAN_MIRROR names another mirror'
   debian_mirror
-  mkdir -p "$out"
   as_root mmdebstrap --quiet --variant=minbase --include="$packages" "$@" --customize-hook="$hook" "$SUITE" "$SCRATCH/tree" "${MIRROR[@]}"
 
-  step "image-$name: fill an ext4 image of $size" "free space: 2 GB in ${TMPDIR:-/tmp} and in the clone"
+  step "image-$name: fill an ext4 image of $size" "free space in ${TMPDIR:-/tmp} and in the clone"
   truncate -s "$size" "$SCRATCH/rootfs.ext4"
   as_root mkfs.ext4 -q -F -L root -m 0 -E lazy_itable_init=1,lazy_journal_init=1 -d "$SCRATCH/tree" "$SCRATCH/rootfs.ext4"
   # The tree belongs to root: it must go by the same hand.
   as_root rm -rf -- "$SCRATCH/tree"
   as_root chown "$(id -u):$(id -g)" "$SCRATCH/rootfs.ext4"
-  cp --sparse=always "$SCRATCH/rootfs.ext4" "$out/rootfs.ext4.part"
-  mv "$out/rootfs.ext4.part" "$out/rootfs.ext4"
+  rm -f -- "$out/made-of"
+  install_whole "$SCRATCH/rootfs.ext4" "$out/rootfs.ext4"
   printf '%s\n' "$recipe" >"$out/made-of"
   debian_listed "$name"
 }

@@ -7,11 +7,13 @@
 
 # 180 MB are used; the rest is room to install into, and sparse on the host.
 SIZE=2G
+USED_MIB=320
 # What a person expects of a Debian VM beyond minbase: an init, networking tools, a resolver that works, an editor-free minimum.
 PACKAGES=systemd-sysv,dbus,iproute2,iputils-ping,netbase,ca-certificates,procps,less
 HOOK=$ROOT/scripts/images/debian-hook.sh
 RECIPE=$(cat "${BASH_SOURCE[0]}" "$ROOT/scripts/images/debian-rootfs.sh" "$HOOK" | sha256sum | cut -c1-16)
 
+one_at_a_time images
 step 'image-debian: what is there' ''
 if debian_is_made debian "$RECIPE"; then
   say 'made already'

@@ -21,9 +21,18 @@ mended_fstab() {
     }'
 }
 
+# in_scratch CMD...: there. debugfs takes its words apart at blanks, so the files that it reads and writes are named without their folder.
+in_scratch() { (cd "$SCRATCH" && "$@"); }
+
+# apart_in_fstab: reads an fstab, writes the first of the folders without which a system does not come up that it has on a disk of their own.
+apart_in_fstab() {
+  awk '$2 ~ /^\/(usr|var|etc)\/?$/ && $1 ~ /^"?((UUID|LABEL|PARTUUID|PARTLABEL|ID)=|\/dev\/)/ && $4 !~ /(^|,)(bind|rbind)(,|$)/ && !found { print $2; found = 1 }'
+}
+
 # mend_fstab FILE: in the ext4 file system FILE, saying each line that it changes. One without an fstab, or whose fstab can stand, is left alone.
+# FILE is an absolute path.
 mend_fstab() {
-  local file=$1 kind uuid label own=()
+  local file=$1 kind uuid label apart own=()
   kind=$(debugfs -R 'stat /etc/fstab' "$file" 2>/dev/null | sed -n 's/^Inode:.* Type: \([a-z]*\).*/\1/p')
   case $kind in
     regular) ;;
@@ -35,17 +44,19 @@ mend_fstab() {
   [ -z "$uuid" ] || own+=("UUID=$uuid")
   # One with a blank in it stands in an fstab otherwise than here, and becomes the disk.
   case $label in '' | *[[:space:]]*) ;; *) own+=("LABEL=$label") ;; esac
-  debugfs -R "dump /etc/fstab $SCRATCH/fstab" "$file" 2>/dev/null
+  in_scratch debugfs -R 'dump /etc/fstab fstab' "$file" 2>/dev/null
+  apart=$(apart_in_fstab <"$SCRATCH/fstab")
+  [ -z "$apart" ] || fail "from-cloud-image: its $apart is on a partition of its own, and hearth's guests have one disk: take an image that has all on one"
   mended_fstab "${own[@]}" <"$SCRATCH/fstab" >"$SCRATCH/fstab.new"
   if cmp -s "$SCRATCH/fstab" "$SCRATCH/fstab.new"; then
     say 'it can stay as it is'
     return 0
   fi
   { diff "$SCRATCH/fstab" "$SCRATCH/fstab.new" || true; } | sed -n 's/^< /   was: /p; s/^> /   now: /p' | cat -v
-  printf '%s\n' 'rm /etc/fstab' "write $SCRATCH/fstab.new /etc/fstab" 'sif /etc/fstab mode 0100644' 'sif /etc/fstab uid 0' 'sif /etc/fstab gid 0' |
-    debugfs -w -f - "$file" >"$SCRATCH/debugfs" 2>&1
+  printf '%s\n' 'rm /etc/fstab' 'write fstab.new /etc/fstab' 'sif /etc/fstab mode 0100644' 'sif /etc/fstab uid 0' 'sif /etc/fstab gid 0' |
+    in_scratch debugfs -w -f - "$file" >"$SCRATCH/debugfs" 2>&1
   # debugfs ends with 0 whatever went wrong.
   rm -f "$SCRATCH/fstab"
-  debugfs -R "dump /etc/fstab $SCRATCH/fstab" "$file" 2>/dev/null
+  in_scratch debugfs -R 'dump /etc/fstab fstab' "$file" 2>/dev/null
   cmp -s "$SCRATCH/fstab" "$SCRATCH/fstab.new" || fail "from-cloud-image: debugfs could not write /etc/fstab: $(cat "$SCRATCH/debugfs")"
 }

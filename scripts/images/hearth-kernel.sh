@@ -8,6 +8,9 @@
 CONFIG=$ROOT/scripts/images/guest-kernel-6.1.config
 SOURCE=linux-source-6.1
 OUT=$IMAGES/hearth-kernel
+# The package, 1.5 GB of source, and what is built of it.
+BUILD_MIB=2048
+MADE_MIB=64
 # What must be in the result, whatever the defaults of the source do: without one of these a VM does not boot or cannot be served.
 REQUIRED='ACPI PCI PVH VIRTIO_MMIO VIRTIO_MMIO_CMDLINE_DEVICES VIRTIO_BLK VIRTIO_NET VIRTIO_CONSOLE VIRTIO_VSOCKETS HW_RANDOM_VIRTIO VIRTIO_BALLOON
   VMGENID PVPANIC_MMIO EXT4_FS
@@ -32,6 +35,9 @@ one_at_a_time kernel
 if [ ! -s "$cached/vmlinux" ]; then
   step 'kernel: packages to build it' 'apt-get install build-essential flex bison libelf-dev bc libssl-dev'
   install_packages build-essential flex bison libelf-dev bc libssl-dev xz-utils
+  step 'kernel: room to build it' 'make room'
+  need_space "$BUILD_MIB" "${TMPDIR:-/tmp}" TMPDIR
+  need_space "$MADE_MIB" "$cached" HEARTH_CACHE
   scratch
   step "kernel: download $SOURCE $version (138 MB)" 'check the network and /etc/apt/sources.list'
   deb=$(download_package "$SOURCE" "$SCRATCH")
@@ -50,14 +56,13 @@ if [ ! -s "$cached/vmlinux" ]; then
   strip -o "$SCRATCH/vmlinux" "$tree/vmlinux"
   mkdir -p "$cached"
   cp "$tree/.config" "$cached/config"
-  # Moved into place last, so that a half-written file is never taken for a result.
-  cp "$SCRATCH/vmlinux" "$cached/vmlinux.part"
-  mv "$cached/vmlinux.part" "$cached/vmlinux"
+  # Last, for it is what the next run looks for.
+  install_whole "$SCRATCH/vmlinux" "$cached/vmlinux"
 fi
 
 step "kernel: $(stat -c %s "$cached/vmlinux") bytes at ${OUT#"$ROOT"/}/vmlinux" 'free space in the clone'
 mkdir -p "$OUT"
-cmp -s "$cached/vmlinux" "$OUT/vmlinux" || cp "$cached/vmlinux" "$OUT/vmlinux"
+cmp -s "$cached/vmlinux" "$OUT/vmlinux" || install_whole "$cached/vmlinux" "$OUT/vmlinux"
 cp "$cached/config" "$OUT/config"
 if [ "${1:-}" = --cached ]; then exit 0; fi
 "$ROOT/scripts/images/manifest.sh"

@@ -31,7 +31,8 @@ unpack_kernel() {
     package=$(kernel_package)
     deb=$(download_package "$package" "$SCRATCH/debs")
   fi
-  dpkg -x "$deb" "$SCRATCH/tree"
+  step "$who: unpack $(basename "$deb")" "free space in ${TMPDIR:-/tmp}, or set TMPDIR"
+  quietly dpkg -x "$deb" "$SCRATCH/tree"
   KERNEL_DEB=$(basename "$deb")
   KERNEL_RELEASE=${package#linux-image-}
   KERNEL_RELEASE=${KERNEL_RELEASE#unsigned-}
@@ -39,7 +40,7 @@ unpack_kernel() {
   if [ ! -d "$SCRATCH/tree/lib/modules/$KERNEL_RELEASE" ] && [ ! -d "$SCRATCH/tree/usr/lib/modules/$KERNEL_RELEASE" ]; then
     step "$who: download linux-modules-$KERNEL_RELEASE" 'check the network, then apt-get update'
     deb=$(download_package "linux-modules-$KERNEL_RELEASE" "$SCRATCH/debs")
-    dpkg -x "$deb" "$SCRATCH/tree"
+    quietly dpkg -x "$deb" "$SCRATCH/tree"
   fi
   # depmod and modprobe look under lib/modules only.
   if [ ! -e "$SCRATCH/tree/lib" ]; then ln -s usr/lib "$SCRATCH/tree/lib"; fi
@@ -58,7 +59,7 @@ plain_module() {
 
 # stage_modules STAGE MODULE...: STAGE/modules/order (one file name a line, in the order to load) and STAGE/modules/*.ko, out of $SCRATCH/tree.
 stage_modules() {
-  local stage=$1 tree=$SCRATCH/tree module kind path _rest name
+  local stage=$1 tree=$SCRATCH/tree module line path name
   shift
   mkdir -p "$stage/modules"
   : >"$stage/modules/order"
@@ -69,8 +70,10 @@ stage_modules() {
       say "this kernel has no module $module"
       continue
     fi
-    while read -r kind path _rest; do
-      [ "$kind" = insmod ] || continue
+    while IFS= read -r line; do
+      # `insmod FILE [OPTION...]`, in which a folder of FILE may have blanks.
+      [[ $line =~ ^insmod\ (.*\.ko(\.[a-z]+)?)(\ |$) ]] || continue
+      path=${BASH_REMATCH[1]}
       name=$(basename "$path")
       name=${name%%.ko*}.ko
       [ -e "$stage/modules/$name" ] && continue

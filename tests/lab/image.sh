@@ -12,6 +12,9 @@ RECIPE=$(cat "${BASH_SOURCE[0]}" "$ROOT/scripts/images/kernel-package.sh" | sha2
 OUT=$HEARTH_CACHE/lab/$RECIPE
 # An older clone may still use the older recipe's.
 OLD_DAYS=30
+# Debian 12's package unpacked, and what is kept of it; Ubuntu's is larger.
+UNPACKED_MIB=400
+MADE_MIB=200
 
 exec 3>&1 >&2
 step 'lab: the packages to make its machine' 'apt-get install busybox-static cpio lz4 zstd xz-utils kmod'
@@ -24,6 +27,8 @@ if [ -s "$OUT/made-of" ]; then
   printf '%s\n' "$OUT" >&3
   exit 0
 fi
+need_space "$UNPACKED_MIB" "${TMPDIR:-/tmp}" TMPDIR
+need_space "$MADE_MIB" "$OUT" HEARTH_CACHE
 scratch
 unpack_kernel lab
 step 'lab: take kernel, initramfs and modules out of it' 'see the message above'

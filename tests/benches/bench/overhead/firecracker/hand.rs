@@ -84,7 +84,8 @@ impl Hand {
         let room = if way == Way::Bare { self.folder.clone() } else { self.jail()? };
         let socket = room.join("v.sock");
         let _ = fs::remove_file(&socket);
-        let group = if way == Way::Limited { Some(group()?) } else { None };
+        // Before the process: it goes away after it.
+        let group = if way == Way::Limited { Some(Group::limited()?) } else { None };
         let log = fs::File::create(self.folder.join("log"))?;
         let mut command = self.command(way);
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -92,7 +93,7 @@ impl Hand {
         let process = Ending(command.spawn()?);
         if let Some(group) = &group {
             // At its first instructions: it has none of the guest's memory yet.
-            fs::write(group.join("cgroup.procs"), process.0.id().to_string())?;
+            fs::write(group.0.join("cgroup.procs"), process.0.id().to_string())?;
         }
         let stream = loop {
             match vsock::connect(&socket, api::guest::VSOCK_PORT, HELLO_WITHIN).await {
@@ -111,10 +112,9 @@ impl Hand {
         drop(process);
         let mut held_back = Duration::ZERO;
         if let Some(group) = &group {
-            let told = fs::read_to_string(group.join("cpu.stat"))?;
+            let told = fs::read_to_string(group.0.join("cpu.stat"))?;
             let held_us = told.lines().find_map(|line| line.strip_prefix("throttled_usec ")).context("no throttled_usec")?;
             held_back = Duration::from_micros(held_us.parse()?);
-            fs::remove_dir(group)?;
         }
         Ok(Boot { took, kib, held_back })
     }
@@ -148,12 +148,26 @@ impl Hand {
     }
 }
 
-/// A cgroup with the limits that hearth gives such a VM.
-fn group() -> Result<PathBuf> {
-    let group = Path::new("/sys/fs/cgroup/hearth-bench").join(ID);
-    fs::create_dir_all(&group).context("no cgroup v2 at /sys/fs/cgroup")?;
-    let needs = Needs { vcpus: 1, mem_mib: MEM_MIB, overhead_mib: FIRECRACKER_MIB, io: None };
-    let problems = limits::apply(&group, &limits::limits(&needs));
-    anyhow::ensure!(problems.is_empty(), "{problems:?}");
-    Ok(group)
+/// A cgroup with the limits that hearth gives such a VM, within one of this run's own. Both go away with it, however the boot ended.
+struct Group(PathBuf);
+
+impl Group {
+    fn limited() -> Result<Group> {
+        let of_run = format!("/sys/fs/cgroup/hearth-bench-{}", std::process::id());
+        let group = Group(Path::new(&of_run).join(ID));
+        fs::create_dir_all(&group.0).context("no cgroup v2 at /sys/fs/cgroup")?;
+        let needs = Needs { vcpus: 1, mem_mib: MEM_MIB, overhead_mib: FIRECRACKER_MIB, io: None };
+        let problems = limits::apply(&group.0, &limits::limits(&needs));
+        anyhow::ensure!(problems.is_empty(), "{problems:?}");
+        Ok(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Refused where something lives in them, which is then told by `ls` and by nobody else: a benchmark has its own failure to tell.
+        for group in self.0.ancestors().take(2) {
+            let _ = fs::remove_dir(group);
+        }
+    }
 }
