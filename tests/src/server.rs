@@ -29,7 +29,7 @@ const END_WITHIN: Duration = Duration::from_secs(75);
 /// How to start it.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `qemu`, `simulated`.
+    /// `qemu`, `firecracker`, `auto`, `simulated`.
     pub vmm: &'static str,
     pub network: bool,
     pub arguments: Vec<String>,
@@ -59,6 +59,11 @@ impl Options {
     /// Real guests, no network: nothing of the machine's is touched but processes.
     pub fn offline() -> Options {
         Options { network: false, ..Options::qemu() }
+    }
+
+    /// Real guests in jails, with a network, on the Firecracker that HEARTH_FIRECRACKER names.
+    pub fn firecracker() -> Options {
+        Options { vmm: "firecracker", ..Options::qemu() }
     }
 
     /// The API without guests.
