@@ -132,7 +132,7 @@ async fn confined(server: &Server, guest: &Guest) -> Result<()> {
     ensure!(look.has.words(false).is_empty() && uid >= 1_900_000_000 && look.gid == Some(uid), "{look:?}");
     let (none, ids) = ("0".repeat(16), vec![uid.to_string(); 4].join(" "));
     let powers = ["CapInh", "CapPrm", "CapEff", "CapAmb"].map(|set| (set, none.as_str()));
-    let others = [("NoNewPrivs", "1"), ("Seccomp", "2"), ("Uid", &ids), ("Gid", &ids), ("Groups", "")];
+    let others = [("NoNewPrivs", "1"), ("Seccomp", "2"), ("Uid", ids.as_str()), ("Gid", ids.as_str()), ("Groups", "")];
     for (key, wanted) in powers.into_iter().chain(others) {
         let found = of_every_thread(vmm.pid, key)?;
         ensure!(found == BTreeSet::from([wanted.to_owned()]), "{key} of the threads: {found:?}");
@@ -232,7 +232,10 @@ async fn metadata(server: &Server, guest: &Guest, password: &str) -> Result<Stri
     ensure!((&before["role"], &before["list"]) == (&json!("web"), &json!([1, 2])), "{before}");
     ensure!((hearth["id"].as_str(), hearth["name"].as_str()) == (Some(guest.id.as_str()), Some(NAME)), "{before}");
     let address = guest.address().await?;
-    ensure!(hearth["address"].as_str().is_some_and(|told| told.split('/').next() == Some(&address)), "{address} and {before}");
+    ensure!(
+        hearth["address"].as_str().is_some_and(|told| told.split('/').next() == Some(address.as_str())),
+        "{address} and {before}"
+    );
     let credentials = &hearth["credentials"];
     ensure!((&credentials["user"], &credentials["ssh_keys"]) == (&json!("default"), &json!([KEY])), "{before}");
     let hash = credentials["password_hash"].as_str().with_context(|| before.to_string())?;
