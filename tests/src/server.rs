@@ -21,8 +21,8 @@ use std::{
     time::Duration,
 };
 
-/// Recovery of a handful of VMs takes milliseconds; the KVM self-test some seconds where KVM hangs.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Recovery of a handful of VMs takes milliseconds; the KVM self-test some seconds where KVM hangs, and half a minute where all is emulated and busy.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// The server's own deadlines for its end add up to less.
 const END_WITHIN: Duration = Duration::from_secs(75);
 
