@@ -133,6 +133,11 @@ impl Server {
         self.options.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
     }
 
+    /// What the next start runs VMs with.
+    pub fn choose(&mut self, vmm: &'static str) {
+        self.options.vmm = vmm;
+    }
+
     /// `hearth up`, without waiting for anything.
     pub fn begin(&mut self) -> Result<()> {
         let mut child = self.command().spawn().context("hearth does not start")?;

@@ -42,11 +42,12 @@ const MIB: u64 = 1 << 20;
 async fn a_guest_lives_in_a_jailed_firecracker() -> Result<()> {
     let needs = [Need::Firecracker, Need::Network, Need::Program("nft")];
     scenario_within("a_guest_lives_in_a_jailed_firecracker", &needs, LONGEST, async |machine| {
-        let mut server = Server::start(&machine, Options { vmm: "auto", ..Options::firecracker() }).await?;
+        let mut server = Server::start(&machine, Options::firecracker()).await?;
         let begun = Instant::now();
         let step = |what: &str| eprintln!("after {:?}: {what}", begun.elapsed());
         let host = chosen(&server).await?;
-        step("auto chose firecracker");
+        ensure!(host.status.vmm_reason == "it was asked for", "{:?}", host.status.vmm_reason);
+        step("started");
         let (guest, password) = created(&server).await?;
         step("created and booted");
         confined(&server, &guest).await?;
@@ -77,23 +78,30 @@ fn has(host: &Host, capability: &str) -> bool {
     host.status.capabilities.0.iter().any(|(name, has)| name == capability && *has)
 }
 
-/// By trying a guest: what was seen is the reason that the host gives, and that the doctor of its data directory gives.
+/// What it can is told by the host.
 async fn chosen(server: &Server) -> Result<Host> {
     let host = server.client().hosts().list(Default::default()).next().await?.context("a host")?;
     let status = &host.status;
     ensure!((status.vmm.as_str(), status.acceleration.as_str()) == ("firecracker", "kvm"), "{status:?}");
-    ensure!(status.vmm_reason.contains("a guest boots with firecracker on kvm"), "{:?}", status.vmm_reason);
     ensure!(status.network_problem.is_none(), "{:?}", status.network_problem);
     for capability in ["jailed", "guest_agent", "vsock", "metadata", "balloon", "disk_rate_limit", "network_rate_limit"] {
         ensure!(has(&host, capability), "no {capability} in {:?}", status.capabilities);
     }
+    Ok(host)
+}
+
+/// `auto` takes the driver whose disks are there, and tells what came of trying a guest, which a busy machine may be too slow for. The doctor remembers it.
+async fn chosen_by_auto(server: &Server) -> Result<()> {
+    let reason = chosen(server).await?.status.vmm_reason;
+    let boots = reason.contains("a guest boots with firecracker on kvm");
+    ensure!(boots || reason.contains("have its disks, although: a guest did not boot with firecracker within"), "{reason}");
     let data = server.data_dir().to_string_lossy().into_owned();
     let told = run(server, &["doctor", "--data-dir", &data, "-o", "json"]).await?;
     let report: Value = serde_json::from_str(&told.stdout).with_context(|| format!("{told:?}"))?;
     let check = report["checks"].as_array().and_then(|all| all.iter().find(|check| check["id"] == "firecracker-guest"));
     let check = check.with_context(|| report.to_string())?;
-    ensure!(check["status"] == "ok" && check["detail"] == *status.vmm_reason, "{check} and {:?}", status.vmm_reason);
-    Ok(host)
+    ensure!((check["status"] == "ok") == boots && (!boots || check["detail"] == *reason), "{check} and {reason:?}");
+    Ok(())
 }
 
 /// With everything that it may ask for, by the command line. The password is told once.
@@ -330,13 +338,14 @@ async fn paused(server: &Server, guest: &Guest, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// `kill -9` of hearth: the same process and the same boot, with the metadata that it had, for the session that there was.
+/// `kill -9` of hearth, and `auto` in its place: the same process and the same boot, with the metadata that it had, for the session that there was.
 async fn outlives(server: &mut Server, guest: &Guest, token: &str) -> Result<()> {
     let boot = "cat /proc/sys/kernel/random/boot_id";
     let (pid, booted) = (guest.pid().await?, guest.sh(boot).await?);
     let expected = Mmds::open(server, guest).await?.all(token).await?;
     server.kill().await?;
     ensure!(Path::new(&format!("/proc/{pid}/fd")).exists(), "the guest ended with hearth");
+    server.choose("auto");
     server.up().await?;
     guest.reaches(VmState::Running).await?;
     ensure!(guest.pid().await? == pid, "another pid");
@@ -346,8 +355,7 @@ async fn outlives(server: &mut Server, guest: &Guest, token: &str) -> Result<()>
     let mut service = Mmds::open(server, guest).await?;
     let all = service.all(token).await?;
     ensure!(all == expected, "{all} after {expected}");
-    let host = server.client().hosts().list(Default::default()).next().await?.context("a host")?;
-    ensure!(host.status.vmm == "firecracker", "{:?}", host.status);
+    chosen_by_auto(server).await?;
     clean(server, "the adoption").await
 }
 
