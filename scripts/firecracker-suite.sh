@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The VMM suite on a real Firecracker (the driver, and the client of the API): builds its tests, sees whether a guest boots on this machine's KVM, runs them here if so, else in the lab
+# The VMM suite on a real Firecracker (the driver, the client of the API, and the built hearth end to end): builds its tests, sees whether a guest boots on this machine's KVM, runs them here if so, else in the lab
 # (tests/lab). HEARTH_LAB=always or never decides it instead. The arguments go to the tests. Firecracker must be there: make test-firecracker.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -47,32 +47,36 @@ say "$("$FIRECRACKER" --version | head -n 1), $("$JAILER" --version | head -n 1)
 step 'firecracker: images and agent' 'make setup build'
 [ -s "$IMAGES/debian-kernel/vmlinux" ] || scripts/images/debian-kernel.sh
 [ -s "$IMAGES/busybox/rootfs.ext4" ] || scripts/images/busybox.sh
+[ -s "$IMAGES/images.json" ] || scripts/images/manifest.sh
 [ -x "$HEARTH_AGENT" ] || fail 'firecracker: the guest agent is not built'
 
 step 'firecracker: build the tests' 'the compiler says what is wrong'
-# Of the crate host; the driver's come last. Jails and limits want what the lab has and a CI machine may not: root, and cgroup v2.
-SUITES=()
-for name in jail limits firecracker; do
-  [ ! -e "host/tests/$name.rs" ] && [ ! -e "host/tests/$name/main.rs" ] || SUITES+=("$name")
-done
+# Of the crate host; the driver's come last, and then those of the built hearth, which have the same name. Jails and limits want what the lab has and a CI
+# machine may not: root, and cgroup v2.
+SUITES=(tests/jail.rs tests/limits.rs tests/firecracker/main.rs tests/firecracker.rs)
 # The same selection of packages as `make test`, so that nothing is compiled twice. The tests are started without cargo: in the lab it would
 # take minutes to see that nothing has changed.
-cargo test --locked --workspace --test=client "${SUITES[@]/#/--test=}" --no-run 2>&1 | tee target/firecracker-build.log
-# program NAME: the path that cargo tells.
+cargo test --locked --workspace --test=client --test=jail --test=limits --test=firecracker --no-run 2>&1 | tee target/firecracker-build.log
+# `make test` hands over the release; by itself, the hearth of these sources is built as its tests are.
+if [ -z "${HEARTH_BIN:-}" ]; then
+  cargo build --locked --workspace --bin hearth
+  export HEARTH_BIN=$ROOT/target/debug/hearth
+fi
+# program SOURCE: the path that cargo tells, of the tests whose source in their crate this is.
 program() {
   local path
-  path=$(sed -n "s/^ *Executable .*(\(.*\/$1-[0-9a-f]*\))\$/\1/p" target/firecracker-build.log | tail -n 1)
+  path=$(sed -n "s|^ *Executable $1 (\(.*\))\$|\1|p" target/firecracker-build.log | tail -n 1)
   [ -x "$path" ] || fail "firecracker: cargo does not say where the tests $1 are"
   printf '%s\n' "$path"
 }
 # A script rather than an argument: it is the same here and in the lab, and a failure of one does not hide the next. The client's tests on the
-# stand-in need no Firecracker and run elsewhere; what is asked for is asked of the driver's tests.
-client=$(program client)
+# stand-in need no Firecracker and run elsewhere; what is asked for is asked of the driver's tests and of the built hearth's.
+client=$(program tests/client/main.rs)
 printf 'code=0\n%q real:: || code=1\n' "$client" >target/firecracker-suite.sh
-for name in "${SUITES[@]}"; do
-  path=$(program "$name")
+for source in "${SUITES[@]}"; do
+  path=$(program "$source")
   # shellcheck disable=SC2016
-  if [ "$name" = firecracker ]; then arguments='"$@"'; else arguments=''; fi
+  case $source in tests/firecracker*) arguments='"$@"' ;; *) arguments='' ;; esac
   printf '%q %s || code=1\n' "$path" "$arguments" >>target/firecracker-suite.sh
 done
 # shellcheck disable=SC2016

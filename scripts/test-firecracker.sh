@@ -16,7 +16,7 @@ WITH_TESTS=firecracker
 # shellcheck source=firecracker-find.sh
 . "$ROOT/scripts/firecracker-find.sh"
 
-# The agent is all that the suite takes of the build.
+# The agent is all that the suite takes of the build: hearth itself it builds as it builds its tests.
 build_and_run() {
   scripts/packages.sh && scripts/rust-targets.sh && scripts/build.sh agent && scripts/firecracker-suite.sh "$@"
 }

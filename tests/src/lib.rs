@@ -13,6 +13,7 @@ pub mod guest;
 pub mod images;
 pub mod load;
 pub mod machine;
+pub mod mmds;
 pub mod raw;
 pub mod remains;
 pub mod scenario;

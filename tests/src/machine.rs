@@ -12,6 +12,8 @@ use std::{
 pub enum Need {
     /// Images and QEMU.
     Guests,
+    /// Images, Firecracker and its jailer, named by HEARTH_FIRECRACKER and HEARTH_JAILER; root. Whether guests boot on the KVM was seen by who named them.
+    Firecracker,
     /// Root in a network namespace of our own or a machine of our own: bridges, TAP devices, nftables.
     Network,
     /// Loop or memory file systems.
@@ -50,12 +52,12 @@ impl Machine {
 
     fn lacks(&self, need: Need) -> Option<String> {
         match need {
-            Need::Guests => {
-                let manifest = self.manifest();
-                if !manifest.is_file() {
-                    return Some(format!("there is no {} (make setup, or HEARTH_IMAGES)", manifest.display()));
-                }
-                missing("qemu-system-x86_64")
+            Need::Guests => self.imageless().or_else(|| missing("qemu-system-x86_64")),
+            Need::Firecracker => {
+                // By the variable alone: one that is only installed may find no KVM on which a guest boots.
+                let named = std::env::var_os("HEARTH_FIRECRACKER").is_some();
+                let unnamed = (!named).then(|| "needs HEARTH_FIRECRACKER (make test-firecracker)".to_owned());
+                unnamed.or_else(|| self.imageless()).or_else(root)
             }
             Need::Network => {
                 root().or_else(|| (!Path::new("/dev/net/tun").exists()).then(|| "there is no /dev/net/tun".to_owned()))
@@ -68,6 +70,11 @@ impl Machine {
             }
             Need::Program(program) => missing(program),
         }
+    }
+
+    fn imageless(&self) -> Option<String> {
+        let manifest = self.manifest();
+        (!manifest.is_file()).then(|| format!("there is no {} (make setup, or HEARTH_IMAGES)", manifest.display()))
     }
 
     pub fn manifest(&self) -> PathBuf {

@@ -9,16 +9,20 @@ use std::{
 
 /// What is there now, in words; empty when nothing is. `vm`: only of that one.
 pub fn of(owner: &str, data_dir: &Path, vm: Option<&str>) -> Vec<String> {
-    let mark = match vm {
-        Some(vm) => format!("hearth-{owner}-{vm}"),
-        None => format!("hearth-{owner}-"),
-    };
-    let mut found: Vec<String> = processes(&mark).into_iter().map(|pid| format!("process {pid}")).collect();
+    let mut found: Vec<String> = of_vm(owner, vm).into_iter().map(|pid| format!("process {pid}")).collect();
     found.extend(taps(owner, vm).into_iter().map(|tap| format!("network device {tap}")));
     found.extend(groups(owner, vm).into_iter().map(|group| format!("cgroup {}", group.display())));
     let folders = fs::read_dir(data_dir.join("vms")).into_iter().flatten().flatten().map(|entry| entry.path());
     let folders = folders.filter(|folder| vm.is_none_or(|vm| folder.file_name().is_some_and(|name| name == vm)));
     found.extend(folders.map(|folder| format!("folder {}", folder.display())));
+    found
+}
+
+/// Pids of the VM's processes, or of all VMs'. Firecracker takes no underscore in a name, so there it is a hyphen.
+pub fn of_vm(owner: &str, vm: Option<&str>) -> Vec<u32> {
+    let Some(vm) = vm else { return processes(&format!("hearth-{owner}-")) };
+    let mut found = processes(&format!("hearth-{owner}-{vm}"));
+    found.extend(processes(&format!("hearth-{owner}-{}", vm.replace('_', "-"))));
     found
 }
 

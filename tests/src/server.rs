@@ -21,15 +21,15 @@ use std::{
     time::Duration,
 };
 
-/// Recovery of a handful of VMs takes milliseconds; the KVM self-test some seconds where KVM hangs.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Recovery of a handful of VMs takes milliseconds; the KVM self-test some seconds where KVM hangs, and half a minute where all is emulated and busy.
+const READY_WITHIN: Duration = Duration::from_secs(180);
 /// The server's own deadlines for its end add up to less.
 const END_WITHIN: Duration = Duration::from_secs(75);
 
 /// How to start it.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `qemu`, `simulated`.
+    /// `qemu`, `firecracker`, `auto`, `simulated`.
     pub vmm: &'static str,
     pub network: bool,
     pub arguments: Vec<String>,
@@ -59,6 +59,11 @@ impl Options {
     /// Real guests, no network: nothing of the machine's is touched but processes.
     pub fn offline() -> Options {
         Options { network: false, ..Options::qemu() }
+    }
+
+    /// Real guests in jails, with a network, on the Firecracker that HEARTH_FIRECRACKER names.
+    pub fn firecracker() -> Options {
+        Options { vmm: "firecracker", ..Options::qemu() }
     }
 
     /// The API without guests.
@@ -126,6 +131,11 @@ impl Server {
     /// What the next start is told besides, in place of what the last one was.
     pub fn tell(&mut self, arguments: &[&str]) {
         self.options.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    }
+
+    /// What the next start runs VMs with.
+    pub fn choose(&mut self, vmm: &'static str) {
+        self.options.vmm = vmm;
     }
 
     /// `hearth up`, without waiting for anything.

@@ -6,11 +6,13 @@ use anyhow::Result;
 use serde::Deserialize;
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
-const TOP: [&str; 9] = ["id", "admin.token", "kvm.json", "journal", "vms", "images", "boot", "secrets", "simulated.notes"];
+const TOP: [&str; 10] =
+    ["id", "admin.token", "kvm.json", "firecracker.json", "journal", "vms", "images", "boot", "secrets", "simulated.notes"];
 /// hearth's own and those of its store, sled; `snap.*` besides.
 const JOURNAL: [&str; 6] = ["lock", "format", "acknowledged", "db", "conf", "blobs"];
-const OF_A_VM: [&str; 10] = [
+const OF_A_VM: [&str; 15] = [
     "disk.qcow2",
+    "disk.raw",
     "drives",
     "seed.iso",
     "balloon",
@@ -18,10 +20,18 @@ const OF_A_VM: [&str; 10] = [
     "console.times",
     "events.log",
     "qemu.log",
+    "firecracker.log",
+    "firecracker.err",
+    "firecracker.metrics",
+    "firecracker.tally",
     "machine.json",
     "uid",
 ];
-const SOCKETS: [&str; 4] = ["qmp.sock", "events.sock", "agent.sock", "console.sock"];
+/// There while a process is: QEMU's sockets; of a Firecracker its jail, or the room of one without, what it is typed on, and what it was told.
+const OF_A_PROCESS: [&str; 8] =
+    ["qmp.sock", "events.sock", "agent.sock", "console.sock", "jail", "run", "keyboard", "firecracker.json"];
+/// The root disk, of QEMU and of Firecracker.
+const DISKS: [&str; 2] = ["disk.qcow2", "disk.raw"];
 
 pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
@@ -35,8 +45,8 @@ pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
     only(data, "vms", |name| seen.vms.get(name).is_some_and(|vm| !vm.simulated), &mut findings);
     for (id, vm) in &seen.vms {
         let folder = format!("vms/{id}");
-        // Sockets and the root of a launch go with the process that listens on them and that is in it.
-        let of_a_process = |name: &str| SOCKETS.contains(&name) || is_root(name);
+        // They go with the process that listens on them and that is in it.
+        let of_a_process = |name: &str| OF_A_PROCESS.contains(&name) || is_root(name);
         let may_be = |name: &str| OF_A_VM.contains(&name) || is_drive(name) || (of_a_process(name) && vm.pid.is_some());
         only(data, &folder, may_be, &mut findings);
         for root in names(&data.join(&folder)).iter().filter(|name| is_root(name)) {
@@ -73,9 +83,9 @@ fn disks(target: &Target, seen: &Seen, findings: &mut Vec<Finding>) {
     }
     let whole = seen.vms.iter().filter(|(_, vm)| ["created", "running", "paused", "stopped"].contains(&vm.state.as_str()));
     for (id, vm) in whole {
-        let disk = format!("vms/{id}/disk.qcow2");
-        if !target.data_dir.join(&disk).is_file() {
-            findings.push(Finding::new(Kind::LostFile, format!("{disk} of {}, which is {}", vm.name, vm.state)));
+        let folder = target.data_dir.join("vms").join(id);
+        if !DISKS.iter().any(|disk| folder.join(disk).is_file()) {
+            findings.push(Finding::new(Kind::LostFile, format!("the disk of {id} ({}), which is {}", vm.name, vm.state)));
         }
     }
 }

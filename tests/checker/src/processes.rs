@@ -67,9 +67,9 @@ fn is_the_server(target: &Target, process: &Process) -> bool {
 
 impl Process {
     fn owner(&self, target: &Target, data: &Path, prefix: &str) -> Option<Owner> {
-        // `-name hearth-OWNER-VM` of a VMM; a word of its own, not the end of a path.
+        // `-name hearth-OWNER-VM` of a VMM; a word of its own, not the end of a path. Firecracker's has a hyphen for the id's underscore.
         if let Some(vm) = self.arguments.iter().find_map(|word| word.strip_prefix(prefix)) {
-            return Some(Owner::Vm(vm.to_owned()));
+            return Some(Owner::Vm(vm.replace('-', "_")));
         }
         let vms = data.join("vms");
         let below = self.folder.as_deref().and_then(|folder| folder.strip_prefix(&vms).ok());
