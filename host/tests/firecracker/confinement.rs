@@ -1,6 +1,6 @@
 //! What a guest that broke out of Firecracker would find itself in: looked at from outside, thread by thread, on a guest that runs.
 
-use crate::guests::output;
+use crate::guests::{oom_score_adj, output};
 use crate::lab::{Lab, UIDS};
 use host::vmm::{Vmm, firecracker::JailChoice};
 use std::{collections::BTreeSet, path::PathBuf};
@@ -34,6 +34,7 @@ async fn every_thread_of_a_jailed_process_is_confined() {
     let (machine, guest) = lab.booted(&driver).await;
     assert_eq!(output(&*guest, &["echo", "runs"]).await, "runs");
     let pid = machine.pid;
+    assert_eq!(oom_score_adj(pid), "200", "the kernel ends a guest before hearth");
     assert_eq!(of_every_thread(pid, "NoNewPrivs"), only("1"));
     assert_eq!(of_every_thread(pid, "Seccomp"), only("2"), "a filter");
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {

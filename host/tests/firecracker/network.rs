@@ -4,7 +4,11 @@
 use crate::contract::{HELLO, SOON, start};
 use crate::guests::output;
 use crate::lab::Lab;
-use domain::{Attempt, ipam::mac_of, vm::Inspection};
+use domain::{
+    Attempt,
+    ipam::mac_of,
+    vm::{Inspection, Machine},
+};
 use host::{
     net::{Interface, Network, NetworkPlan},
     vmm::{MachinePlan, NicPlan, Vmm, VmmError},
@@ -47,14 +51,36 @@ pub async fn network(lab: &Lab) -> Arc<dyn Network> {
 
 /// With a TAP as an actor makes it before each launch.
 pub async fn plan(lab: &Lab, network: &dyn Network) -> MachinePlan {
-    let mac = mac_of(ADDRESS);
-    network.attach(lab.vm, TAP).await.unwrap();
-    network.bind(lab.vm, &[Interface { tap: TAP.into(), address: ADDRESS, mac }]).await.unwrap();
-    let nic = NicPlan { tap: TAP.into(), mac, address: ADDRESS, prefix: 16, gateway: GATEWAY, dns: vec![GATEWAY] };
-    MachinePlan { nics: vec![nic], ..lab.plan() }
+    let nic =
+        NicPlan { tap: TAP.into(), mac: mac_of(ADDRESS), address: ADDRESS, prefix: 16, gateway: GATEWAY, dns: vec![GATEWAY] };
+    let plan = MachinePlan { nics: vec![nic], ..lab.plan() };
+    plug(lab, network, &plan).await;
+    plan
 }
 
-pub async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &domain::vm::Machine) {
+/// Makes the TAPs of all its interfaces, or puts them right.
+pub async fn plug(lab: &Lab, network: &dyn Network, plan: &MachinePlan) {
+    for nic in &plan.nics {
+        network.attach(lab.vm, &nic.tap).await.unwrap();
+    }
+    let bound = plan.nics.iter().map(|nic| Interface { tap: nic.tap.clone(), address: nic.address, mac: nic.mac });
+    network.bind(lab.vm, &bound.collect::<Vec<_>>()).await.unwrap();
+}
+
+/// A release that is dropped when all these devices are away, as a kill of hearth leaves it.
+pub async fn cut_off_while_away(driver: impl Vmm, lab: &Lab, machine: &Machine, taps: &[&str]) {
+    let releasing = async { panic!("they were not away: {:?}", driver.release(lab.vm, machine).await) };
+    let away = async {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while taps.iter().any(|tap| nix::net::if_::if_nametoindex(*tap).is_ok()) {
+            assert!(Instant::now() < deadline, "they stay");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! { biased; () = away => {} () = releasing => {} }
+}
+
+pub async fn pings(driver: &dyn Vmm, lab: &Lab, machine: &Machine) {
     let guest = driver.guest(lab.vm, machine, HELLO).await.expect("hello");
     let mut addresses = guest.addresses();
     let known = addresses.wait_for(|interfaces| interfaces.iter().any(|interface| !interface.addresses.is_empty()));
@@ -76,11 +102,17 @@ pub fn are_apart(pid: u32, taps: &[&str]) {
 }
 
 fn is_at_its_place(tap: &str) {
+    assert!(is_bound(tap).contains("LOWER_UP"), "its process holds it: {tap}");
+}
+
+/// On the bridge, and open to no other VM.
+pub fn is_bound(tap: &str) -> String {
     let here = links(&[]);
     let tap = here.lines().find(|line| line.contains(tap)).unwrap_or_else(|| panic!("no {tap}: {here}"));
-    for told in ["LOWER_UP", "master hthtest", "isolated on", "locked on"] {
+    for told in ["master hthtest", "isolated on", "locked on"] {
         assert!(tap.contains(told), "{told}: {tap}");
     }
+    tap.to_owned()
 }
 
 #[test]
@@ -124,17 +156,7 @@ fn a_hearth_that_dies_while_the_tap_is_away_is_followed_by_one_that_brings_it_ba
         let plan = plan(&lab, &*network).await;
         first.prepare_disk(&plan.disk).await.unwrap();
         let machine = first.launch(&plan, Attempt(1)).await.unwrap();
-        let releasing = async { panic!("it was not away: {:?}", first.release(lab.vm, &machine).await) };
-        let away = async {
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while nix::net::if_::if_nametoindex(TAP).is_ok() {
-                assert!(Instant::now() < deadline, "it stays");
-                tokio::task::yield_now().await;
-            }
-        };
-        // Dropped where it is, as a kill leaves it.
-        tokio::select! { biased; () = away => {} () = releasing => {} }
-        drop(first);
+        cut_off_while_away(first, &lab, &machine, &[TAP]).await;
         let there = links(&["nsenter", "--net", "--target", &machine.pid.to_string()]);
         assert!(there.contains(TAP), "{there}");
         let second = lab.driver().await;

@@ -16,10 +16,10 @@ use tokio::{
     net::TcpListener,
 };
 
-const SENT: usize = 1 << 20;
+pub const SENT: usize = 1 << 20;
 /// Mbit a second: they take 6.4 s at the least, and 2.2 s; without a limit one, or two on a machine that is busy.
-const SLOW: u32 = 1;
-const FAST: u32 = 2;
+pub const SLOW: u32 = 1;
+pub const FAST: u32 = 2;
 /// What takes longer hangs, or is held to bits where bytes were meant.
 const MOST: Duration = Duration::from_secs(40);
 
@@ -29,13 +29,13 @@ enum Way {
     FromGuest,
 }
 
-fn tuning(rx_mbit_per_s: Option<u32>, tx_mbit_per_s: Option<u32>) -> Tuning {
+pub fn tuning(rx_mbit_per_s: Option<u32>, tx_mbit_per_s: Option<u32>) -> Tuning {
     Tuning { rate_limits: RateLimits { rx_mbit_per_s, tx_mbit_per_s, ..RateLimits::default() }, balloon_mib: 0 }
 }
 
 /// Nothing that keeps the limit can be faster. The bucket holds what one second allows, is full at first, and Firecracker looks at what has
 /// flowed in meanwhile only when it is empty (`rate_limiter/mod.rs`, `reduce`): two seconds' worth goes at once, the rest at so many bits a second.
-fn least(mbit_per_s: u32) -> Duration {
+pub fn least(mbit_per_s: u32) -> Duration {
     let bytes_per_s = f64::from(mbit_per_s) * 1e6 / 8.0;
     Duration::from_secs_f64(SENT as f64 / bytes_per_s - 2.0)
 }

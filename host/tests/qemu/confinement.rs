@@ -1,7 +1,10 @@
 //! What a guest that broke out of QEMU would find itself in: looked at from outside, thread by thread, on guests that run.
 
 use super::{Lab, SOON, UIDS};
-use crate::{contract::end, guests::output};
+use crate::{
+    contract::end,
+    guests::{oom_score_adj, output},
+};
 use domain::{
     VmId,
     vm::{Exit, Inspection},
@@ -43,8 +46,9 @@ async fn every_thread_of_a_process_is_confined() {
     let qemu = lab.driver().await;
     let (machine, guest) = lab.booted(&qemu).await;
     // Written through to the disk: workers are made for it.
-    output(&*guest, &["sh", "-c", "dd if=/dev/urandom of=/x bs=64k count=64 && sync"]).await;
+    output(&*guest, &["dd", "if=/dev/urandom", "of=/x", "bs=64k", "count=64", "conv=fsync"]).await;
     let pid = machine.pid;
+    assert_eq!(oom_score_adj(pid), "200", "the kernel ends a guest before hearth");
     let uid = of_every_thread(pid, "Uid").first().unwrap().split(' ').next().unwrap().to_owned();
     assert!(UIDS.contains(&uid.parse().unwrap()), "{uid} of {UIDS:?}");
     for kind in ["Uid", "Gid"] {

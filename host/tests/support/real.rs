@@ -6,15 +6,15 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::contract::{self, HELLO, Images, SOON, end, plan, start};
-use crate::guests::{kill_9, lives, output, within};
-use api::guest::{ExecRequest, ExitStatus, ShutdownKind};
+use crate::guests::{kill_9, lives, oom_score_adj, output, within};
+use api::guest::{ExecRequest, ExitStatus, ShutdownKind, Stdin, TtySize};
 use domain::vm::RateLimits;
 use domain::{
     Attempt, VmId,
     vm::{DriveChange, Driver, Drives, DrivesChange, Exit, Inspection, Machine},
 };
 use host::{
-    guest::GuestSession,
+    guest::{ExecEvent, ExecSession, GuestSession},
     vmm::{MachinePlan, Tuning, Vmm, lines::LinesWanted},
 };
 use std::{
@@ -54,6 +54,7 @@ macro_rules! real_drivers_tests {
             what_no_one_knows_is_swept_by_a_second_driver
             a_held_process_is_recorded_first_and_ends_with_its_owner
             the_console_shows_what_the_guest_prints_and_takes_what_is_typed
+            a_terminal_has_a_size_takes_what_is_typed_and_interrupts
             a_paused_guest_runs_nothing
             a_panic_is_told_as_such
             a_start_that_fails_says_why
@@ -181,6 +182,7 @@ pub async fn a_held_process_is_recorded_first_and_ends_with_its_owner<L: RealLab
     first.prepare_disk(&plan.disk).await.unwrap();
     let machine = first.launch(&plan, Attempt(1)).await.unwrap();
     assert!(lives(machine.pid));
+    assert_eq!(oom_score_adj(machine.pid), "200", "the kernel ends a guest before hearth");
     let program = std::fs::read_link(format!("/proc/{}/exe", machine.pid)).unwrap();
     assert_eq!(program, std::env::current_exe().unwrap(), "nothing of the VMM, or of what starts it, ran yet");
     // It closes what it inherited on its way to the gate, a moment after the fork.
@@ -231,6 +233,46 @@ pub async fn the_console_shows_what_the_guest_prints_and_takes_what_is_typed(lab
         tokio::select! { got = reading => got, () = typing => String::new() }
     });
     assert_eq!(got.await.expect("what is typed arrives"), "got-typed");
+    killed_and_gone(lab, &*vmm, &machine).await;
+}
+
+/// Until the terminal has shown that.
+async fn shows(terminal: &mut ExecSession, text: &str) {
+    let mut shown = String::new();
+    let reading = async {
+        while !shown.contains(text) {
+            match terminal.output.next().await.unwrap() {
+                ExecEvent::Stdout(bytes) => shown.push_str(&String::from_utf8_lossy(&bytes)),
+                other => panic!("{other:?} instead of {text:?}, after {shown:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(SOON, reading).await.unwrap_or_else(|_| panic!("{text:?} instead of {shown:?}"));
+}
+
+async fn types(terminal: &mut ExecSession, typed: &str, shown: &str) {
+    terminal.stdin.write_all(typed.as_bytes()).await.unwrap();
+    shows(terminal, shown).await;
+}
+
+pub async fn a_terminal_has_a_size_takes_what_is_typed_and_interrupts(lab: &impl RealLab) {
+    let vmm = lab.vmm().await;
+    let (machine, guest) = booted(lab, &*vmm).await;
+    let request =
+        ExecRequest { tty: Some(TtySize { cols: 91, rows: 33 }), stdin: Stdin::Stream, ..shell("stty -echo; echo up; exec sh") };
+    let mut terminal = guest.exec(request).await.unwrap();
+    shows(&mut terminal, "up").await;
+    types(&mut terminal, "stty size\n", "33 91").await;
+    terminal.control.resize(TtySize { cols: 120, rows: 40 }).await.unwrap();
+    types(&mut terminal, "stty size\n", "40 120").await;
+    // A shell may show what is typed, so that no word is typed as it is told. This one is said by the foreground job itself: an interrupt before it
+    // is that would hit the shell.
+    types(&mut terminal, "PS1='he''re> '; sh -c 'echo be''gun; exec sleep 1000'\n", "begun").await;
+    // An interrupt flushes what was typed ahead, so the prompt is waited for.
+    types(&mut terminal, "\x03", "here> ").await;
+    types(&mut terminal, "echo al''ive; exit 4\n", "alive").await;
+    let end = tokio::time::timeout(SOON, terminal.collect(1 << 16)).await.expect("it ends").unwrap();
+    assert_eq!(end.status, ExitStatus::Code(4));
     killed_and_gone(lab, &*vmm, &machine).await;
 }
 
@@ -354,8 +396,8 @@ pub async fn a_disk_that_grew_holds_more(lab: &impl RealLab) {
     let vmm = lab.vmm().await;
     let mut plan = plan(lab.vm(), lab.images());
     let holds_mib = async |guest: &dyn GuestSession| {
-        let said = output(guest, &["sh", "-c", "df -k / | tail -n 1"]).await;
-        said.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+        let said = output(guest, &["df", "-k", "/"]).await;
+        said.lines().last().unwrap().split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     };
     let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
     let before = holds_mib(&*guest).await;
@@ -449,11 +491,11 @@ pub async fn data_drives_hold_what_is_written_and_grow(lab: &impl RealLab) {
     let (machine, guest) = booted_as(lab, &*vmm, &plan, 2).await;
     assert_eq!(told(&*guest, "ls -d /sys/block/vd* | wc -l").await, "4");
     assert_eq!(told(&*guest, "cd /sys/block; echo $(cat vdc/size vdd/size)").await, "49152 8192");
-    assert_eq!(told(&*guest, "head -n 1 /dev/vdc").await, "kept");
+    assert_eq!(output(&*guest, &["head", "-n", "1", "/dev/vdc"]).await, "kept");
     let slow = Tuning { rate_limits: RateLimits { disk_mib_per_s: Some(2), ..RateLimits::default() }, balloon_mib: 0 };
     vmm.tune(lab.vm(), &machine, &slow).await.unwrap();
     let from = Instant::now();
-    told(&*guest, "dd if=/dev/vdc of=/dev/null bs=65536 count=128").await;
+    output(&*guest, &["dd", "if=/dev/vdc", "of=/dev/null", "bs=65536", "count=128"]).await;
     assert!(from.elapsed() > Duration::from_secs(2), "the disk's limit is each drive's: {:?}", from.elapsed());
     vmm.tune(lab.vm(), &machine, &Tuning::default()).await.unwrap();
     assert_eq!(told(&*guest, "tr -d '\\000' < /dev/vdd | wc -c").await, "0", "a new drive is empty");

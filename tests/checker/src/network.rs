@@ -32,7 +32,8 @@ fn devices(target: &Target, seen: &Seen, links: &[Value]) -> Result<Vec<Finding>
         let alias = link["ifalias"].as_str().unwrap_or_default();
         let on_bridge = target.bridge.as_deref().is_some_and(|bridge| link["master"] == bridge);
         // What a TAP is bound to stands behind the VM.
-        let whose = alias.strip_prefix(&format!("hearth:{owner}:")).map(|told| told.split_once(' ').map_or(told, |(whose, _)| whose));
+        let whose =
+            alias.strip_prefix(&format!("hearth:{owner}:")).map(|told| told.split_once(' ').map_or(told, |(whose, _)| whose));
         match whose {
             Some("bridge") if target.bridge.as_deref() == Some(name) => {}
             Some(vm) if seen.vms.get(vm).is_some_and(|vm| vm.pid.is_some()) => {
