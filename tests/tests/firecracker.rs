@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use api::{
-    client::{ConnectionEvent, GuestPort},
+    client::{ConnectionEvent, GuestPort, Options as CallOptions},
     guest::{AgentMessage, Decoder, FrameKind, GENERATION, HostHello, HostMessage, frame},
     v1::{Host, Interface, Password, PatchVm, PatchVmSpec, Resize, RestartPolicy, Vm, VmState, VmmMetrics},
 };
@@ -359,6 +359,16 @@ async fn outlives(server: &mut Server, guest: &Guest, token: &str) -> Result<()>
     clean(server, "the adoption").await
 }
 
+/// Whatever time that takes where all is emulated.
+async fn booted(guest: &Guest) -> Result<()> {
+    let running = async || {
+        let vm = guest.get().await?;
+        ensure!(vm.status.state != VmState::Failed, "it failed: {:?}", vm.status.reason);
+        Ok((vm.status.state == VmState::Running).then_some(()))
+    };
+    until("a boot", BOOTED_WITHIN, running).await
+}
+
 fn kill_9(pid: u32) -> Result<()> {
     Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid)?), nix::sys::signal::Signal::SIGKILL)?)
 }
@@ -368,9 +378,10 @@ async fn killed(server: &Server, guest: &Guest) -> Result<()> {
     let pid = guest.pid().await?;
     let mut events = Follower::open(server.client(), None).await?;
     kill_9(pid)?;
-    for kind in ["vm-exited", "vm-restarting", "vm-started"] {
+    for kind in ["vm-exited", "vm-restarting"] {
         events.of(&guest.id, kind).await?;
     }
+    booted(guest).await?;
     ensure!(guest.sh("head -n 1 /dev/vdc").await? == "kept", "the data drive lost what was written");
     let vm = guest.get().await?;
     ensure!(vm.status.restarts == 1 && guest.pid().await? != pid, "{:?}", vm.status);
@@ -388,7 +399,8 @@ async fn two_interfaces(server: &Server, guest: &Guest) -> Result<()> {
     let networks = vec!["default".into(), Interface { mac: Some(SECOND_MAC.into()), .."default".into() }];
     let spec = PatchVmSpec { networks: Some(networks), restart: Some(RestartPolicy::Never), ..PatchVmSpec::default() };
     server.client().vms().patch(&guest.id, &PatchVm { spec: Some(spec), ..PatchVm::default() }, &waiting()).await?;
-    guest.start().await?;
+    server.client().vms().start(&guest.id, &CallOptions::default()).await?;
+    booted(guest).await?;
     let given = guest.get().await?.status.interfaces;
     let [one, two] = given.as_slice() else { bail!("{given:?}") };
     ensure!(one.address == first && two.mac == SECOND_MAC && two.address != first, "{given:?}");
