@@ -20,11 +20,22 @@ pub fn check(target: &Target, seen: &Seen) -> Result<Vec<Finding>> {
             continue;
         };
         let members = fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
-        for other in members.lines().filter(|member| *member != pid.to_string()) {
+        for other in members.lines().filter(|member| *member != pid.to_string() && !is_the_kernels(member)) {
             findings.push(Finding::new(Kind::OrphanProcess, format!("{other} is in the cgroup of {vm}, whose process is {pid}")));
         }
     }
     Ok(findings)
+}
+
+/// `PF_KTHREAD`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// KVM puts a thread of its own (`kvm-nx-lpage-re`) into the groups of who makes a machine.
+fn is_the_kernels(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: state, four ids, the terminal and its group, the flags.
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & KERNEL_THREAD != 0)
 }
 
 /// Where version 2 is mounted, which on a mixed machine is not `/sys/fs/cgroup`.
