@@ -424,7 +424,7 @@ async fn killed_for_good(server: &Server, guest: &Guest) -> Result<()> {
     ensure!(folder.join("jail").is_dir(), "no jail where one is looked for");
     kill_9(guest.pid().await?)?;
     let reason = guest.reaches(VmState::Failed).await?.status.reason.context("a reason")?;
-    ensure!(reason.code == "vmm-killed" && reason.detail.contains("killed"), "{reason:?}");
+    ensure!(reason.code == "vmm-killed" && reason.detail.contains("signal 9"), "{reason:?}");
     clean(server, "the end of the process").await?;
     ensure!(!folder.join("jail").exists() && folder.join("disk.raw").is_file(), "the jail stays, or the disk does not");
     let left = remains::of(&server.owner()?, server.data_dir(), Some(&guest.id));
