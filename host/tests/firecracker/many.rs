@@ -3,7 +3,10 @@
 use crate::contract::{HELLO, plan, start};
 use crate::guests::output;
 use crate::lab::Lab;
-use domain::{VmId, vm::Inspection};
+use domain::{
+    VmId,
+    vm::{Inspection, Machine},
+};
 use host::vmm::Vmm;
 use std::{collections::BTreeSet, time::Instant};
 use tokio::sync::Semaphore;
@@ -27,8 +30,10 @@ async fn twenty_guests_live_at_once_and_leave_nothing() {
         async move {
             let _turn = starting.acquire().await.unwrap();
             let machine = start(driver, &plan, 1).await;
-            let guest = driver.guest(plan.vm, &machine, HELLO).await.expect("hello");
-            (plan.vm, machine, guest)
+            match driver.guest(plan.vm, &machine, HELLO).await {
+                Ok(guest) => (plan.vm, machine, guest),
+                Err(error) => panic!("hello: {error:?}; {}", last_words(driver, plan.vm, &machine).await),
+            }
         }
     });
     let guests = futures_util::future::join_all(starts).await;
@@ -51,4 +56,11 @@ async fn twenty_guests_live_at_once_and_leave_nothing() {
     });
     futures_util::future::join_all(ends).await;
     lab.left_nothing(&driver).await;
+}
+
+/// How a guest that did not answer stands, and what it printed last.
+async fn last_words(driver: &dyn Vmm, vm: VmId, machine: &Machine) -> String {
+    let stands = driver.inspect(vm, machine).await;
+    let printed = driver.console_log(vm, 2048).await.map(|log| String::from_utf8_lossy(&log).into_owned());
+    format!("{stands:?}, {printed:?}")
 }
