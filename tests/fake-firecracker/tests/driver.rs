@@ -99,7 +99,7 @@ impl Scene {
     async fn paused(&self) -> Machine {
         let machine = self.launch().await;
         self.release(&machine).await.unwrap();
-        self.driver.pause(self.plan.vm, &machine).await.unwrap();
+        self.driver.pause_for_snapshot(self.plan.vm, &machine).await.unwrap();
         machine
     }
 
@@ -401,7 +401,7 @@ async fn a_snapshot_that_cannot_be_is_refused_before_its_process_is_asked() {
     scene.release(&machine).await.unwrap();
     let running = scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap_err();
     assert!(running.to_string().contains("only one that is paused"), "{running}");
-    scene.driver.pause(scene.plan.vm, &machine).await.unwrap();
+    scene.driver.pause_for_snapshot(scene.plan.vm, &machine).await.unwrap();
     fs::create_dir_all(scene.snapshots().join("there")).unwrap();
     let there = scene.snapshot(&machine, "there", SnapshotKind::Full).await.unwrap_err();
     assert!(matches!(there, VmmError::Folder { .. }), "{there:?}");
@@ -463,7 +463,7 @@ async fn a_loaded_machine_has_its_disk_before_it_goes_on() {
     fs::write(&staged, b"one").unwrap();
     scene.driver.resume(scene.plan.vm, &machine).await.unwrap();
     assert!(fs::read(&disk).unwrap() == b"one" && !staged.exists());
-    scene.driver.pause(scene.plan.vm, &machine).await.unwrap();
+    scene.driver.pause_for_snapshot(scene.plan.vm, &machine).await.unwrap();
     fs::write(&staged, b"two").unwrap();
     scene.release(&machine).await.unwrap();
     assert!(fs::read(&disk).unwrap() == b"two" && !staged.exists());
@@ -515,7 +515,7 @@ async fn metadata_are_told_a_machine_that_runs_and_again_whole() {
     scene.driver.serve_metadata(&machine, &scene.plan).await.unwrap();
     assert_eq!(served(&scene).await, json!({ "role": "web", "gone": { "a": null }, "hearth": hearth }));
 
-    scene.driver.pause(scene.plan.vm, &machine).await.unwrap();
+    scene.driver.pause_for_snapshot(scene.plan.vm, &machine).await.unwrap();
     let (hostname, metadata) = ("b".to_owned(), Some("{\"role\":\"db\"}".into()));
     let ssh_keys = vec!["ssh-rsa AAAA".to_owned()];
     let cloud_init = CloudInit { ssh_keys, password_hash: Some("$6$salt$hash".into()), ..CloudInit::default() };
