@@ -7,6 +7,7 @@
 . "$ROOT/scripts/firecracker-find.sh"
 
 cd "$ROOT"
+bin=${HEARTH_BIN:-}
 # shellcheck source=env.sh
 . "$ROOT/scripts/env.sh"
 # A kernel on working KVM has looked for its root after 0.3 s; on the slowest that works, the lab's own, after four. One that hangs never does.
@@ -58,10 +59,11 @@ SUITES=(tests/jail.rs tests/limits.rs tests/firecracker/main.rs tests/firecracke
 # take minutes to see that nothing has changed.
 cargo test --locked --workspace --test=client --test=jail --test=limits --test=firecracker --no-run 2>&1 | tee target/firecracker-build.log
 # `make test` hands over the release; by itself, the hearth of these sources is built as its tests are.
-if [ -z "${HEARTH_BIN:-}" ]; then
+if [ -z "$bin" ]; then
   cargo build --locked --workspace --bin hearth
-  export HEARTH_BIN=$ROOT/target/debug/hearth
+  bin=$ROOT/target/debug/hearth
 fi
+HEARTH_BIN=$bin
 # program SOURCE: the path that cargo tells, of the tests whose source in their crate this is.
 program() {
   local path
