@@ -1,6 +1,12 @@
-//! A driver for tests, on a data directory of its own, with a script in Firecracker's place that tells its release and is nothing else.
+//! What the driver's tests begin with: what a machine of a plan is to be; and a driver on a data directory of its own, with a script in Firecracker's
+//! place that tells its release and is nothing else.
 
-use super::{Firecracker, FirecrackerOptions, JailChoice};
+use super::{
+    super::MachinePlan,
+    Firecracker, FirecrackerOptions, JailChoice,
+    config::{self, Config, Paths},
+    version::Version,
+};
 use std::{fs, path::Path, process::Command};
 
 /// Another program writes it: one that this process had open to write could not be run while another thread starts one.
@@ -24,4 +30,11 @@ pub async fn driver(top: &Path, release: &str) -> Firecracker {
         jail: JailChoice::None,
     };
     Firecracker::detect(options).await.unwrap()
+}
+
+/// On 1.16.1, with that file for its seed.
+pub fn configured(plan: &MachinePlan, seed: Option<&str>) -> Config {
+    let seed = seed.map(Into::into);
+    let paths = Paths { kernel: "k".into(), initrd: "i".into(), disk: "d".into(), seed, drives: "".into(), vsock: "v".into() };
+    config::config(plan, paths, &Version::parse("1.16.1")).unwrap()
 }

@@ -2,17 +2,10 @@
 
 use super::super::{
     super::{MachinePlan, sample},
-    config::{self, Paths},
-    version::Version,
+    stage::configured,
 };
 use super::*;
 use std::os::unix::fs::symlink;
-
-fn configured(plan: &MachinePlan, seed: Option<&str>) -> Config {
-    let seed = seed.map(Into::into);
-    let paths = Paths { kernel: "k".into(), initrd: "i".into(), disk: "d".into(), seed, drives: "".into(), vsock: "v".into() };
-    config::config(plan, paths, &Version::parse("1.16.1")).unwrap()
-}
 
 fn noted(seed: Option<&str>) -> Note {
     note(sample::plan().vm, "1.16.1".into(), &configured(&sample::plan(), seed), true)

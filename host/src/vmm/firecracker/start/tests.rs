@@ -45,15 +45,7 @@ async fn what_no_machine_can_be_is_refused_before_anything_of_the_vm_is_touched(
 #[test]
 fn what_a_machine_is_to_be_is_nobody_elses_to_read() {
     let folder = tempfile::tempdir().unwrap();
-    let paths = config::Paths {
-        kernel: "k".into(),
-        initrd: "i".into(),
-        disk: "d".into(),
-        seed: None,
-        drives: "".into(),
-        vsock: "v".into(),
-    };
-    let config = config::config(&sample::plan(), paths, &super::super::version::Version::parse("1.16.1")).unwrap();
+    let config = stage::configured(&sample::plan(), None);
     let path = folder.path().join(CONFIG);
     for _ in 0..2 {
         write_config(folder.path(), &config).unwrap();

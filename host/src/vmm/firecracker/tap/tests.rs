@@ -8,7 +8,7 @@ use super::super::super::{
         run::Nature,
     },
 };
-use super::super::{config, version::Version};
+use super::super::stage;
 use super::*;
 use crate::net::{
     Interface, Network,
@@ -46,15 +46,7 @@ async fn configured(network: &NatNetwork, count: u8) -> Config {
     }
     let bound = plan.nics.iter().map(|nic| Interface { tap: nic.tap.clone(), address: nic.address, mac: nic.mac });
     network.bind(plan.vm, &bound.collect::<Vec<_>>()).await.unwrap();
-    let paths = config::Paths {
-        kernel: "k".into(),
-        initrd: "i".into(),
-        disk: "d".into(),
-        seed: None,
-        drives: "".into(),
-        vsock: "v".into(),
-    };
-    let mut config = config::config(&plan, paths, &Version::parse("1.16.1")).unwrap();
+    let mut config = stage::configured(&plan, None);
     config.place(ports(&plan).await.unwrap());
     config
 }
