@@ -12,6 +12,7 @@ pub mod events;
 pub mod guest;
 pub mod images;
 pub mod load;
+pub mod look;
 pub mod machine;
 pub mod mmds;
 pub mod raw;

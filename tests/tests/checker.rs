@@ -6,7 +6,13 @@ use checker::{
     Failures, Kind, Target,
     ledger::{Entry, What, Writer},
 };
-use hearth_tests::{Guest, Need, Options, Server, guest::create, guest::waiting, images, scenario, small};
+use hearth_tests::{
+    Guest, Need, Options, Server,
+    guest::{create, waiting},
+    images,
+    look::{self, clean},
+    scenario, small,
+};
 use std::{
     fs,
     os::unix::{net::UnixListener, process::CommandExt},
@@ -20,22 +26,7 @@ const SOON: Duration = Duration::from_secs(60);
 const MARK: (&str, &str) = ("HEARTH_CHECKED", "by-the-test");
 
 fn target(server: &Server, network: bool) -> Result<Target> {
-    Ok(Target {
-        data_dir: server.data_dir().to_owned(),
-        url: server.url(),
-        token: server.token()?,
-        server: server.pid(),
-        environment: Some(format!("{}={}", MARK.0, MARK.1)),
-        bridge: network.then(|| server.bridge()),
-        ledger: None,
-        failures: Failures::Found,
-    })
-}
-
-async fn clean(target: &Target, after: &str) -> Result<()> {
-    let found = checker::settle(target, SOON).await?;
-    ensure!(found.is_empty(), "after {after}: {found:?}");
-    Ok(())
+    Ok(Target { environment: Some(format!("{}={}", MARK.0, MARK.1)), ..look::target(server, network)? })
 }
 
 async fn finds(target: &Target, kind: Kind, word: &str) -> Result<()> {

@@ -8,12 +8,12 @@ use api::{
     v1::{Host, Interface, Password, PatchVm, PatchVmSpec, Resize, RestartPolicy, Vm, VmState, VmmMetrics},
 };
 use bytes::Bytes;
-use checker::{Failures, Target};
 use hearth_tests::{
     Guest, Need, Options, PATIENCE, Server,
     command::{finish_within, hearth, ok, run},
     events::Follower,
     guest::{nothing_left, refused, waiting},
+    look,
     mmds::Mmds,
     remains, scenario_within,
     terminal::Typist,
@@ -442,19 +442,7 @@ async fn down(mut server: Server) -> Result<()> {
     Ok(())
 }
 
-/// Nothing is there, and nothing of it, that hearth does not know of.
+/// With its network.
 async fn clean(server: &Server, after: &str) -> Result<()> {
-    let target = Target {
-        data_dir: server.data_dir().to_owned(),
-        url: server.url(),
-        token: server.token()?,
-        server: server.pid(),
-        environment: None,
-        bridge: Some(server.bridge()),
-        ledger: None,
-        failures: Failures::Found,
-    };
-    let found = checker::settle(&target, PATIENCE).await?;
-    ensure!(found.is_empty(), "after {after}: {found:?}");
-    Ok(())
+    look::clean(&look::target(server, true)?, after).await
 }

@@ -5,11 +5,11 @@ use api::{
     client::{EventQuery, ListQuery, Options as CallOptions},
     v1::{Operation, OperationStatus, StopRequest, VmSpec, VmState},
 };
-use checker::{Failures, Target};
 use hearth_tests::{
     Guest, Need, Options, PATIENCE, Server,
     events::{Follower, without_gaps},
     guest::{create, nothing_left},
+    look,
     machine::skipped,
     remains, scenario, small, until,
 };
@@ -217,17 +217,17 @@ async fn a_guest_of_a_hearth_without_users_is_adopted_and_gets_its_own_later() -
         ensure!(own.0.is_some_and(|uid| uid >= 1_900_000_000) && own.1, "{own:?}");
         ensure!(guest.sh("cat /kept").await? == "kept", "its disk is another");
         let pid = guest.pid().await?;
-        clean(&server).await?;
+        look::clean(&look::target(&server, false)?, "the start").await?;
         server.kill().await?;
         server.tell(&["--no-jailer"]);
         server.up().await?;
         guest.reaches(VmState::Running).await?;
         ensure!(guest.pid().await? == pid && owner(&guest).await? == own, "a confined guest was not left as it was");
         guest.stop(false).await?;
-        clean(&server).await?;
+        look::clean(&look::target(&server, false)?, "the stop without a jailer").await?;
         guest.start().await?;
         ensure!(owner(&guest).await? == (Some(0), false), "--no-jailer");
-        clean(&server).await?;
+        look::clean(&look::target(&server, false)?, "the start without a jailer").await?;
         guest.delete(&server, true).await?;
         nothing_left(&server, Some(&guest.id)).await
     })
@@ -238,23 +238,6 @@ async fn a_guest_of_a_hearth_without_users_is_adopted_and_gets_its_own_later() -
 async fn owner(guest: &Guest) -> Result<(Option<u32>, bool)> {
     let look = guest.get().await?.status.vmm.and_then(|vmm| vmm.confinement).context("no confinement is told")?;
     Ok((look.uid, look.has.0.iter().any(|(name, has)| name == "own_root" && *has)))
-}
-
-/// Nothing is there, and nothing of it, that nobody knows of.
-async fn clean(server: &Server) -> Result<()> {
-    let target = Target {
-        data_dir: server.data_dir().to_owned(),
-        url: server.url(),
-        token: server.token()?,
-        server: server.pid(),
-        environment: None,
-        bridge: None,
-        ledger: None,
-        failures: Failures::Found,
-    };
-    let found = checker::settle(&target, PATIENCE).await?;
-    ensure!(found.is_empty(), "{found:?}");
-    Ok(())
 }
 
 /// The same key after a crash: the outcome of before, not a second VM.
