@@ -18,10 +18,8 @@ use std::{
     os::unix::{net::UnixListener, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
-const SOON: Duration = Duration::from_secs(60);
 /// In the server's environment.
 const MARK: (&str, &str) = ("HEARTH_CHECKED", "by-the-test");
 
