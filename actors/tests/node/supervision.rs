@@ -1,21 +1,15 @@
 //! Actors that fail, hang or wait: who is loaded again, who is set aside, and that the others notice nothing.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::{
+    gate::Gate,
+    lab::{self, Lab, ask, carry_out, ended, made, row, state, story, until, until_answered, until_state, vm, who},
+};
 use actors::{ActorInfo, CommandError, Node};
 use domain::{
     VmId,
     operation::Status,
     vm::{Change, Command, ReasonCode, StopMode},
 };
-use gate::Gate;
-use lab::{Lab, ask, carry_out, ended, made, row, state, story, until, until_answered, until_state, vm, who};
 use std::time::Duration;
 use tokio::sync::watch;
 

@@ -1,11 +1,6 @@
 //! Actors that are killed when their decision is on the disk and nobody was told yet: who comes after them goes on from what is durable.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::lab::{Lab, ask, carry_out, image, made, name, row, state, until, until_answered, vm, who};
 use actors::{CommandError, ImageCommand, Node, faults::CommitGate};
 use async_trait::async_trait;
 use domain::{
@@ -15,7 +10,6 @@ use domain::{
     operation::Status,
     vm::{Change, Command, ReasonCode, State, StopMode, Vm},
 };
-use lab::{Lab, ask, carry_out, image, made, name, row, state, until, until_answered, vm, who};
 use std::{
     fmt::Display,
     sync::{

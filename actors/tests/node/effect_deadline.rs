@@ -2,22 +2,16 @@
 //!
 //! On a clock that stands unless it is moved: the ten minutes take none.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::{
+    gate::{At, Gate},
+    lab::{self, Lab, ask, made, name, on_a_standing_clock, row, state, vm, who},
+};
 use actors::Node;
 use domain::{
     OperationId, VmId,
     operation::{OperationError, Status},
     vm::Command,
 };
-use gate::{At, Gate};
-use lab::{Lab, ask, made, name, on_a_standing_clock, row, state, vm, who};
 use std::{sync::Arc, time::Duration};
 
 /// What `actors::vm::perform` allows an effect.

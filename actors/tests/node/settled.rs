@@ -1,12 +1,7 @@
 //! Nobody is answered before the journal has settled: not that it was done, and not that it may have been. A commit that fails leaves
 //! nothing behind. One table of commands of every kind, held at the one place where decisions become durable.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::lab::{Lab, image, made, name, until, vm, who};
 use actors::{CommandError, ImageCommand, NewWebhook, Node, faults::CommitGate};
 use async_trait::async_trait;
 use domain::{
@@ -17,7 +12,6 @@ use domain::{
     webhook::{self, Filter, WebhookSpec},
 };
 use host::secret::{FileSecrets, Secret};
-use lab::{Lab, image, made, name, until, vm, who};
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},

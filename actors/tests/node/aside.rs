@@ -1,15 +1,9 @@
 //! Records that were set aside: those of a newer hearth that an older one could not read come back once they can be read, and nothing is
 //! there twice; what is another's by now stays where it is.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::lab::{self, Lab, carry_out, events, made, row, state, until_state, who};
 use actors::view::Page;
 use domain::{Labels, VmId, host::Command as HostCommand, host::Host, operation::Operation, vm::Vm};
-use lab::{Lab, carry_out, events, made, row, state, until_state, who};
 use std::net::Ipv4Addr;
 use storage::{
     Batch, Journal, SET_ASIDE,

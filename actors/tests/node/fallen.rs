@@ -1,16 +1,11 @@
 //! Supervisors that fall with their children, in whatever these were doing: each is there once again, goes on from what is durable, and
 //! nothing is lost or done twice. And a webhook's actor that falls over what nobody was shown yet.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/lab.rs"]
-mod lab;
-#[path = "support/slow_store.rs"]
-mod slow_store;
-
+use crate::{
+    gate::{At, Gate},
+    lab::{self, Lab, ask, carry_out, events, image, made, name, row, state, story, until, until_answered, until_state, vm, who},
+    slow_store::SlowStore,
+};
 use actors::{CommandError, NewWebhook, Node, faults::CommitGate, view::Page};
 use async_trait::async_trait;
 use domain::{
@@ -21,10 +16,7 @@ use domain::{
     vm::{Command, ReasonCode},
     webhook::{self, Filter, WebhookSpec},
 };
-use gate::{At, Gate};
 use host::secret::Secret;
-use lab::{Lab, ask, carry_out, events, image, made, name, row, state, story, until, until_answered, until_state, vm, who};
-use slow_store::SlowStore;
 use std::{
     fmt::Display,
     sync::{

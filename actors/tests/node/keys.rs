@@ -1,8 +1,5 @@
 //! Sweeping idempotency keys reads what is due and nothing else, and forgets nothing that counts.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
 use actors::idempotency::{BY_TIME, Outcome, Record, Swept, TABLE, sweep};
 use domain::{Timestamp, idempotency};
 use storage::{Batch, Journal, Options, envelope::encode};

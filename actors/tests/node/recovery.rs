@@ -1,22 +1,16 @@
 //! What a node makes of the journal that another left: machines are adopted, halves are gone on with, what can't be read is set aside.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::{
+    gate::Gate,
+    lab::{self, Lab, carry_out, ended, events, made, name, row, state, story, until, until_state, vm, who},
+};
 use domain::{
     Attempt, Generation, OperationId, Timestamp,
     event::Kind,
     operation::{self, OperationKind, Target},
     vm::{Command, Inspection},
 };
-use gate::Gate;
 use host::vmm::Vmm;
-use lab::{Lab, carry_out, ended, events, made, name, row, state, story, until, until_state, vm, who};
 use storage::{Batch, envelope, schema};
 
 #[tokio::test]

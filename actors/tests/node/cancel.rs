@@ -1,16 +1,11 @@
 //! Operations that are cancelled: what they did is undone, they end as cancelled, a crash in the middle changes neither; how far they are
 //! is shown as they go; and the same command twice at once has one effect.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/lab.rs"]
-mod lab;
-#[path = "support/slow_store.rs"]
-mod slow_store;
-
+use crate::{
+    gate::{At, Gate},
+    lab::{self, Lab, ask, carry_out, ended, events, made, name, row, state, story, until, until_answered, until_state, vm, who},
+    slow_store::SlowStore,
+};
 use actors::{
     CommandError, Node, Who,
     idempotency::{Idempotency, Outcome, Record, TABLE},
@@ -22,9 +17,6 @@ use domain::{
     operation::{Amount, NotCancellable, Operation},
     vm::{Command, StopMode, actions::Refused},
 };
-use gate::{At, Gate};
-use lab::{Lab, ask, carry_out, ended, events, made, name, row, state, story, until, until_answered, until_state, vm, who};
-use slow_store::SlowStore;
 use std::sync::Arc;
 
 fn shown(node: &Node, id: Option<OperationId>) -> Arc<Operation> {

@@ -1,20 +1,14 @@
 //! What a machine takes over while it runs: the newest of what was asked for, at once, and what could not be told, by name.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::{
+    gate::{At, Gate},
+    lab::{Lab, ask, done, graceful, made, row, state, until},
+};
 use actors::Node;
 use domain::{
     VmId,
     vm::{Change, Command, ReasonCode},
 };
-use gate::{At, Gate};
-use lab::{Lab, ask, done, graceful, made, row, state, until};
 use std::sync::Arc;
 
 /// A VM that runs, on a driver whose next tuning waits.

@@ -1,25 +1,17 @@
 //! Children that can't be started or keep failing, of every kind: their supervisor lives, the others notice nothing, they are shown with the
 //! reason, and come back when someone asks. And what the tree tells of those that live.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/gate.rs"]
-mod gate;
-#[path = "support/lab.rs"]
-mod lab;
-#[path = "support/slow_store.rs"]
-mod slow_store;
-
+use crate::{
+    gate::Gate,
+    lab::{self, Lab, ask, carry_out, ended, made, row, state, story, until, until_answered, until_state, vm, who},
+    slow_store::SlowStore,
+};
 use actors::{ActorInfo, CommandError, ImageCommand, Node, TreeQuery};
 use domain::{
     image::ImageKind,
     operation::Status,
     vm::{Command, ReasonCode},
 };
-use gate::Gate;
-use lab::{Lab, ask, carry_out, ended, made, row, state, story, until, until_answered, until_state, vm, who};
-use slow_store::SlowStore;
 use std::{fmt::Display, time::Duration};
 
 fn actor(node: &Node, name: impl Display) -> ActorInfo {

@@ -1,11 +1,6 @@
 //! Network interfaces of VMs: what each is given, what stays of it when they change, and what is free again.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::lab::{self, Lab, ask, carry_out, made, name, row, until, vm, who};
 use actors::{CommandError, Node, faults::CommitGate};
 use async_trait::async_trait;
 use domain::{
@@ -14,7 +9,6 @@ use domain::{
 };
 use futures_util::poll;
 use host::net::{NetError, Network};
-use lab::{Lab, ask, carry_out, made, name, row, until, vm, who};
 use std::{pin::pin, sync::Arc};
 use tokio::sync::watch;
 

@@ -1,11 +1,6 @@
 //! What commands do to VMs and images, through the node: lives, names, conditions, capacity, addresses, repeated requests.
 
-// Helpers of tests are not seen as tests by the lint.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/lab.rs"]
-mod lab;
-
+use crate::lab::{self, Lab, ask, carry_out, done, graceful, made, name, row, state, story, until, vm, who};
 use actors::{
     CommandError, ImageCommand, Who,
     idempotency::{Idempotency, Outcome, Record, TABLE},
@@ -14,7 +9,6 @@ use domain::{
     Generation, Labels, OperationId,
     vm::{Change, Command, StopMode},
 };
-use lab::{Lab, ask, carry_out, done, graceful, made, name, row, state, story, until, vm, who};
 use std::time::Duration;
 
 fn rename(to: &str) -> Command {
