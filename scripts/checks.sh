@@ -28,17 +28,41 @@ summary() {
   [ "$failed" = 0 ]
 }
 
+# What a check may last: as long as any, and no longer than all together (HEARTH_TEST_LIMIT_S, where something ends the run in silence after it).
+limit_s() {
+  local left=$STEP_LIMIT_S
+  if [ -n "${HEARTH_TEST_LIMIT_S:-}" ]; then left=$((HEARTH_TEST_LIMIT_S - SECONDS)); fi
+  # Not 0, which is none.
+  if [ "$left" -lt 1 ]; then left=1; fi
+  printf '%s\n' $((left < STEP_LIMIT_S ? left : STEP_LIMIT_S))
+}
+
 # check NAME TITLE CMD...: runs it with its output shown and kept; counts its tests if it has any, and itself.
 check() {
-  local name=$1 title=$2 log=$LOGS/$1.log begun=$SECONDS code=0
+  local name=$1 title=$2 log=$LOGS/$1.log begun=$SECONDS code=0 limit
+  limit=$(limit_s)
   shift 2
   reached=$((reached + 1))
   printf '\n==> [%s/%s] %s\n' "$reached" "${#PLAN[@]}" "$title"
-  # With its own session timeout(1) ends grandchildren too; the pipe keeps the exit code of the command.
+  # With its own session timeout(1) ends grandchildren too. What a check left behind may hold its output open for ever: whoever reads it is
+  # not waited for longer than it takes to read what is there.
+  local out reader left=50
+  exec {out}> >(exec tee "$log")
+  reader=$!
   set +e
-  timeout --kill-after=10 "$STEP_LIMIT_S" "$@" </dev/null 2>&1 | tee "$log"
-  code=${PIPESTATUS[0]}
+  timeout --kill-after=10 "$limit" "$@" </dev/null >&"$out" 2>&1
+  code=$?
   set -e
+  exec {out}>&-
+  while kill -0 "$reader" 2>/dev/null; do
+    left=$((left - 1))
+    if [ "$left" = 0 ]; then
+      kill "$reader" 2>/dev/null || true
+      printf 'a program that it started is still there, and holds its output\n'
+      break
+    fi
+    sleep 0.1
+  done
   count_tests "$log"
   case " $WITH_TESTS " in
     *" $name "*)
@@ -53,7 +77,7 @@ check() {
     printf '    ok: %s (%s s)\n' "$name" "$((SECONDS - begun))"
     return 0
   fi
-  [ "$code" != 124 ] || printf 'no end after %s s\n' "$STEP_LIMIT_S" | tee -a "$log"
+  [ "$code" != 124 ] || printf 'no end after %s s\n' "$limit" | tee -a "$log"
   failed=$((failed + 1))
   failures+=("$name: $title (log: ${LOGS#"$ROOT"/}/$name.log)")
   printf '    FAILED: %s (%s s)\n' "$name" "$((SECONDS - begun))"

@@ -28,8 +28,9 @@ if have wasm-bindgen "$WASM_BINDGEN"; then
   say 'there'
 else
   say 'compiling it, once for every clone on this machine (2 to 4 minutes)'
-  # Without --locked: its lock file names a version that has been withdrawn.
-  cargo install wasm-bindgen-cli --version "$WASM_BINDGEN" --root "$HEARTH_TOOLS" --force
+  # Without --locked: its lock file names a version that has been withdrawn. Without its features, and trunk without its own: TLS, which it would
+  # fetch a web driver with, and look for newer versions of itself, is half of what there is to compile.
+  cargo install wasm-bindgen-cli --version "$WASM_BINDGEN" --no-default-features --bin wasm-bindgen --root "$HEARTH_TOOLS" --force
 fi
 
 step "set-up: trunk $TRUNK" 'remove the folder build of the tool cache and try again; needs the crates.io registry'
@@ -37,7 +38,7 @@ if have trunk "$TRUNK"; then
   say 'there'
 else
   say 'compiling it, once for every clone on this machine (3 to 8 minutes)'
-  cargo install --locked trunk --version "$TRUNK" --root "$HEARTH_TOOLS" --force
+  cargo install --locked trunk --version "$TRUNK" --no-default-features --root "$HEARTH_TOOLS" --force
 fi
 
 step "set-up: wasm-opt (binaryen $BINARYEN) and esbuild $ESBUILD" 'install Node.js 18 or newer with npm; needs the npm registry'
