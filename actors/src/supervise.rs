@@ -15,12 +15,14 @@
 mod address;
 mod budget;
 mod exit;
+mod names;
 mod progress;
 mod roster;
 
 pub(crate) use address::Address;
 pub(crate) use budget::{Backoff, Verdict, jitter};
 pub(crate) use exit::exit_of;
+pub(crate) use names::{Key, Names};
 pub(crate) use progress::{Going, Progress, Seen};
 pub(crate) use roster::{ChildInfo, Roster, Summary, Trouble};
 

@@ -124,6 +124,7 @@ impl Actor for ImageActor {
         let myself = Address::new(myself, Arc::clone(&state.args.progress));
         if matches!(state.args.from, From::Journal) {
             reload(state).await;
+            let _ = state.args.parent.cast(ImagesMsg::Loaded { id: state.args.id, from: myself.id() });
             if state.record.is_none() {
                 let _ = state.args.parent.cast(ImagesMsg::Gone { id: state.args.id });
                 myself.drain();
@@ -138,10 +139,14 @@ impl Actor for ImageActor {
         match message {
             ImageMsg::Create { draft, who, reply_to } => {
                 let operation = OperationId::from_bits(new_id());
+                let name = draft.name.clone();
                 let step = image::create(*draft, Ticket { operation, actor: who.actor.clone() }, now());
                 let asked = Asked { who: &who, kind: Kind::Image, id: state.args.id.to_string(), operation: Some(operation) };
                 let answer = accept(state, &myself, step, asked).await;
                 let failed = answer.is_err();
+                if !failed {
+                    let _ = state.args.parent.cast(ImagesMsg::NameSettled { id: state.args.id, name, from: myself.id() });
+                }
                 let _ = reply_to.send(answer);
                 if failed {
                     let _ = state.args.parent.cast(ImagesMsg::Gone { id: state.args.id });
@@ -150,6 +155,10 @@ impl Actor for ImageActor {
             }
             ImageMsg::Command { command, who, reply_to } => {
                 let deletes = matches!(command, Command::Delete { .. });
+                let renamed = match &command {
+                    Command::Update { name, .. } => name.clone(),
+                    _ => None,
+                };
                 let command = match command {
                     Command::Delete { .. } => Command::Delete { users: state.args.shared.image_use().close(state.args.id) },
                     other => other,
@@ -159,8 +168,8 @@ impl Actor for ImageActor {
                     // It stays, so VMs may boot from it again.
                     state.args.shared.image_use().open(state.args.id);
                 }
-                if !deletes {
-                    let _ = state.args.parent.cast(ImagesMsg::NameSettled { id: state.args.id });
+                if let Some(name) = renamed {
+                    let _ = state.args.parent.cast(ImagesMsg::NameSettled { id: state.args.id, name, from: myself.id() });
                 }
                 let _ = reply_to.send(answer);
             }
@@ -190,8 +199,6 @@ async fn reload(state: &mut State) {
         shared.stored(schema::IMAGES, id.to_string(), shown.clone()).await
     };
     supervisor::show(&shared, &state.args.operations, shown.as_ref(), stored.as_ref());
-    // Names that were held for a decision that was never made are free.
-    let _ = state.args.parent.cast(ImagesMsg::NameSettled { id });
     state.record = stored;
 }
 

@@ -7,7 +7,7 @@ use crate::{
     node::{Accepted, ImageCommand, NewImage, Who},
     operation::OperationsRef,
     shared::{Shared, new_id, now},
-    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
+    supervise::{Address, Key, Names, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     view::Page,
 };
 use domain::{
@@ -15,7 +15,7 @@ use domain::{
     event::Kind,
     image::{self, Command, Draft, Image, ImageKind},
 };
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{
     collections::{HashMap, HashSet},
@@ -42,9 +42,17 @@ pub(crate) enum ImagesMsg {
         who: Who,
         reply_to: Reply,
     },
-    /// The image's name is now the one in the view; others that it held are free.
+    /// That name of the image is in the view, or was not taken: it is held no longer. From the image's actor, as the one below; what comes from
+    /// one that is no more is passed over.
     NameSettled {
         id: ImageId,
+        name: Name,
+        from: ActorId,
+    },
+    /// The image was loaded again and is in the view as it is durable.
+    Loaded {
+        id: ImageId,
+        from: ActorId,
     },
     Gone {
         id: ImageId,
@@ -70,6 +78,7 @@ impl ImagesMsg {
             ImagesMsg::Create { .. } => "create",
             ImagesMsg::Command { .. } => "command",
             ImagesMsg::NameSettled { .. } => "name settled",
+            ImagesMsg::Loaded { .. } => "loaded",
             ImagesMsg::Gone { .. } => "gone",
             ImagesMsg::Respawn { .. } => "respawn",
             ImagesMsg::Restart { .. } => "restart",
@@ -94,7 +103,7 @@ pub(crate) struct State {
     children: Roster<ImageId>,
     progress: Arc<Progress>,
     actors: HashMap<ImageId, Address<ImageMsg>>,
-    names: HashMap<(Name, Name), ImageId>,
+    names: Names<ImageId>,
 }
 
 impl Actor for Images {
@@ -111,7 +120,7 @@ impl Actor for Images {
             children: args.roster,
             progress: args.progress,
             actors: HashMap::new(),
-            names: HashMap::new(),
+            names: Names::default(),
         };
         adopt(&mut state, &args.records);
         for record in args.records {
@@ -140,15 +149,16 @@ impl Actor for Images {
                     let _ = reply_to.send(Err(error));
                 }
             }
-            ImagesMsg::NameSettled { id } => {
-                if let Some(image) = state.shared.view.image(id) {
-                    let current = (image.project.clone(), image.name.clone());
-                    state.names.retain(|key, holder| *holder != id || *key == current);
-                }
-            }
+            // A later actor of the image may have been told the same since, and its turn is still to come.
+            ImagesMsg::NameSettled { id, from, .. } | ImagesMsg::Loaded { id, from } if !state.children.is(id, from) => {}
+            ImagesMsg::NameSettled { id, name, .. } => state.names.settled(id, &name),
+            ImagesMsg::Loaded { id, .. } => state.names.loaded(id),
             ImagesMsg::Gone { id } => gone(state, id),
             ImagesMsg::Respawn { id } if state.actors.contains_key(&id) => {}
-            ImagesMsg::Respawn { id } => start(state, &myself, id, From::Journal).await,
+            ImagesMsg::Respawn { id } => {
+                state.names.doubt(id);
+                start(state, &myself, id, From::Journal).await;
+            }
             ImagesMsg::Restart { id } => restart(state, &myself, id).await,
             ImagesMsg::LookForStalls => look_for_stalls(state),
             #[cfg(any(test, feature = "faults"))]
@@ -190,7 +200,6 @@ fn adopt(state: &mut State, records: &[Arc<Image>]) {
         shared.image_use().open(shown.id);
     }
     for record in records {
-        state.names.insert((record.project.clone(), record.name.clone()), record.id);
         show(&shared, &state.operations, shared.view.image(record.id).as_ref(), Some(record));
     }
 }
@@ -246,6 +255,7 @@ async fn quarantine(state: &mut State, id: ImageId, error: &str) {
     };
     show(&state.shared, &state.operations, shown.as_ref(), record.as_ref());
     let Some(record) = record else { return gone(state, id) };
+    state.names.let_go(id);
     let step = image::quarantine(&record, error, now());
     let Some(next) = step.next.filter(|next| *next != *record).map(Arc::new) else { return };
     let subject =
@@ -266,6 +276,7 @@ async fn quarantine(state: &mut State, id: ImageId, error: &str) {
 
 async fn restart(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId) {
     if state.children.pardon(id, "started again on request") == Some(false) {
+        state.names.doubt(id);
         start(state, myself, id, From::Journal).await;
     }
 }
@@ -296,7 +307,7 @@ async fn spawn(state: &mut State, myself: &Address<ImagesMsg>, id: ImageId, from
 
 async fn create(state: &mut State, myself: &Address<ImagesMsg>, new: NewImage, who: Who, reply_to: Reply) {
     let key = (new.project.clone(), new.name.clone());
-    if state.names.contains_key(&key) {
+    if holder(state, &key).is_some() {
         let _ = reply_to.send(Err(CommandError::NameTaken { kind: Kind::Image, name: new.name.to_string() }));
         return;
     }
@@ -307,7 +318,7 @@ async fn create(state: &mut State, myself: &Address<ImagesMsg>, new: NewImage, w
         return;
     }
     let id = ImageId::from_bits(new_id());
-    state.names.insert(key, id);
+    state.names.hold(id, key);
     let actor = match spawn(state, myself, id, From::Nothing).await {
         Ok(actor) => actor,
         Err(error) => {
@@ -319,6 +330,11 @@ async fn create(state: &mut State, myself: &Address<ImagesMsg>, new: NewImage, w
     };
     let draft = Draft { id, name: new.name, project: new.project, labels: new.labels, spec: new.spec };
     let _ = actor.cast(ImageMsg::Create { draft: Box::new(draft), who, reply_to });
+}
+
+/// Who has the name, or is about to have it.
+fn holder(state: &State, key: &Key) -> Option<ImageId> {
+    state.names.holder(key).or_else(|| state.shared.view.find_image(&key.0, &key.1))
 }
 
 /// Hands the command on, or gives the port back with the reason why not.
@@ -343,15 +359,11 @@ fn command(
         ImageCommand::Update { name, labels, default, description } => {
             if let Some(name) = &name {
                 let key = (record.project.clone(), name.clone());
-                match state.names.get(&key) {
-                    Some(holder) if *holder != id => {
-                        return Err((CommandError::NameTaken { kind: Kind::Image, name: name.to_string() }, reply_to));
-                    }
-                    _ => {
-                        // Held now; the actor tells `NameSettled` when one of the two is free.
-                        state.names.insert(key, id);
-                    }
+                if holder(state, &key).is_some_and(|holder| holder != id) {
+                    return Err((CommandError::NameTaken { kind: Kind::Image, name: name.to_string() }, reply_to));
                 }
+                // Until the actor tells `NameSettled`.
+                state.names.hold(id, key);
             }
             Command::Update { name, labels, default, description }
         }
@@ -363,6 +375,6 @@ fn command(
 fn gone(state: &mut State, id: ImageId) {
     state.actors.remove(&id);
     state.children.forget(id);
-    state.names.retain(|_, holder| *holder != id);
+    state.names.let_go(id);
     state.shared.image_use().open(id);
 }

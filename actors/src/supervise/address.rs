@@ -1,7 +1,7 @@
 //! An actor as others know it: what is sent to it is counted, because ractor does not tell how long a mailbox is.
 
 use super::Progress;
-use ractor::{ActorCell, ActorRef, Message, MessagingErr, RpcReplyPort, rpc::CallResult};
+use ractor::{ActorCell, ActorId, ActorRef, Message, MessagingErr, RpcReplyPort, rpc::CallResult};
 use std::{sync::Arc, time::Duration};
 
 pub struct Address<M> {
@@ -63,6 +63,10 @@ impl<M: Message> Address<M> {
 
     pub fn actor(&self) -> &ActorRef<M> {
         &self.actor
+    }
+
+    pub fn id(&self) -> ActorId {
+        self.actor.get_id()
     }
 
     pub fn cell(&self) -> ActorCell {

@@ -146,6 +146,16 @@ impl<K: Copy + Ord> Roster<K> {
         self.read().by_key.get(&key).is_some_and(|child| child.cell.is_some())
     }
 
+    /// Whether this is the actor that the child has now: what others say, who are no more, may be long untrue.
+    pub fn is(&self, key: K, actor: ActorId) -> bool {
+        self.read().by_key.get(&key).and_then(|child| child.cell.as_ref()).is_some_and(|cell| cell.get_id() == actor)
+    }
+
+    /// How many children there are, with and without an actor.
+    pub fn len(&self) -> usize {
+        self.read().by_key.len()
+    }
+
     /// Why the child was set aside, if it was.
     pub fn quarantined(&self, key: K) -> Option<String> {
         let children = self.read();

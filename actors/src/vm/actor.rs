@@ -112,7 +112,11 @@ async fn begin(myself: ActorRef<VmMsg>, state: &mut State) -> Result<(), ActorPr
     let myself = Address::new(myself, Arc::clone(&state.progress));
     if std::mem::take(&mut state.reload) {
         reload(state).await;
-        let told = if state.record.is_some() { VmsMsg::Loaded { id: state.id } } else { VmsMsg::Gone { id: state.id } };
+        let told = if state.record.is_some() {
+            VmsMsg::Loaded { id: state.id, from: myself.id() }
+        } else {
+            VmsMsg::Gone { id: state.id }
+        };
         let _ = state.parent.cast(told);
         if state.record.is_none() {
             myself.drain();
@@ -150,10 +154,10 @@ async fn receive(myself: ActorRef<VmMsg>, message: VmMsg, state: &mut State) -> 
             };
             let answer = self::command(state, &myself, *command, &who).await;
             if let Some(name) = renamed {
-                let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name });
+                let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name, from: myself.id() });
             }
             if rewired {
-                let _ = state.parent.cast(VmsMsg::InterfacesSettled { id: state.id });
+                let _ = state.parent.cast(VmsMsg::InterfacesSettled { id: state.id, from: myself.id() });
             }
             // A journal that takes no more is nothing that this actor can mend; it answers so and stays.
             let _ = reply_to.send(answer);
@@ -234,7 +238,7 @@ async fn create(
     let committed = commit(state, step, Some(asked)).await;
     match committed {
         Ok((Some(record), effects)) => {
-            let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name: record.name.clone() });
+            let _ = state.parent.cast(VmsMsg::NameSettled { id: state.id, name: record.name.clone(), from: myself.id() });
             perform(state, myself, &record, effects);
             Ok(Accepted { resource: record, operation: Some(operation) })
         }

@@ -11,7 +11,7 @@ use domain::{
     vm::{Command, Draft, Machine, Observed, Timer, Vm},
 };
 use host::guest::GuestSession;
-use ractor::RpcReplyPort;
+use ractor::{ActorId, RpcReplyPort};
 use ractor_cluster_derive::RactorMessage;
 use std::sync::Arc;
 
@@ -115,18 +115,22 @@ pub enum VmsMsg {
         who: Box<Who>,
         reply_to: Reply<Accepted<Arc<Vm>>>,
     },
-    /// That name of the VM is in the view, or was not taken: it is held no longer.
+    /// That name of the VM is in the view, or was not taken: it is held no longer. As the two below, from the VM's actor; what comes from one that
+    /// is no more is passed over.
     NameSettled {
         id: VmId,
         name: Name,
+        from: ActorId,
     },
     /// The VM's interfaces are in the view as they were changed, or were not changed: what else was held for them is free.
     InterfacesSettled {
         id: VmId,
+        from: ActorId,
     },
     /// The VM was loaded again and is in the view as it is durable: names and interfaces that were held for what its actor before was told are held no longer.
     Loaded {
         id: VmId,
+        from: ActorId,
     },
     /// The VM is no more, or never came to be.
     Gone {

@@ -15,7 +15,7 @@ use crate::{
     node::{Accepted, NewVm, Who},
     operation::OperationsRef,
     shared::{Shared, new_id, now},
-    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
+    supervise::{Address, Key, Names, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     view::{Page, VmView},
 };
 use domain::{
@@ -79,12 +79,7 @@ pub(crate) struct State {
     timers: Arc<Timers>,
     /// That of the timers; it ends with this supervisor.
     _tasks: JoinSet<()>,
-    /// Names on their way into the view, which knows all others: of VMs that are being made, or about to take another name.
-    names: HashMap<Key, VmId>,
-    /// The same by VM, so that one that goes is not searched for.
-    holding: HashMap<VmId, Vec<Key>>,
-    /// Held for what an actor was told that is no more. It may be durable or become so: they stay held until the VM is loaded again.
-    doubtful: HashMap<VmId, Vec<Key>>,
+    names: Names<VmId>,
     pool: Pool,
     /// What a VM that is going gives back.
     given: HashMap<VmId, Given>,
@@ -93,9 +88,6 @@ pub(crate) struct State {
     /// VMs whose actors were to change their interfaces and are no more. As for names: what is held stays so until the VM is loaded again.
     changing_doubtful: HashSet<VmId>,
 }
-
-/// Project and name.
-type Key = (Name, Name);
 
 struct Given {
     boot: BootImages,
@@ -123,9 +115,7 @@ impl Actor for Vms {
             progress: args.progress,
             timers,
             _tasks: tasks,
-            names: HashMap::new(),
-            holding: HashMap::new(),
-            doubtful: HashMap::new(),
+            names: Names::default(),
             pool: Pool::new(args.subnet),
             given: HashMap::new(),
             changing: HashSet::new(),
@@ -158,9 +148,12 @@ impl Actor for Vms {
                     let _ = reply_to.send(Err(error));
                 }
             },
-            VmsMsg::NameSettled { id, name } => settled(state, id, &name),
-            VmsMsg::InterfacesSettled { id } => interfaces::settled(state, id),
-            VmsMsg::Loaded { id } => settled_all(state, id),
+            // A later actor of the VM may have been told the same since, and its turn is still to come.
+            VmsMsg::NameSettled { id, from, .. } | VmsMsg::InterfacesSettled { id, from } | VmsMsg::Loaded { id, from }
+                if !state.children.is(id, from) => {}
+            VmsMsg::NameSettled { id, name, .. } => state.names.settled(id, &name),
+            VmsMsg::InterfacesSettled { id, .. } => interfaces::settled(state, id),
+            VmsMsg::Loaded { id, .. } => settled_all(state, id),
             VmsMsg::Gone { id } => gone(state, id),
             // Someone was quicker.
             VmsMsg::Respawn { id } if state.directory.get(id).is_some() => {}
@@ -308,9 +301,7 @@ fn let_go(state: &mut State, id: VmId) {
 
 /// Its actor is no more; what it was told may have been done.
 fn doubt(state: &mut State, id: VmId) {
-    if let Some(held) = state.holding.remove(&id) {
-        state.doubtful.entry(id).or_default().extend(held);
-    }
+    state.names.doubt(id);
     interfaces::doubt(state, id);
 }
 
@@ -318,34 +309,12 @@ fn doubt(state: &mut State, id: VmId) {
 /// it: that is still to be done.
 fn settled_all(state: &mut State, id: VmId) {
     interfaces::settled_doubtful(state, id);
-    for key in state.doubtful.remove(&id).unwrap_or_default() {
-        if !state.holding.get(&id).is_some_and(|held| held.contains(&key)) {
-            state.names.remove(&key);
-        }
-    }
-}
-
-/// One who held it has done so; another of the same VM may hold it still.
-fn settled(state: &mut State, id: VmId, name: &Name) {
-    let Some(held) = state.holding.get_mut(&id) else { return };
-    let Some(at) = held.iter().position(|key| key.1 == *name) else { return };
-    let key = held.swap_remove(at);
-    if !held.contains(&key) {
-        state.names.remove(&key);
-    }
-    if held.is_empty() {
-        state.holding.remove(&id);
-    }
-}
-
-fn hold(state: &mut State, id: VmId, key: Key) {
-    state.names.insert(key.clone(), id);
-    state.holding.entry(id).or_default().push(key);
+    state.names.loaded(id);
 }
 
 /// Who has the name, or is about to have it.
 fn holder(state: &State, key: &Key) -> Option<VmId> {
-    state.names.get(key).copied().or_else(|| state.shared.view.find_vm(&key.0, &key.1))
+    state.names.holder(key).or_else(|| state.shared.view.find_vm(&key.0, &key.1))
 }
 
 async fn spawn(state: &mut State, myself: &Address<VmsMsg>, id: VmId, from: From) -> Result<VmRef, String> {
@@ -408,7 +377,7 @@ fn draft(state: &mut State, new: NewVm) -> Result<Draft, CommandError> {
         let mut images = shared.image_use();
         images.enter(boot.kernel, id) && images.enter(boot.rootfs, id)
     };
-    hold(state, id, key);
+    state.names.hold(id, key);
     state.given.insert(id, Given { boot, nics: nics.clone() });
     if !entered {
         gone(state, id);
@@ -446,7 +415,7 @@ fn hold_for(state: &mut State, id: VmId, mut command: Box<Command>, who: &Who) -
     }
     interfaces::of_change(state, &row.record, &mut command, who)?;
     if let Some(key) = key {
-        hold(state, id, key);
+        state.names.hold(id, key);
     }
     Ok((actor, command))
 }

@@ -104,8 +104,12 @@ impl Actor for WebhookActor {
         let myself = Address::new(myself, Arc::clone(&state.args.progress));
         match message {
             WebhookMsg::Create { draft, secret, who, reply_to } => {
+                let name = draft.name.clone();
                 let answer = create(state, &myself, *draft, secret, &who).await;
                 let failed = answer.is_err();
+                if !failed {
+                    let _ = state.args.parent.cast(WebhooksMsg::NameSettled { id: state.args.id, name, from: myself.id() });
+                }
                 let _ = reply_to.send(answer);
                 // Its secret is swept at the next start: after a failed write nobody knows whether the record is there.
                 if failed {
@@ -114,8 +118,14 @@ impl Actor for WebhookActor {
                 }
             }
             WebhookMsg::Command { command, secret, who, reply_to } => {
+                let renamed = match &*command {
+                    Command::Update(change) => change.name.clone(),
+                    _ => None,
+                };
                 let answer = self::command(state, &myself, *command, secret, &who).await;
-                let _ = state.args.parent.cast(WebhooksMsg::NameSettled { id: state.args.id });
+                if let Some(name) = renamed {
+                    let _ = state.args.parent.cast(WebhooksMsg::NameSettled { id: state.args.id, name, from: myself.id() });
+                }
                 let _ = reply_to.send(answer);
                 // Who is on the way to it hears that it is no more.
                 if state.args.record.is_none() {

@@ -6,7 +6,7 @@ use crate::{
     node::{NewWebhook, Who},
     operation::OperationsRef,
     shared::{Shared, new_id},
-    supervise::{Address, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
+    supervise::{Address, Key, Names, Progress, Roster, STALL_CHECK, Trouble, Verdict, exit_of, jitter},
     view::Page,
 };
 use domain::{
@@ -15,7 +15,7 @@ use domain::{
     webhook::{self, Command, Draft, Refused, Webhook},
 };
 use host::secret::Secret;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use ractor_cluster_derive::RactorMessage;
 use std::{
     collections::{HashMap, HashSet},
@@ -43,9 +43,12 @@ pub(crate) enum WebhooksMsg {
         who: Who,
         reply_to: Reply,
     },
-    /// The webhook's name is now the one in the view; others that it held are free.
+    /// That name of the webhook is in the view, or was not taken: it is held no longer. From the webhook's actor; what comes from one that is no
+    /// more is passed over.
     NameSettled {
         id: WebhookId,
+        name: Name,
+        from: ActorId,
     },
     Gone {
         id: WebhookId,
@@ -95,7 +98,7 @@ pub(crate) struct State {
     children: Roster<WebhookId>,
     progress: Arc<Progress>,
     actors: HashMap<WebhookId, Address<WebhookMsg>>,
-    names: HashMap<(Name, Name), WebhookId>,
+    names: Names<WebhookId>,
 }
 
 impl Actor for Webhooks {
@@ -112,7 +115,7 @@ impl Actor for Webhooks {
             children: args.roster,
             progress: args.progress,
             actors: HashMap::new(),
-            names: HashMap::new(),
+            names: Names::default(),
         };
         // The records are what exists: all else that is shown is left from actors that were killed in the middle of something.
         let known: HashSet<WebhookId> = args.records.iter().map(|record| record.id).collect();
@@ -121,7 +124,6 @@ impl Actor for Webhooks {
             state.shared.view.drop_webhook(shown.id);
         }
         for record in args.records {
-            state.names.insert((record.project.clone(), record.name.clone()), record.id);
             state.shared.view.put_webhook(Arc::clone(&record));
             start(&mut state, &myself, record.id, record).await;
         }
@@ -155,7 +157,9 @@ impl Actor for Webhooks {
                     let _ = actor.cast(WebhookMsg::Command { command, secret, who, reply_to });
                 }
             }
-            WebhooksMsg::NameSettled { id } => name_settled(state, id),
+            // A later actor of the webhook may have been told the same since, and its turn is still to come.
+            WebhooksMsg::NameSettled { id, from, .. } if !state.children.is(id, from) => {}
+            WebhooksMsg::NameSettled { id, name, .. } => state.names.settled(id, &name),
             WebhooksMsg::Gone { id } => gone(state, id),
             WebhooksMsg::Respawn { id } if state.actors.contains_key(&id) => {}
             WebhooksMsg::Respawn { id } => load(state, &myself, id).await,
@@ -226,7 +230,8 @@ async fn load(state: &mut State, myself: &Address<WebhooksMsg>, id: WebhookId) {
     match state.shared.stored(storage::schema::WEBHOOKS, id.to_string(), shown).await {
         Some(record) => {
             state.shared.view.put_webhook(Arc::clone(&record));
-            name_settled(state, id);
+            // What its actor was told that is no more was done, or never will be.
+            state.names.let_go(id);
             start(state, myself, id, record).await;
         }
         None => {
@@ -268,9 +273,9 @@ async fn spawn(
 async fn create(state: &mut State, myself: &Address<WebhooksMsg>, new: NewWebhook, who: Who, reply_to: Reply) {
     let key = (new.project.clone(), new.name.clone());
     let problems = webhook::check(&new.spec);
-    let refused = if state.names.contains_key(&key) {
+    let refused = if holder(state, &key).is_some() {
         Some(CommandError::NameTaken { kind: Kind::Webhook, name: new.name.to_string() })
-    } else if state.names.len() >= WEBHOOKS_MAX {
+    } else if state.children.len() >= WEBHOOKS_MAX {
         Some(CommandError::Webhook(Refused::TooMany))
     } else if !problems.is_empty() {
         Some(CommandError::Invalid(problems))
@@ -286,7 +291,7 @@ async fn create(state: &mut State, myself: &Address<WebhooksMsg>, new: NewWebhoo
         }
     };
     let id = WebhookId::from_bits(new_id());
-    state.names.insert(key, id);
+    state.names.hold(id, key);
     let actor = match spawn(state, myself, id, None).await {
         Ok(actor) => actor,
         Err(error) => {
@@ -314,6 +319,11 @@ fn from(state: &State, after: Option<u64>) -> Result<u64, CommandError> {
     }
 }
 
+/// Who has the name, or is about to have it.
+fn holder(state: &State, key: &Key) -> Option<WebhookId> {
+    state.names.holder(key).or_else(|| state.shared.view.find_webhook(&key.0, &key.1))
+}
+
 /// Whether the command may go to the actor. A new name is held until the actor tells `NameSettled`.
 fn may(state: &mut State, id: WebhookId, command: &Command) -> Result<(), CommandError> {
     let Some(record) = state.shared.view.webhook(id) else {
@@ -326,25 +336,16 @@ fn may(state: &mut State, id: WebhookId, command: &Command) -> Result<(), Comman
         && let Some(name) = &change.name
     {
         let key = (record.project.clone(), name.clone());
-        if state.names.get(&key).is_some_and(|holder| *holder != id) {
+        if holder(state, &key).is_some_and(|holder| holder != id) {
             return Err(CommandError::NameTaken { kind: Kind::Webhook, name: name.to_string() });
         }
-        state.names.insert(key, id);
+        state.names.hold(id, key);
     }
     Ok(())
-}
-
-/// It is called what it is shown as: the name that it had, or was to have, is free.
-fn name_settled(state: &mut State, id: WebhookId) {
-    if let Some(webhook) = state.shared.view.webhook(id) {
-        let current = (webhook.project.clone(), webhook.name.clone());
-        state.names.retain(|key, holder| *holder != id || *key == current);
-        state.names.insert(current, id);
-    }
 }
 
 fn gone(state: &mut State, id: WebhookId) {
     state.actors.remove(&id);
     state.children.forget(id);
-    state.names.retain(|_, holder| *holder != id);
+    state.names.let_go(id);
 }

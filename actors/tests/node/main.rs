@@ -19,6 +19,7 @@ mod fallen;
 mod interfaces;
 mod keys;
 mod life;
+mod names;
 mod quarantine;
 mod recovery;
 mod settled;
