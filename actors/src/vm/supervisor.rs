@@ -19,7 +19,7 @@ use crate::{
     view::{Page, VmView},
 };
 use domain::{
-    ImageId, Name, OperationId, VmId,
+    ImageId, OperationId, VmId,
     event::Kind,
     ipam::{Pool, Subnet},
     mutant::{self, Mutant},
