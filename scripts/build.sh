@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds all of hearth: the guest agent, the web console, and the one binary that carries both; `build.sh agent`: the guest agent alone.
 # The binary takes the two from $HEARTH_EMBED_DIR: `hearth-agent`, and `console/` where each compressible file has a .br and a .gz beside it.
-# HEARTH_BUILD=light: the server with little optimisation, in half of the time: for a run of tests, not for users.
+# HEARTH_BUILD=light: the server with little optimisation, in three quarters of the time: for a run of tests, not for users.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -57,7 +57,7 @@ step 'firecracker: build the tests' 'the compiler says what is wrong'
 SUITES=(tests/jail.rs tests/limits.rs tests/firecracker/main.rs tests/firecracker.rs)
 # The same selection of packages as `make test`, so that nothing is compiled twice. The tests are started without cargo: in the lab it would
 # take minutes to see that nothing has changed.
-cargo test --locked --workspace --test=client --test=jail --test=limits --test=firecracker --no-run 2>&1 | tee target/firecracker-build.log
+cargo test --locked --workspace --no-default-features --test=client --test=jail --test=limits --test=firecracker --no-run 2>&1 | tee target/firecracker-build.log
 # `make test` hands over the release; by itself, the hearth of these sources is built as its tests are.
 if [ -z "$bin" ]; then
   cargo build --locked --workspace --bin hearth

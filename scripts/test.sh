@@ -67,7 +67,7 @@ export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS='--cap-lints__CLIPPY_HA
 # jemalloc is in no library, and takes minutes to build: the release has it, which the tests from end to end run.
 WORKSPACE='--workspace --no-default-features'
 export WORKSPACE
-# What users get; in CI, where nobody runs it afterwards, the server without the last of its speed, which takes half of its build.
+# What users get; in CI, where nobody runs it afterwards, the server without the last of its speed, which takes a quarter of its build.
 as_released() {
   local build=${HEARTH_BUILD:-}
   [ -z "${CI:-}" ] || build=${build:-light}
