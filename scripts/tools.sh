@@ -13,8 +13,8 @@ BINARYEN=132.0.0
 # trunk's own minifier (minify-js) fails on what wasm-bindgen writes.
 ESBUILD=0.28.2
 BIN=$HEARTH_TOOLS/bin
-# The tools work for seconds and compile for minutes: no optimisation, and many units.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
+# The tools work for seconds and compile for minutes: little optimisation, no link-time optimisation, many units.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
 # One folder for both: they share most of their dependencies.
 export CARGO_TARGET_DIR=$HEARTH_TOOLS/build
 
