@@ -13,7 +13,7 @@ use actors::{CommandError, NewWebhook, Node};
 use domain::{
     Generation, Labels, VmId, WebhookId,
     vm::{Change, Command, StopMode},
-    webhook::{self, Filter, WebhookSpec},
+    webhook,
 };
 use host::secret::{FileSecrets, Secret};
 use lab::{Lab, ask, made, row, state, vm, who};
@@ -41,16 +41,7 @@ fn with_secrets(mut lab: Lab) -> Lab {
 }
 
 async fn made_webhook(node: &Node) -> WebhookId {
-    let spec = WebhookSpec { url: "http://127.0.0.1:1/".into(), filter: Filter::default(), timeout_s: 1, retry_for_s: 1 };
-    let new = NewWebhook {
-        name: lab::name("w"),
-        project: lab::name("default"),
-        labels: Labels::new(),
-        enabled: false,
-        spec,
-        secret: Secret::new(OLD.to_vec()),
-        after: None,
-    };
+    let new = NewWebhook { secret: Secret::new(OLD.to_vec()), ..lab::webhook("w") };
     node.create_webhook(new, who()).await.unwrap().resource.id
 }
 

@@ -2,7 +2,7 @@
 //! is shown as they go; and the same command twice at once has one effect.
 
 use crate::{
-    gate::{At, Gate},
+    gate::{self, At, Gate},
     lab::{self, Lab, ask, carry_out, ended, events, made, name, row, state, story, until, until_answered, until_state, vm, who},
     slow_store::SlowStore,
 };
@@ -213,11 +213,8 @@ async fn an_import_that_begins_again_does_not_count_back() {
 #[tokio::test]
 async fn a_cancellation_is_kept_for_its_key_and_has_a_condition() {
     let lab = Lab::new();
-    let gate = Gate::shut(lab.driver());
-    let node = lab.start_with(gate.clone()).await;
-    lab.add_images(&node).await;
-    let operation = node.create_vm(vm("a", true), who()).await.unwrap().operation;
-    until("the process is being made", || *gate.waiting.borrow() == 1).await;
+    let (gate, node, accepted) = gate::launching(&lab).await;
+    let operation = accepted.operation;
     let current = shown(&node, operation).generation;
     let stale = Who { if_match: Some(domain::Generation(current.0 + 7).into()), ..who() };
     let answer = node.cancel(operation.unwrap(), stale).await;

@@ -3,20 +3,19 @@
 
 use crate::{
     gate::{At, Gate},
-    lab::{self, Lab, ask, carry_out, events, image, made, name, row, state, story, until, until_answered, until_state, vm, who},
+    lab::{self, Lab, ask, carry_out, events, image, made, row, state, story, until, until_answered, until_state, vm, who},
     slow_store::SlowStore,
 };
-use actors::{CommandError, NewWebhook, Node, faults::CommitGate, view::Page};
+use actors::{CommandError, Node, faults::CommitGate, view::Page};
 use async_trait::async_trait;
 use domain::{
-    Labels, VmId, WebhookId,
+    VmId, WebhookId,
     host::Command as HostCommand,
     image::ImageKind,
     operation::Status,
     vm::{Command, ReasonCode},
-    webhook::{self, Filter, WebhookSpec},
+    webhook,
 };
-use host::secret::Secret;
 use std::{
     fmt::Display,
     sync::{
@@ -179,18 +178,6 @@ impl CommitGate for Between {
     }
 }
 
-fn hook(called: &str) -> NewWebhook {
-    NewWebhook {
-        name: name(called),
-        project: name("default"),
-        labels: Labels::new(),
-        enabled: false,
-        spec: WebhookSpec { url: "http://127.0.0.1:1/".into(), filter: Filter::default(), timeout_s: 1, retry_for_s: 1 },
-        secret: Secret::new(b"a secret of a test, long enough".to_vec()),
-        after: None,
-    }
-}
-
 fn durable(node: &Node) -> Vec<WebhookId> {
     let stored = node.journal().load(storage::schema::WEBHOOKS).unwrap();
     stored.decode::<webhook::Webhook>().good.into_iter().map(|(_, webhook)| webhook.id).collect()
@@ -221,12 +208,12 @@ async fn a_webhook_is_what_is_durable_though_it_was_not_shown() {
         let gate = Arc::new(Between { armed: AtomicBool::new(false), hung: watch::Sender::new(false) });
         let node = Node::start_with_gate(lab.parts(lab.driver(), Arc::new(lab.store())), gate.clone()).await.unwrap();
         let asked = node.clone();
-        between(&node, &gate, with_supervisor, async move { drop(asked.create_webhook(hook("w"), who()).await) }).await;
+        between(&node, &gate, with_supervisor, async move { drop(asked.create_webhook(lab::webhook("w"), who()).await) }).await;
         until("it is shown", || !shown(&node).is_empty()).await;
         let [id] = durable(&node)[..] else { panic!("it is durable") };
         assert_eq!(shown(&node), [id]);
         until("it has its actor", || lives(&node, id)).await;
-        let taken = node.create_webhook(hook("w"), who()).await;
+        let taken = node.create_webhook(lab::webhook("w"), who()).await;
         assert!(matches!(taken, Err(CommandError::NameTaken { .. })), "{taken:?}");
         let asked = node.clone();
         let delete = async move { drop(asked.command_webhook(id, webhook::Command::Delete, None, who()).await) };
@@ -234,7 +221,7 @@ async fn a_webhook_is_what_is_durable_though_it_was_not_shown() {
         assert!(durable(&node).is_empty());
         until("it is shown no more", || shown(&node).is_empty()).await;
         assert!(node.actor(&id.to_string()).is_none(), "nor in the tree");
-        until_answered("its name is free", async || node.create_webhook(hook("w"), who()).await.ok()).await;
+        until_answered("its name is free", async || node.create_webhook(lab::webhook("w"), who()).await.ok()).await;
         node.stop().await;
     }
 }

@@ -4,11 +4,9 @@
 // Helpers of tests are not seen as tests by the lint.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../support/gate.rs"]
 mod gate;
 #[path = "../support/lab.rs"]
 mod lab;
-#[path = "../support/slow_store.rs"]
 mod slow_store;
 
 mod aside;

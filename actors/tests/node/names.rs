@@ -1,15 +1,14 @@
 //! Names that are about to be taken: nobody else gets one between the look and the commit, however many changes are on their way.
 
 use crate::lab::{self, Lab, image, name, who};
-use actors::{CommandError, ImageCommand, NewWebhook, Node, faults::CommitGate};
+use actors::{CommandError, ImageCommand, Node, faults::CommitGate};
 use async_trait::async_trait;
 use domain::{
-    Labels,
     image::ImageKind,
-    webhook::{Change, Command, Filter, WebhookSpec},
+    webhook::{Change, Command},
 };
 use futures_util::poll;
-use host::secret::{FileSecrets, Secret};
+use host::secret::FileSecrets;
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -89,19 +88,7 @@ async fn webhooks_on_their_way_to_two_names_keep_both() {
     let mut lab = Lab::new();
     lab.webhooks.secrets = Arc::new(FileSecrets::new(lab.dir.path().join("secrets")));
     let (gate, node) = started(&lab).await;
-    let create = async |called| {
-        let spec = WebhookSpec { url: "http://127.0.0.1:1/".into(), filter: Filter::default(), timeout_s: 1, retry_for_s: 1 };
-        let new = NewWebhook {
-            name: lab::name(called),
-            project: lab::name("default"),
-            labels: Labels::new(),
-            enabled: false,
-            spec,
-            secret: Secret::new(b"a secret of a webhook".to_vec()),
-            after: None,
-        };
-        node.create_webhook(new, who()).await
-    };
+    let create = async |called| node.create_webhook(lab::webhook(called), who()).await;
     let webhook = create("a").await.unwrap().resource.id;
     let rename = async |to| {
         let change = Change { name: Some(name(to)), ..Change::default() };

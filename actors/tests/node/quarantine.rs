@@ -2,7 +2,7 @@
 //! reason, and come back when someone asks. And what the tree tells of those that live.
 
 use crate::{
-    gate::Gate,
+    gate,
     lab::{self, Lab, ask, carry_out, ended, made, row, state, story, until, until_answered, until_state, vm, who},
     slow_store::SlowStore,
 };
@@ -186,12 +186,8 @@ async fn who_is_asked_to_is_started_again() {
 #[tokio::test]
 async fn the_tree_tells_what_each_does_and_how_much_waits() {
     let lab = Lab::new();
-    let gate = Gate::shut(lab.driver());
-    let node = lab.start_with(gate.clone()).await;
-    lab.add_images(&node).await;
-    let accepted = node.create_vm(vm("a", true), who()).await.unwrap();
+    let (gate, node, accepted) = gate::launching(&lab).await;
     let id = accepted.resource.id;
-    until("the process is being made", || *gate.waiting.borrow() == 1).await;
     until("it is told", || actor(&node, id).effect.is_some_and(|effect| effect.what == "launch")).await;
     gate.open();
     lab::done(&node, accepted.operation).await;

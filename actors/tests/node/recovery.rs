@@ -1,7 +1,7 @@
 //! What a node makes of the journal that another left: machines are adopted, halves are gone on with, what can't be read is set aside.
 
 use crate::{
-    gate::Gate,
+    gate,
     lab::{self, Lab, carry_out, ended, events, made, name, row, state, story, until, until_state, vm, who},
 };
 use domain::{
@@ -47,12 +47,8 @@ async fn a_new_start_adopts_what_runs_and_goes_on_counting() {
 #[tokio::test]
 async fn what_was_half_done_is_gone_on_with() {
     let lab = Lab::new();
-    let gate = Gate::shut(lab.driver());
-    let node = lab.start_with(gate.clone()).await;
-    lab.add_images(&node).await;
-    let accepted = node.create_vm(vm("a", true), who()).await.unwrap();
+    let (gate, node, accepted) = gate::launching(&lab).await;
     let id = accepted.resource.id;
-    until("the driver is asked", || *gate.waiting.borrow() == 1).await;
     node.stop().await;
     drop((node, gate));
 

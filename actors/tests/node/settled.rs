@@ -1,17 +1,17 @@
 //! Nobody is answered before the journal has settled: not that it was done, and not that it may have been. A commit that fails leaves
 //! nothing behind. One table of commands of every kind, held at the one place where decisions become durable.
 
-use crate::lab::{Lab, image, made, name, until, vm, who};
-use actors::{CommandError, ImageCommand, NewWebhook, Node, faults::CommitGate};
+use crate::lab::{self, Lab, image, made, name, until, vm, who};
+use actors::{CommandError, ImageCommand, Node, faults::CommitGate};
 use async_trait::async_trait;
 use domain::{
     HostId, Labels,
     host::Command as HostCommand,
     image::ImageKind,
     vm::{Change, Command},
-    webhook::{self, Filter, WebhookSpec},
+    webhook,
 };
-use host::secret::{FileSecrets, Secret};
+use host::secret::FileSecrets;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
@@ -98,20 +98,8 @@ async fn started() -> (Lab, Arc<Hold>, Node) {
     let node = Node::start_with_gate(lab.parts(lab.driver(), Arc::new(lab.store())), hold.clone()).await.unwrap();
     lab.add_images(&node).await;
     made(&node, "a", false).await;
-    node.create_webhook(hook("w"), who()).await.unwrap();
+    node.create_webhook(lab::webhook("w"), who()).await.unwrap();
     (lab, hold, node)
-}
-
-fn hook(called: &str) -> NewWebhook {
-    NewWebhook {
-        name: name(called),
-        project: name("default"),
-        labels: Labels::new(),
-        enabled: false,
-        spec: WebhookSpec { url: "http://127.0.0.1:1/".into(), filter: Filter::default(), timeout_s: 1, retry_for_s: 1 },
-        secret: Secret::new(b"a secret of a test, long enough".to_vec()),
-        after: None,
-    }
 }
 
 fn labels() -> Option<Labels> {
@@ -155,7 +143,7 @@ async fn ask(node: Node, command: &'static str, lab: std::path::PathBuf) -> Resu
             node.command_image(kernel, update, who()).await.map(drop)
         }
         "cordon the host" => node.command_host(host(&node), HostCommand::Cordon, who()).await.map(drop),
-        "make a webhook" => node.create_webhook(hook("v"), who()).await.map(drop),
+        "make a webhook" => node.create_webhook(lab::webhook("v"), who()).await.map(drop),
         "update a webhook" => {
             let w = node.view().find_webhook(&project, &name("w")).unwrap();
             let change = webhook::Change { labels: labels(), ..webhook::Change::default() };

@@ -1,7 +1,7 @@
 //! Actors that fail, hang or wait: who is loaded again, who is set aside, and that the others notice nothing.
 
 use crate::{
-    gate::Gate,
+    gate,
     lab::{self, Lab, ask, carry_out, ended, made, row, state, story, until, until_answered, until_state, vm, who},
 };
 use actors::{ActorInfo, CommandError, Node};
@@ -103,12 +103,8 @@ async fn a_supervisor_that_fails_comes_back_with_all_its_vms() {
 #[tokio::test]
 async fn a_launch_that_never_ends_blocks_nobody() {
     let lab = Lab::new();
-    let gate = Gate::shut(lab.driver());
-    let node = lab.start_with(gate.clone()).await;
-    lab.add_images(&node).await;
-    let accepted = node.create_vm(vm("a", true), who()).await.unwrap();
+    let (gate, node, accepted) = gate::launching(&lab).await;
     let id = accepted.resource.id;
-    until("the driver is asked", || *gate.waiting.borrow() == 1).await;
     // The mailbox is free: an update is carried out, and so is a VM that needs no launch.
     let labels = [("while".to_owned(), "waiting".to_owned())].into();
     ask(&node, id, Command::Update(Change { labels: Some(labels), ..Change::default() })).await.unwrap();

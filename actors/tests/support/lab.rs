@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
 use actors::{
-    Accepted, CommandError, HostProbe, NewImage, NewVm, Node, Parts, Ports, Who, decode_event, view::VmView,
+    Accepted, CommandError, HostProbe, NewImage, NewVm, NewWebhook, Node, Parts, Ports, Who, decode_event, view::VmView,
     webhook::WebhookPorts,
 };
 use async_trait::async_trait;
@@ -16,9 +16,11 @@ use domain::{
     ipam::Subnet,
     operation::{Operation, Status},
     vm::{Command, Driver, RestartPolicy, StopMode, Vm, VmSpec},
+    webhook::{Filter, WebhookSpec},
 };
 use host::{
     image::{FileStore, ImageStore},
+    secret::Secret,
     vmm::{
         Vmm,
         simulated::{Simulated, SimulatedOptions},
@@ -150,6 +152,19 @@ async fn add_image(node: &Node, called: &str, kind: ImageKind, path: &Path) -> I
     let accepted = node.create_image(image(called, kind, path), who()).await.unwrap();
     done(node, accepted.operation).await;
     accepted.resource.id
+}
+
+/// One that is off, so that nobody is sent anything.
+pub fn webhook(called: &str) -> NewWebhook {
+    NewWebhook {
+        name: name(called),
+        project: name("default"),
+        labels: Labels::new(),
+        enabled: false,
+        spec: WebhookSpec { url: "http://127.0.0.1:1/".into(), filter: Filter::default(), timeout_s: 1, retry_for_s: 1 },
+        secret: Secret::new(b"a secret of a test, long enough".to_vec()),
+        after: None,
+    }
 }
 
 pub fn image(called: &str, kind: ImageKind, path: &Path) -> NewImage {

@@ -1,7 +1,5 @@
 //! An image store whose imports stop half-way until they are let through.
 
-#![allow(clippy::unwrap_used, dead_code)]
-
 use async_trait::async_trait;
 use domain::{
     ImageId,

@@ -1,12 +1,12 @@
 //! A driver one of whose calls waits until it is let through, and that can be told to refuse some. Everything else is the simulated driver's.
 
-#![allow(clippy::unwrap_used, dead_code)]
-
+use crate::lab::{Lab, until, vm, who};
+use actors::{Accepted, Node};
 use async_trait::async_trait;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
-    vm::{Exit, Inspection, Machine},
+    vm::{Exit, Inspection, Machine, Vm},
 };
 use host::{
     guest::GuestSession,
@@ -37,6 +37,16 @@ pub struct Gate {
     /// Balloons of machines, in the order in which they were told.
     pub balloons: Mutex<Vec<u32>>,
     pub refuses: Mutex<Vec<At>>,
+}
+
+/// A node, and a VM `a` that it starts, whose machine is being made until the gate is opened.
+pub async fn launching(lab: &Lab) -> (Arc<Gate>, Node, Accepted<Arc<Vm>>) {
+    let gate = Gate::shut(lab.driver());
+    let node = lab.start_with(gate.clone()).await;
+    lab.add_images(&node).await;
+    let accepted = node.create_vm(vm("a", true), who()).await.unwrap();
+    until("the machine is being made", || *gate.waiting.borrow() == 1).await;
+    (gate, node, accepted)
 }
 
 impl Gate {
