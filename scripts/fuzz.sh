@@ -33,7 +33,7 @@ can_build() {
   rm -rf -- "$scratch"
 }
 
-# The same flags as cargo-fuzz's.
+# The same flags as cargo-fuzz's. Without a sanitizer cargo does not see them: whoever changes one, here or in fuzz-rustc.sh, removes target/debug.
 flags() {
   local all='--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks'
