@@ -28,7 +28,7 @@ pub mod step;
 
 pub use actions::{Action, admit, table};
 pub use devices::{CloudInit, CpuTemplate, Devices, RateLimits, SSH_KEY_TYPES, USER_DATA_MAX};
-pub use drives::{DRIVE_NAME_MAX, DRIVES_MAX, Drive, DriveChange, DriveName, Drives, DrivesChange};
+pub use drives::{DRIVE_NAME_MAX, DRIVES_MAX, DiskSizes, Drive, DriveChange, DriveName, Drives, DrivesChange};
 pub use effect::{Effect, Step};
 pub use hold::Hold;
 pub use input::{

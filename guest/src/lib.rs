@@ -20,6 +20,7 @@ mod kmsg;
 mod machine;
 mod metrics;
 mod network;
+mod root_size;
 mod run;
 mod session;
 mod shutdown;

@@ -3,7 +3,7 @@
 use crate::{
     boot, keeper, kmsg,
     machine::{Channel, Machine, PORT, PowerOff},
-    session, transport,
+    root_size, session, transport,
 };
 use api::guest::VSOCK_PORT;
 use std::{io, process::ExitCode};
@@ -46,6 +46,7 @@ fn usage() -> ExitCode {
 
 fn agent(machine: Machine) -> ExitCode {
     let rights = Rights::Machine(machine.power_off);
+    root_size::keep();
     match machine.channel {
         Channel::Port => serve(transport::virtio::Port::new(PORT), rights),
         Channel::Vsock => listen(transport::vsock::listen(VSOCK_PORT), "vsock", rights),

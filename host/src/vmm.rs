@@ -26,7 +26,7 @@ use confinement::Confinement;
 use domain::{
     Attempt, VmId,
     host::{Capabilities, VmmFacts},
-    vm::{CloudInit, CpuTemplate, Drives, Exit, Inspection, Machine, RateLimits},
+    vm::{CloudInit, CpuTemplate, DiskSizes, Drives, Exit, Inspection, Machine, RateLimits},
 };
 use lines::LinesWanted;
 use outside::Outside;
@@ -71,12 +71,13 @@ pub struct MachinePlan {
     pub dirty_tracking: bool,
 }
 
-/// What of a machine can be changed while it runs, too. By default everything that there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What of a machine can be changed while it runs, too. By default everything that there is, and disks as large as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tuning {
     pub rate_limits: RateLimits,
     /// What the guest is asked to give back; it does so in its own time, as far as it can.
     pub balloon_mib: u32,
+    pub disks: DiskSizes,
 }
 
 #[derive(Debug, Clone)]
@@ -211,10 +212,15 @@ pub trait Vmm: Send + Sync + 'static {
     /// What stands goes on, whatever it was paused for: that `pause` would be refused of it is no reason to refuse this.
     async fn resume(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError>;
 
-    /// Makes limits and balloon of a machine that runs or is paused as `tuning` says; what is there already stays. What stands here is for a driver
-    /// that offers none of it. Errors besides those of every call: `Unsupported`; on any error part of it may hold.
+    /// Makes limits, balloon and disks of a machine that runs or is paused as `tuning` says; what is there already stays. A guest that writes to a disk
+    /// while it grows is not disturbed. What stands here is for a driver that offers none of it. Errors besides those of every call: `Unsupported`,
+    /// `DiskFull`, `DiskAltered`; on any error part of it may hold.
     async fn tune(&self, _vm: VmId, _machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
-        if *tuning == Tuning::default() { Ok(()) } else { Err(VmmError::Unsupported { what: "limits and no balloon" }) }
+        if *tuning == Tuning::default() {
+            Ok(())
+        } else {
+            Err(VmmError::Unsupported { what: "limits, balloon or growing disks" })
+        }
     }
 
     /// Has the metadata service of a machine that runs or is paused say what the plan says now: its name, metadata, and the VM's credentials; its

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use api::v1::{Drive, PatchDrive, PatchVm, PatchVmSpec, VmSpec};
 use hearth_tests::{
-    Guest, Need, Options, Server,
+    Guest, Need, Options, PATIENCE, Server,
     guest::{nothing_left, refused, waiting},
-    scenario, small,
+    scenario, small, until,
 };
 use std::path::PathBuf;
 
@@ -24,6 +24,10 @@ async fn patched(server: &Server, drives: &[(&str, u64)], gone: &[&str]) -> Resu
     server.client().vms().patch("db", &PatchVm { spec: Some(spec), ..PatchVm::default() }, &waiting()).await.map(drop)
 }
 
+/// The disks' sectors, and whether the root's file system has more than 300 MiB.
+const GROWN: &str = "cd /sys/block; [ $(df -k / | tail -n 1 | awk '{print $2}') -gt 307200 ] && is=larger; \
+                     echo $(cat vda/size vdb/size) $is";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn data_drives_live_as_long_as_their_vm() -> Result<()> {
     scenario("data_drives_live_as_long_as_their_vm", &[Need::Guests], async |machine| {
@@ -34,8 +38,15 @@ async fn data_drives_live_as_long_as_their_vm() -> Result<()> {
         ensure!(guest.sh("echo $(cat /sys/block/vdb/serial) $(cat /sys/block/vdc/ro)").await? == "data 1");
         ensure!(guest.run(&["dd", "if=/dev/zero", "of=/dev/vdc", "count=1"]).await?.exit.code != Some(0), "it was written to");
         guest.sh("echo kept | dd of=/dev/vdb bs=512 count=1 conv=sync; sync").await?;
-        let problem = refused(patched(&server, &[("data", 16)], &[]).await)?;
-        ensure!((problem.status, problem.code.as_str()) == (409, "only-when-stopped"), "{problem:?}");
+        for (set, gone) in [(&[("data", 12), ("new", 2)][..], &[][..]), (&[], &["base"]), (&[("base", 5)], &[])] {
+            let problem = refused(patched(&server, set, gone).await)?;
+            ensure!((problem.status, problem.code.as_str()) == (409, "only-when-stopped"), "{problem:?}");
+        }
+        patched(&server, &[("data", 12)], &[]).await.context("grown while it runs")?;
+        let spec = PatchVmSpec { disk_mib: Some(400), ..PatchVmSpec::default() };
+        server.client().vms().patch("db", &PatchVm { spec: Some(spec), ..PatchVm::default() }, &waiting()).await?;
+        until("larger disks", PATIENCE, async || Ok((guest.sh(GROWN).await? == "819200 24576 larger").then_some(()))).await?;
+        ensure!(guest.get().await?.status.reason.is_none(), "{:?}", guest.get().await?.status);
 
         guest.stop(false).await?;
         guest.start().await?;

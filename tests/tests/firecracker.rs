@@ -38,6 +38,10 @@ const SECOND_MAC: &str = "02:00:00:00:00:16";
 const WITHOUT_PAUSE: [&str; 2] = ["1.16.0", "1.16.1"];
 const MIB: u64 = 1 << 20;
 
+/// The disks' sectors, and whether the root's file system has more than 300 MiB.
+const GROWN: &str = "cd /sys/block; [ $(df -k / | tail -n 1 | awk '{print $2}') -gt 307200 ] && is=larger; \
+                     echo $(cat vda/size vdc/size) $is";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_lives_in_a_jailed_firecracker() -> Result<()> {
     let needs = [Need::Firecracker, Need::Network, Need::Program("nft")];
@@ -57,6 +61,8 @@ async fn a_guest_lives_in_a_jailed_firecracker() -> Result<()> {
         step("metadata");
         tuned(&server, &guest).await?;
         step("limits and balloon");
+        grown(&server, &guest).await?;
+        step("disks that grew");
         paused(&server, &guest, &host).await?;
         outlives(&mut server, &guest, &token).await?;
         step("adopted");
@@ -314,6 +320,16 @@ async fn tuned(server: &Server, guest: &Guest) -> Result<()> {
     ensure!(held == 0, "held back {held} times without a limit");
     let vm = guest.get().await?;
     ensure!(vm.status.reason.is_none() && vm.spec.rate_limits.rx_mbit_per_s == Some(200), "{vm:?}");
+    Ok(())
+}
+
+/// While it runs: what its root holds is what the guest's own file system says.
+async fn grown(server: &Server, guest: &Guest) -> Result<()> {
+    ok(server, &["vm", "update", NAME, "--disk", "400M", "--drive", "data:24M"]).await?;
+    let larger = async || Ok((guest.sh(GROWN).await? == "819200 49152 larger").then_some(()));
+    until("larger disks", PATIENCE, larger).await?;
+    let vm = guest.get().await?;
+    ensure!(vm.status.reason.is_none() && vm.spec.disk_mib == Some(400), "{vm:?}");
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! What a driver is asked to make of a VM's record.
 
 use crate::shared::Shared;
-use domain::{image::State as ImageState, vm::Vm};
+use domain::{
+    image::State as ImageState,
+    vm::{Vm, VmSpec},
+};
 use host::vmm::{DiskPlan, MachinePlan, NicPlan, Tuning};
 
 pub fn disk_plan(shared: &Shared, record: &Vm) -> DiskPlan {
@@ -47,5 +50,6 @@ pub fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
 }
 
 pub fn tuning(record: &Vm) -> Tuning {
-    Tuning { rate_limits: record.spec.devices.rate_limits, balloon_mib: record.spec.devices.balloon_mib }
+    let VmSpec { devices, .. } = &record.spec;
+    Tuning { rate_limits: devices.rate_limits, balloon_mib: devices.balloon_mib, disks: record.spec.disk_sizes() }
 }

@@ -114,14 +114,15 @@ async fn resources(bench: &Bench, vm: Option<&Vm>) -> Result<(), String> {
         }
     }
     if let Some(vm) = vm.filter(|vm| matches!(vm.state, State::Running(_) | State::Paused(_))) {
-        let wanted = Tuning { rate_limits: vm.spec.devices.rate_limits, balloon_mib: vm.spec.devices.balloon_mib };
+        let devices = &vm.spec.devices;
+        let wanted = Tuning { rate_limits: devices.rate_limits, balloon_mib: devices.balloon_mib, disks: vm.spec.disk_sizes() };
         let (tuned, served) = {
             let things = bench.world.things();
-            (things.tuned.get(&vm.id).copied(), things.served.get(&vm.id).cloned())
+            (things.tuned.get(&vm.id).cloned(), things.served.get(&vm.id).cloned())
         };
         // Where it is not as recorded, the VM says so.
         let told = vm.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::NotApplied);
-        if tuned != Some(wanted) && !told {
+        if tuned.as_ref() != Some(&wanted) && !told {
             return Err(format!("the machine has {tuned:?}, recorded is {wanted:?}"));
         }
         let wanted = (vm.name.to_string(), vm.spec.devices.metadata.clone());

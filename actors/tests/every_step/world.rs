@@ -38,7 +38,7 @@ pub struct Things {
     pub taps: BTreeMap<String, VmId>,
     /// Every process that was ever made.
     pub machines: Vec<(VmId, Machine)>,
-    /// What limits and balloon the VM's machine has.
+    /// What limits, balloon and disks the VM's machine has.
     pub tuned: BTreeMap<VmId, Tuning>,
     /// The name and the metadata that its guest reads.
     pub served: BTreeMap<VmId, Served>,
@@ -118,7 +118,7 @@ impl Vmm for Ports {
             let machine = self.driver.launch(plan, launch).await?;
             let mut things = self.world.things();
             things.machines.push((plan.vm, machine.clone()));
-            things.tuned.insert(plan.vm, plan.tuning);
+            things.tuned.insert(plan.vm, plan.tuning.clone());
             things.served.insert(plan.vm, served(plan));
             Ok(machine)
         };
@@ -147,7 +147,7 @@ impl Vmm for Ports {
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         let effect = || async {
             self.driver.tune(vm, machine, tuning).await?;
-            self.world.things().tuned.insert(vm, *tuning);
+            self.world.things().tuned.insert(vm, tuning.clone());
             Ok(())
         };
         self.script.through("vmm.tune", vmm_fault, effect).await

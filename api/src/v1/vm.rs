@@ -293,7 +293,8 @@ pub struct PatchVmSpec {
     pub cmdline: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
-    /// Only while the VM is not running, and never less than it is: the guest makes its file system larger at the next start.
+    /// Never less than it is. The disk of a running or paused VM grows at once, as for `rate_limits`, and the guest makes its root file system as
+    /// large: at once where the image's kernel announces it (Linux 5.11 and newer), else at the next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_mib: Option<u64>,
     /// A running or paused VM takes them over at once; `status.reason` says when it could not. `null`: none of them.
@@ -315,7 +316,8 @@ pub struct PatchVmSpec {
     #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub metadata: Option<Option<Metadata>>,
-    /// Only while the VM is not running. Drives to add, or to change, by their names; all others stay as they are.
+    /// Drives to add, or to change, by their names; all others stay as they are. A running or paused VM's drive grows at once, as for `rate_limits`,
+    /// unless it is read-only; all other changes are for while it is not running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drives: Option<Vec<PatchDrive>>,
     /// Only while the VM is not running. The names of drives to take away: what is on them is lost, and their space is free from the next start on.

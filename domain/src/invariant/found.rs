@@ -3,7 +3,7 @@
 use super::{Broken, Durable};
 use crate::{
     Attempt, ImageId, VmId,
-    vm::{RateLimits, ReasonCode, State, Vm},
+    vm::{DiskSizes, RateLimits, ReasonCode, State, Vm},
 };
 use std::collections::BTreeMap;
 
@@ -18,6 +18,7 @@ pub struct Process {
     pub taps: Vec<String>,
     pub rate_limits: RateLimits,
     pub balloon_mib: u32,
+    pub disks: DiskSizes,
     /// What its guest reads: the VM's name, and the user's metadata.
     pub served: (String, Option<Box<str>>),
 }
@@ -116,8 +117,9 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
             broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded: format!("{:?}", vm.state), found });
         }
         let served = (vm.name.to_string(), vm.spec.devices.metadata.clone());
-        let wanted = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib, served);
-        let has = process.map(|process| (process.rate_limits, process.balloon_mib, process.served.clone()));
+        let wanted = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib, vm.spec.disk_sizes(), served);
+        let has =
+            process.map(|process| (process.rate_limits, process.balloon_mib, process.disks.clone(), process.served.clone()));
         // One that could not be told is said not to have it.
         if vm.state.machine().is_some() && has.as_ref().is_some_and(|has| *has != wanted) && !is(vm, ReasonCode::NotApplied) {
             let (recorded, found) = (format!("{wanted:?}"), format!("{has:?}"));

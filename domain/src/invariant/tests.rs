@@ -75,7 +75,8 @@ fn process(vm: &Vm, launch: u64, phase: Phase) -> Process {
     let taps = vm.nics.iter().map(|nic| nic.tap.clone()).collect();
     let (rate_limits, balloon_mib) = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib);
     let served = (vm.name.to_string(), vm.spec.devices.metadata.clone());
-    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib: vm.spec.mem_mib, taps, rate_limits, balloon_mib, served }
+    let (mem_mib, disks) = (vm.spec.mem_mib, vm.spec.disk_sizes());
+    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib, taps, rate_limits, balloon_mib, disks, served }
 }
 
 fn found(processes: Vec<Process>, durable: &Durable) -> Found {

@@ -87,7 +87,10 @@ pub enum Refused {
     RunningNeedsForce,
     #[error("a paused guest can't shut down")]
     PausedNeedsForce,
-    #[error("vCPUs, memory, command line, disks, network interfaces and CPU template can't be changed while the VM runs")]
+    #[error(
+        "vCPUs, memory, command line, network interfaces and CPU template can't be changed while the VM runs, nor drives added, removed, \
+         made read-only or writable, or grown if read-only"
+    )]
     OnlyWhenStopped,
     #[error("the disk is larger than that already, and can only grow")]
     DiskSmaller,
@@ -243,7 +246,7 @@ fn updatable(vm: &Vm, change: &Change, offer: Option<Offer>) -> Result<(), Refus
     match &vm.state {
         State::Deleting => Err(Refused::Deleting),
         State::Created | State::Stopped | State::Failed => Ok(()),
-        _ if change.remakes() => Err(Refused::OnlyWhenStopped),
+        _ if change.remakes(&vm.spec) => Err(Refused::OnlyWhenStopped),
         // With what was recorded before a machine is under way, or something else is asked of it.
         State::Starting(Starting::Launching | Starting::Releasing(_) | Starting::Booting(_)) if change.tunes(offer) => {
             Err(Refused::AlreadyStarting)

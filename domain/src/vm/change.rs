@@ -51,21 +51,25 @@ impl Change {
         }
     }
 
-    /// Whether it is about what a machine is made with: the next one takes it over.
-    pub(super) fn remakes(&self) -> bool {
+    /// Whether it is about what a machine of that specification is made with: the next one takes it over.
+    pub(super) fn remakes(&self, spec: &VmSpec) -> bool {
         self.vcpus.is_some()
             || self.mem_mib.is_some()
             || self.cmdline.is_some()
-            || self.disk_mib.is_some()
             || self.cpu_template.is_some()
-            || self.drives.is_some()
+            || self.drives.as_ref().is_some_and(|change| spec.devices.drives.are_remade_by(change))
             || self.networks.is_some()
+    }
+
+    /// Whether it names disks that a running machine has, which then become as large as they are to be.
+    fn grows(&self) -> bool {
+        self.disk_mib.is_some() || self.drives.as_ref().is_some_and(|change| !change.set.is_empty())
     }
 
     /// Whether it is about what a running machine takes over at once, on a host that offers this.
     pub(super) fn tunes(&self, offer: Option<Offer>) -> bool {
         let tells = self.metadata.is_some() && serves(offer);
-        tells || self.rate_limits != RateLimitsChange::default() || self.balloon_mib.is_some()
+        tells || self.grows() || self.rate_limits != RateLimitsChange::default() || self.balloon_mib.is_some()
     }
 
     /// Whether it is about what stands beside the user's metadata: the name, and what the VM's credentials are made of. It is taken at any time, and
@@ -152,7 +156,7 @@ mod tests {
         assert_eq!((changed.devices.cloud_init.as_deref(), changed.devices.metadata.as_deref()), (Some(&given), Some("{}")));
         assert_eq!(change.asks().needs(), [(crate::host::Capability::Metadata, "spec.metadata")]);
         // Neither is a reason to stop a guest that runs, and both are told it where it has a metadata service.
-        assert!(!change.remakes());
+        assert!(!change.remakes(&spec()));
         for (can, tells) in [(Capability::Metadata, true), (Capability::Balloon, false)] {
             let offer = Some(Offer { driver: Driver::Simulated, capabilities: vec![can].into() });
             assert_eq!((change.tunes(offer), change.renews(offer)), (tells, tells));

@@ -100,6 +100,15 @@ pub struct DrivesChange {
     pub remove: Vec<DriveName>,
 }
 
+/// How large the disks of a VM are to be at least that its guest writes to: a machine that runs has them grow to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DiskSizes {
+    /// Absent: as it is.
+    pub root_mib: Option<u64>,
+    /// Of data drives, by their numbers. Those that are only read have the size of the machine's start.
+    pub drives_mib: Vec<(u32, u64)>,
+}
+
 impl Drives {
     /// Those of a new VM.
     pub fn new(asked: &[DriveChange]) -> Self {
@@ -154,6 +163,17 @@ impl Drives {
                 None => {}
             }
         }
+    }
+
+    /// Whether no machine that has these drives can take the change over: it adds one, takes one away, has one be written to or no more, or makes one
+    /// larger that is only read, whose VMM may not write to its file.
+    pub(super) fn are_remade_by(&self, change: &DrivesChange) -> bool {
+        let is_remade = |drive: &Drive, to: &DriveChange| {
+            let is_other = to.read_only.is_some_and(|wanted| wanted != drive.read_only);
+            is_other || (drive.read_only && to.size_mib.is_some_and(|wanted| wanted != drive.size_mib))
+        };
+        let changed = |to: &DriveChange| self.find(&to.name).is_none_or(|drive| is_remade(drive, to));
+        !change.remove.is_empty() || change.set.iter().any(changed)
     }
 
     /// Whether the change says what can be done, on these drives. What follows from it is judged with the whole specification.
@@ -279,6 +299,20 @@ mod tests {
         assert_eq!(judged(&[change("data", Some(11))], &["data"]), Err(("drive-named-twice", FIELD)));
         assert_eq!(judged(&[], &["data", "data"]), Err(("drive-named-twice", FIELD)));
         assert_eq!(judged(&[], &["data", "other"]), Err(("no-such-drive", REMOVED)));
+    }
+
+    #[test]
+    fn a_machine_takes_over_only_that_what_it_writes_to_is_larger() {
+        let remade = |set: &[DriveChange], remove: &[&str]| two().are_remade_by(&to(set, remove));
+        let is_read = |drive, read_only| DriveChange { read_only: Some(read_only), ..change(drive, None) };
+        for same in [is_read("data", false), is_read("logs", true), change("data", None), change("logs", Some(20))] {
+            assert!(!remade(std::slice::from_ref(&same), &[]), "{same:?}");
+        }
+        assert!(!remade(&[change("data", Some(11))], &[]) && !remade(&[], &[]));
+        for other in [is_read("data", true), is_read("logs", false), change("logs", Some(21)), change("new", Some(1))] {
+            assert!(remade(&[change("data", Some(11)), other.clone()], &[]), "{other:?}");
+        }
+        assert!(remade(&[], &["logs"]));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{
     devices::Devices,
+    drives::DiskSizes,
     nic::{self, Interface},
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,13 @@ pub struct VmSpec {
     pub networks: Vec<Interface>,
     pub restart: RestartPolicy,
     pub devices: Devices,
+}
+
+impl VmSpec {
+    pub fn disk_sizes(&self) -> DiskSizes {
+        let written = self.devices.drives.all().iter().filter(|drive| !drive.read_only);
+        DiskSizes { root_mib: self.disk_mib, drives_mib: written.map(|drive| (drive.number, drive.size_mib)).collect() }
+    }
 }
 
 /// What follows when a VM ends without being asked to.

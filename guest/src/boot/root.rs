@@ -1,15 +1,12 @@
 //! Waits for the root device, mounts it and moves into it. The initramfs stays below as an empty rootfs, as with every switch_root.
 use super::Cmdline;
-use crate::network::uevent::Uevents;
+use crate::{network::uevent::Uevents, root_size};
 use nix::{
-    errno::Errno,
     mount::{MsFlags, mount},
-    sys::statvfs::statvfs,
     unistd::{chdir, chroot},
 };
 use std::{
     fs, io,
-    os::fd::AsRawFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -29,7 +26,7 @@ pub fn enter(device: &str, cmdline: &Cmdline<'_>) -> io::Result<()> {
     mount(Some(device), NEW_ROOT, Some(cmdline.filesystem()), flags, cmdline.root_flags())?;
     if cmdline.filesystem() == "ext4" && !cmdline.read_only() {
         // One that stays small is no reason not to boot.
-        if let Err(error) = fill(device) {
+        if let Err(error) = root_size::fill(Path::new(NEW_ROOT)) {
             crate::kmsg::log(&format!("the root file system is not made as large as its disk: {error}"));
         }
     }
@@ -44,24 +41,6 @@ pub fn enter(device: &str, cmdline: &Cmdline<'_>) -> io::Result<()> {
     chroot(".")?;
     chdir("/")?;
     Ok(())
-}
-
-/// `EXT4_IOC_RESIZE_FS`, `_IOW('f', 16, u64)` of the kernel's `fs/ext4/ext4.h`: how many blocks the mounted file system shall have.
-const RESIZE: libc::c_ulong = 0x4008_6610;
-
-/// Makes the mounted ext4 as large as its disk, which may be larger than the image or have grown since the last boot. The kernel does
-/// nothing where it is so already.
-#[allow(unsafe_code)]
-fn fill(device: &str) -> io::Result<()> {
-    let name = device.rsplit('/').next().unwrap_or_default();
-    let sectors = fs::read_to_string(format!("/sys/class/block/{name}/size"))?;
-    let sectors: u64 = sectors.trim().parse().map_err(io::Error::other)?;
-    let block = statvfs(NEW_ROOT)?.block_size();
-    let blocks: u64 = sectors * 512 / (block as u64).max(1);
-    let root = fs::File::open(NEW_ROOT)?;
-    // SAFETY: the kernel reads eight bytes from a number that lives longer than the call.
-    let done = unsafe { libc::ioctl(root.as_raw_fd(), RESIZE as _, &blocks) };
-    Errno::result(done).map(drop).map_err(io::Error::from)
 }
 
 /// Sleeps until the kernel reports a device, and looks again.

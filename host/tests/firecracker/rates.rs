@@ -30,7 +30,7 @@ enum Way {
 }
 
 pub fn tuning(rx_mbit_per_s: Option<u32>, tx_mbit_per_s: Option<u32>) -> Tuning {
-    Tuning { rate_limits: RateLimits { rx_mbit_per_s, tx_mbit_per_s, ..RateLimits::default() }, balloon_mib: 0 }
+    Tuning { rate_limits: RateLimits { rx_mbit_per_s, tx_mbit_per_s, ..RateLimits::default() }, ..Tuning::default() }
 }
 
 /// Nothing that keeps the limit can be faster. The bucket holds what one second allows, is full at first, and Firecracker looks at what has

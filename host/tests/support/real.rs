@@ -11,7 +11,7 @@ use api::guest::{ExecRequest, ExitStatus, ShutdownKind, Stdin, TtySize};
 use domain::vm::RateLimits;
 use domain::{
     Attempt, VmId,
-    vm::{DriveChange, Driver, Drives, DrivesChange, Exit, Inspection, Machine},
+    vm::{DiskSizes, DriveChange, Driver, Drives, DrivesChange, Exit, Inspection, Machine},
 };
 use host::{
     guest::{ExecEvent, ExecSession, GuestSession},
@@ -64,6 +64,7 @@ macro_rules! real_drivers_tests {
             what_a_guest_writes_is_counted_outside_of_it
             a_second_driver_goes_on_counting
             data_drives_hold_what_is_written_and_grow
+            disks_grow_while_the_guest_writes_to_them
         }
     };
     ($lab:ty: $($test:ident)*) => {
@@ -339,8 +340,8 @@ async fn reads_8_mib(guest: &dyn GuestSession) -> Duration {
 
 pub async fn limits_hold_from_the_start_and_change_while_it_runs(lab: &impl RealLab) {
     let vmm = lab.vmm().await;
-    let slow = Tuning { rate_limits: RateLimits { disk_mib_per_s: Some(2), ..RateLimits::default() }, balloon_mib: 0 };
-    let plan = MachinePlan { tuning: slow, ..plan(lab.vm(), lab.images()) };
+    let slow = Tuning { rate_limits: RateLimits { disk_mib_per_s: Some(2), ..RateLimits::default() }, ..Tuning::default() };
+    let plan = MachinePlan { tuning: slow.clone(), ..plan(lab.vm(), lab.images()) };
     let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
     let from_the_start = reads_8_mib(&*guest).await;
     vmm.tune(lab.vm(), &machine, &Tuning::default()).await.unwrap();
@@ -371,7 +372,7 @@ pub async fn a_balloon_takes_memory_and_gives_it_back(lab: &impl RealLab) {
     const TAKEN: u64 = 96;
     let vmm = lab.vmm().await;
     let full = Tuning { balloon_mib: TAKEN as u32, ..Tuning::default() };
-    let plan = MachinePlan { tuning: full, ..plan(lab.vm(), lab.images()) };
+    let plan = MachinePlan { tuning: full.clone(), ..plan(lab.vm(), lab.images()) };
     let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
     let all = memory(&*guest, "MemTotal:").await;
     let until = async |what: &str, holds: &dyn Fn(u64) -> bool| {
@@ -456,6 +457,55 @@ pub async fn a_second_driver_goes_on_counting(lab: &impl RealLab) {
     killed_and_gone(lab, &*second, &machine).await;
 }
 
+/// Both are written to meanwhile, and a machine that another hearth started grows as well.
+pub async fn disks_grow_while_the_guest_writes_to_them(lab: &impl RealLab) {
+    const WRITTEN: &str =
+        "for disk in /written /dev/vdb; do dd if=/dev/zero of=$disk bs=64k count=64 conv=fsync,notrunc || exit 9; done";
+    let vmm = lab.vmm().await;
+    let mut plan = plan(lab.vm(), lab.images());
+    let drive = DriveChange { name: "data".parse().unwrap(), size_mib: Some(8), read_only: None };
+    plan.disk.drives = Drives::new(&[drive]);
+    let sizes = |root_mib, data_mib| {
+        let disks = DiskSizes { root_mib: Some(root_mib), drives_mib: vec![(0, data_mib)] };
+        Tuning { disks, ..Tuning::default() }
+    };
+    let (machine, guest) = booted_as(lab, &*vmm, &plan, 1).await;
+    let shape = async || output(&*guest, &["sh", "-c", "cd /sys/block; echo $(cat vda/size vdb/size)"]).await;
+    let root_mib = async || {
+        let said = output(&*guest, &["df", "-k", "/"]).await;
+        said.lines().last().unwrap().split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    };
+    let grown = async |sectors: &str, mib: std::ops::Range<u64>| {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let (disks, root) = (shape().await, root_mib().await);
+            if disks == sectors && mib.contains(&root) {
+                return eprintln!("sectors {disks}, a root file system of {root} MiB");
+            }
+            assert!(Instant::now() < deadline, "sectors {disks}, a root file system of {root} MiB");
+        }
+    };
+    output(&*guest, &["sh", "-c", "echo kept > /root-file; sync"]).await;
+    let before = shape().await;
+    // What is there already, or less, changes nothing.
+    vmm.tune(lab.vm(), &machine, &sizes(1, 8)).await.unwrap();
+    assert_eq!(shape().await, before);
+    let writing = async { guest.exec(shell(WRITTEN)).await.unwrap().collect(4096).await.unwrap() };
+    let tuning = async { vmm.tune(lab.vm(), &machine, &sizes(300, 24)).await.unwrap() };
+    let (written, ()) = tokio::join!(writing, tuning);
+    assert_eq!(written.status, ExitStatus::Code(0), "{}", String::from_utf8_lossy(&written.stderr));
+    grown("614400 49152", 240..300).await;
+    // Where there was nothing before.
+    let behind = output(&*guest, &["sh", "-c", "echo behind | dd of=/dev/vdb bs=1M seek=20 conv=sync,fsync 2>/dev/null; dd if=/dev/vdb bs=1M skip=20 count=1 2>/dev/null | head -n 1"]).await;
+    assert_eq!(behind, "behind");
+    let second = lab.vmm().await;
+    second.inspect(lab.vm(), &machine).await.unwrap();
+    second.tune(lab.vm(), &machine, &sizes(400, 32)).await.unwrap();
+    grown("819200 65536", 340..400).await;
+    assert_eq!(output(&*guest, &["cat", "/root-file"]).await, "kept");
+    killed_and_gone(lab, &*second, &machine).await;
+}
+
 /// As many as there may be, behind a seed: in their order, by their names where the VMM tells them.
 pub async fn data_drives_hold_what_is_written_and_grow(lab: &impl RealLab) {
     let drive = |name: &str, size_mib, read_only| DriveChange {
@@ -492,7 +542,7 @@ pub async fn data_drives_hold_what_is_written_and_grow(lab: &impl RealLab) {
     assert_eq!(told(&*guest, "ls -d /sys/block/vd* | wc -l").await, "4");
     assert_eq!(told(&*guest, "cd /sys/block; echo $(cat vdc/size vdd/size)").await, "49152 8192");
     assert_eq!(output(&*guest, &["head", "-n", "1", "/dev/vdc"]).await, "kept");
-    let slow = Tuning { rate_limits: RateLimits { disk_mib_per_s: Some(2), ..RateLimits::default() }, balloon_mib: 0 };
+    let slow = Tuning { rate_limits: RateLimits { disk_mib_per_s: Some(2), ..RateLimits::default() }, ..Tuning::default() };
     vmm.tune(lab.vm(), &machine, &slow).await.unwrap();
     let from = Instant::now();
     output(&*guest, &["dd", "if=/dev/vdc", "of=/dev/null", "bs=65536", "count=128"]).await;

@@ -114,15 +114,18 @@ async fn a_driver_without_limits_says_so_by_the_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_grows_while_it_is_stopped_and_never_shrinks() {
+async fn a_disk_grows_also_while_it_runs_and_never_shrinks() {
     let bench = Bench::with_images().await;
     assert_eq!(made(&bench, true, &json!({ "disk_mib": 200 })).await.status.as_u16(), 200);
-    patched(&bench, &json!({ "disk_mib": 300 })).await.refuses(409, "only-when-stopped", "");
-    stopped(&bench).await;
-    patched(&bench, &json!({ "disk_mib": 199 })).await.refuses(422, "disk-smaller", "spec.disk_mib");
-    patched(&bench, &json!({ "disk_mib": 0 })).await.refuses(422, "invalid-spec", "spec.disk_mib");
-    assert_eq!(patched(&bench, &json!({ "disk_mib": 300 })).await.status.as_u16(), 200);
-    assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["disk_mib"], 300);
+    for larger in [300, 400] {
+        patched(&bench, &json!({ "disk_mib": 199 })).await.refuses(422, "disk-smaller", "spec.disk_mib");
+        patched(&bench, &json!({ "disk_mib": 0 })).await.refuses(422, "invalid-spec", "spec.disk_mib");
+        assert_eq!(patched(&bench, &json!({ "disk_mib": larger })).await.status.as_u16(), 200);
+        assert_eq!(bench.get("/v1/vms/a").await.body["spec"]["disk_mib"], larger);
+        if larger == 300 {
+            stopped(&bench).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,17 +141,24 @@ async fn data_drives_are_shown_as_asked_and_no_change_that_forgets_one_loses_it(
         ])
     };
     assert_eq!(drives().await, told(1024));
-    // No hot-plug.
-    for change in [json!({ "drives": [{ "name": "new", "size_mib": 1 }] }), json!({ "remove_drives": ["logs"] })] {
+    // No hot-plug, and a file that its VMM only reads does not grow under it.
+    let logs = |size_mib: u64| json!({ "drives": [{ "name": "logs", "size_mib": size_mib }] });
+    let new = json!({ "drives": [{ "name": "new", "size_mib": 1 }] });
+    for change in [new, json!({ "remove_drives": ["logs"] }), logs(65)] {
         let refused = patched(&bench, &change).await;
         refused.refuses(409, "only-when-stopped", "");
-        assert!(refused.body["detail"].as_str().unwrap().contains("disks"), "{}", refused.body);
+        assert!(refused.body["detail"].as_str().unwrap().contains("drives"), "{}", refused.body);
     }
+    assert_eq!(patched(&bench, &logs(64)).await.status.as_u16(), 200, "it has that size");
+    let data = |size_mib: u64| json!({ "drives": [{ "name": "data", "size_mib": size_mib }] });
+    patched(&bench, &data(1023)).await.refuses(422, "drive-smaller", "spec.drives");
+    assert_eq!(patched(&bench, &data(1025)).await.status.as_u16(), 200);
+    assert_eq!(drives().await, told(1025));
     stopped(&bench).await;
     for nothing in [json!({ "drives": [] }), json!({ "remove_drives": [] }), json!({ "drives": [{ "name": "data" }] })] {
         let answer = patched(&bench, &nothing).await;
         assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
-        assert_eq!(drives().await, told(1024));
+        assert_eq!(drives().await, told(1025));
     }
     let grown = patched(&bench, &json!({ "drives": [{ "name": "data", "size_mib": 2048 }] })).await;
     assert_eq!((grown.status.as_u16(), drives().await), (200, told(2048)), "{}", grown.body);

@@ -5,7 +5,7 @@
 
 use domain::{
     Attempt, VmId,
-    vm::{CloudInit, CpuTemplate, DriveChange, Drives, Inspection, Machine},
+    vm::{CloudInit, CpuTemplate, DiskSizes, DriveChange, Drives, Inspection, Machine},
 };
 use fake_firecracker::{document::Document, vsock::ECHO_PORT};
 use host::guest::{ConnectionEvent, GuestFault, Port};
@@ -585,11 +585,32 @@ async fn data_drives_are_told_and_no_snapshot_is_without_them() {
     let requests = fs::read_to_string(folder.join("run/api.requests")).unwrap();
     assert_eq!(requests.lines().filter(|line| line.starts_with("PUT /drives/")).count(), 10, "{requests}");
     assert_eq!(requests.lines().filter(|line| line.starts_with("PATCH /drives/")).count(), 9, "all but the seed: {requests}");
+    let disks = DiskSizes { root_mib: Some(64), drives_mib: vec![(7, 2)] };
+    scene.driver.tune(scene.plan.vm, &machine, &Tuning { disks, ..Tuning::default() }).await.unwrap();
+    assert_eq!(
+        (len(&folder, "disk.raw"), len(&folder, "drive-7.raw"), len(&folder, "drive-6.raw")),
+        (64 << 20, 2 << 20, 1 << 20)
+    );
+    let requests = fs::read_to_string(folder.join("run/api.requests")).unwrap();
+    // A file that is gone is told before anything is said to the process.
+    fs::rename(folder.join("drive-7.raw"), folder.join("away")).unwrap();
+    let disks = DiskSizes { root_mib: None, drives_mib: vec![(7, 3)] };
+    let gone = scene.driver.tune(scene.plan.vm, &machine, &Tuning { disks, ..Tuning::default() }).await.unwrap_err();
+    assert!(matches!(&gone, VmmError::Folder { path, .. } if path.ends_with("drive-7.raw")), "{gone:?}");
+    assert_eq!(
+        fs::read_to_string(folder.join("run/api.requests")).unwrap().matches("PATCH").count(),
+        requests.matches("PATCH").count()
+    );
+    fs::rename(folder.join("away"), folder.join("drive-7.raw")).unwrap();
     let refused = scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap_err();
     assert!(matches!(&refused, VmmError::Refused { detail, .. } if detail.contains("data drives")), "{refused:?}");
     assert_eq!(scene.left(), Vec::<PathBuf>::new());
     assert!(folder.join("drive-7.raw").is_file());
     scene.ends(&machine).await;
+}
+
+fn len(folder: &Path, file: &str) -> u64 {
+    fs::metadata(folder.join(file)).unwrap().len()
 }
 
 fn interfaces(count: u8) -> Vec<NicPlan> {

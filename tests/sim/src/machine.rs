@@ -271,6 +271,7 @@ impl Machine {
                 taps: vmm.taps.clone(),
                 rate_limits: vmm.tuning.rate_limits,
                 balloon_mib: vmm.tuning.balloon_mib,
+                disks: vmm.tuning.disks.clone(),
                 served: vmm.served.clone(),
             })
         };

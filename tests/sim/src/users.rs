@@ -344,6 +344,10 @@ fn tuned(chance: &mut Chance) -> Change {
         let metadata = chance.hits(700).then(|| format!("{{\"n\":{}}}", chance.between(1, 9)).into_boxed_str());
         return Change { metadata: Some(metadata), ..Change::default() };
     }
+    if chance.hits(300) {
+        // At times less than it is.
+        return Change { disk_mib: Some(chance.between(1, 9)), ..Change::default() };
+    }
     let disk_mib_per_s = Some(chance.hits(700).then(|| chance.between(1, 100) as u32));
     Change { rate_limits: RateLimitsChange { disk_mib_per_s, ..RateLimitsChange::default() }, ..Change::default() }
 }

@@ -211,7 +211,7 @@ fn seed(path_on_host: PathBuf) -> Result<Drive, Invalid> {
 /// Its name in the API has no hyphens; the guest does not see it.
 fn data_drive(drive: &domain::vm::Drive, plan: &MachinePlan, folder: &Path) -> Result<Drive, Invalid> {
     Ok(Drive {
-        drive_id: format!("drive_{}", drive.number).parse()?,
+        drive_id: data_id(drive.number)?,
         is_root_device: false,
         partuuid: None,
         cache_type: Some(CacheType::Writeback),
@@ -222,6 +222,11 @@ fn data_drive(drive: &domain::vm::Drive, plan: &MachinePlan, folder: &Path) -> R
             rate_limiter: tuning::disk(&plan.tuning),
         },
     })
+}
+
+/// By a drive's number.
+pub fn data_id(number: u32) -> Result<DeviceId, Invalid> {
+    format!("drive_{number}").parse()
 }
 
 pub fn root_id() -> Result<DeviceId, Invalid> {
@@ -308,7 +313,7 @@ mod tests {
     #[test]
     fn each_interface_is_its_own_and_an_older_hearth_wrote_one() {
         let rate_limits = domain::vm::RateLimits { rx_mbit_per_s: Some(8), ..domain::vm::RateLimits::default() };
-        let tuning = crate::vmm::Tuning { rate_limits, balloon_mib: 0 };
+        let tuning = crate::vmm::Tuning { rate_limits, ..crate::vmm::Tuning::default() };
         let plan = MachinePlan { nics: sample::nics(3), tuning, ..plan(1, None) };
         let mut config = config(&plan, paths(), &version()).unwrap();
         let told: Vec<_> = config
@@ -361,7 +366,7 @@ mod tests {
     #[test]
     fn what_is_asked_of_its_devices_is_said_before_the_start() {
         let rate_limits = domain::vm::RateLimits { disk_mib_per_s: Some(3), ..domain::vm::RateLimits::default() };
-        let tuning = crate::vmm::Tuning { rate_limits, balloon_mib: 9 };
+        let tuning = crate::vmm::Tuning { rate_limits, balloon_mib: 9, ..crate::vmm::Tuning::default() };
         let template = Some(domain::vm::CpuTemplate::T2CL);
         let plan = MachinePlan { tuning, cpu_template: template, dirty_tracking: true, ..plan(1, None) };
         let config = config(&plan, paths(), &version()).unwrap();

@@ -5,8 +5,8 @@
 use super::super::{
     DiskPlan, VmmError,
     shared::{
-        layout::open_disk,
-        sparse::{copy_data, reflink},
+        layout::{open_disk, open_running_disk},
+        sparse::{self, copy_data, reflink},
     },
     storage_error,
 };
@@ -53,15 +53,17 @@ pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
 /// Errors: those of [`open_disk`], whether or not a size is asked.
 pub fn grow(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
     let file = open_disk(disk)?;
-    let Some(wanted) = plan.size_bytes.map(|size| size.next_multiple_of(SECTOR)) else { return Ok(()) };
-    let grown = || {
-        if file.metadata()?.len() >= wanted {
-            return Ok(());
-        }
-        file.set_len(wanted)?;
-        file.sync_all()
-    };
-    grown().map_err(|source| storage_error(disk, source))
+    let Some(wanted) = plan.size_bytes else { return Ok(()) };
+    sparse::grow(&file, wanted.next_multiple_of(SECTOR)).map_err(|source| storage_error(disk, source))
+}
+
+/// Makes a disk larger that a machine has open, which does not look at its size until it is told. One that is as large or larger stays as it is.
+/// Blocks.
+///
+/// Errors: those of [`open_running_disk`].
+pub fn grow_running(disk: &Path, wanted: u64) -> Result<(), VmmError> {
+    let file = open_running_disk(disk)?;
+    sparse::grow(&file, wanted.next_multiple_of(SECTOR)).map_err(|source| storage_error(disk, source))
 }
 
 fn write(base: &File, base_size: u64, size: u64, path: &Path) -> io::Result<()> {
@@ -128,6 +130,25 @@ mod tests {
         fs::write(&disk, b"precious").unwrap();
         grow(&plan(&base, None), &disk).unwrap();
         assert_eq!(fs::read(&disk).unwrap(), b"precious");
+    }
+
+    /// The jail's name for it is no reason to refuse it; a link that leads elsewhere is.
+    #[test]
+    fn a_disk_in_a_jail_grows_and_never_shrinks() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, jailed) = (folder.path().join("disk.raw"), folder.path().join("jailed"));
+        assert!(matches!(grow_running(&disk, 512), Err(VmmError::Folder { .. })));
+        fs::write(&disk, b"kept").unwrap();
+        fs::hard_link(&disk, &jailed).unwrap();
+        for (wanted, len) in [(1, 512), (4097, 4608), (512, 4608)] {
+            grow_running(&disk, wanted).unwrap();
+            assert_eq!(fs::metadata(&jailed).unwrap().len(), len);
+        }
+        assert!(fs::read(&jailed).unwrap().starts_with(b"kept\0"));
+        fs::remove_file(&disk).unwrap();
+        std::os::unix::fs::symlink(&jailed, &disk).unwrap();
+        assert!(matches!(grow_running(&disk, 8192), Err(VmmError::DiskAltered { .. })));
+        assert_eq!(fs::metadata(&jailed).unwrap().len(), 4608);
     }
 
     #[test]

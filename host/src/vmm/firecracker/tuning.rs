@@ -1,11 +1,16 @@
-//! Limits and balloon in Firecracker's words: for the configuration before the start, and as changes of a machine that runs.
+//! Limits, balloon and sizes of disks in Firecracker's words: limits and balloon for the configuration before the start, and all of them as changes
+//! of a machine that runs.
 
-use super::super::Tuning;
+use super::super::{Tuning, VmmError, shared::drives};
 use super::api::{
     ApiError, Microvm, Started,
-    model::{DeviceId, DriveUpdate, NetworkInterfaceUpdate, RateLimiter, TokenBucket},
+    model::{Backing, DeviceId, Drive, DriveUpdate, NetworkInterfaceUpdate, RateLimiter, TokenBucket},
 };
-use super::config::Config;
+use super::config::{self, Config};
+use super::disk;
+use super::files::DISK;
+use domain::vm::DiskSizes;
+use std::path::Path;
 
 const MIB: u64 = 1024 * 1024;
 /// Bytes in a megabit.
@@ -46,8 +51,33 @@ fn whole(limiter: Option<RateLimiter>) -> RateLimiter {
     RateLimiter { bandwidth: bucket(limiter.bandwidth), ops: bucket(limiter.ops) }
 }
 
-pub fn drive_update(drive_id: DeviceId, tuning: &Tuning) -> DriveUpdate {
-    DriveUpdate { drive_id, path_on_host: None, rate_limiter: Some(whole(disk(tuning))) }
+/// Makes the files of a running machine's disks as large as they are to be, of which it hears by [`apply`]. Blocks.
+///
+/// Errors: those of [`disk::grow_running`]. Disks before the one that failed have grown.
+pub fn grow(disks: &DiskSizes, folder: &Path) -> Result<(), VmmError> {
+    let root = disks.root_mib.map(|wanted| (DISK.to_owned(), wanted));
+    let drives = disks.drives_mib.iter().map(|(number, wanted)| (drives::file(*number), *wanted));
+    let mut all = root.into_iter().chain(drives);
+    all.try_for_each(|(file, wanted)| disk::grow_running(&folder.join(file), wanted.saturating_mul(MIB)))
+}
+
+/// Of the root and of each data drive. A path, the same as ever, has Firecracker look at the file's size and tell the guest.
+fn drive_updates(config: &Config, tuning: &Tuning) -> Result<Vec<DriveUpdate>, ApiError> {
+    let mut sized = Vec::new();
+    for (number, _) in &tuning.disks.drives_mib {
+        sized.push(config::data_id(*number)?);
+    }
+    if tuning.disks.root_mib.is_some() {
+        sized.push(config::root_id()?);
+    }
+    let update = |drive: &Drive| {
+        let path_on_host = match &drive.backing {
+            Backing::File { path_on_host, .. } if sized.contains(&drive.drive_id) => Some(path_on_host.clone()),
+            _ => None,
+        };
+        DriveUpdate { drive_id: drive.drive_id.clone(), path_on_host, rate_limiter: Some(whole(disk(tuning))) }
+    };
+    Ok([&config.root].into_iter().chain(&config.drives).map(update).collect())
 }
 
 pub fn interface_update(iface_id: DeviceId, tuning: &Tuning) -> NetworkInterfaceUpdate {
@@ -56,8 +86,8 @@ pub fn interface_update(iface_id: DeviceId, tuning: &Tuning) -> NetworkInterface
 
 /// Of the machine with that configuration. What is so already is said again, which changes nothing.
 pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, config: &Config) -> Result<(), ApiError> {
-    for id in [super::config::root_id()?].into_iter().chain(config.drives.iter().map(|drive| drive.drive_id.clone())) {
-        machine.update_drive(&drive_update(id, tuning)).await?;
+    for update in drive_updates(config, tuning)? {
+        machine.update_drive(&update).await?;
     }
     for nic in config.nics() {
         machine.update_network_interface(&interface_update(nic.iface_id.clone(), tuning)).await?;
@@ -71,12 +101,45 @@ pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, config: &C
 
 #[cfg(test)]
 mod tests {
+    use super::super::{config::Paths, version::Version};
     use super::*;
-    use domain::vm::RateLimits;
+    use crate::vmm::sample;
+    use domain::vm::{DriveChange, Drives, RateLimits};
+    use std::path::PathBuf;
 
     fn tuning() -> Tuning {
         let rate_limits = RateLimits { disk_mib_per_s: Some(3), rx_mbit_per_s: Some(8), ..RateLimits::default() };
-        Tuning { rate_limits, balloon_mib: 0 }
+        Tuning { rate_limits, ..Tuning::default() }
+    }
+
+    fn config() -> Config {
+        let change = |name: &str| DriveChange { name: name.parse().unwrap(), size_mib: Some(1), read_only: None };
+        let mut plan = sample::plan();
+        plan.disk.drives = Drives::new(&[change("a"), change("b")]);
+        let paths = Paths {
+            kernel: "/kernel".into(),
+            initrd: "/initrd".into(),
+            disk: "/disk".into(),
+            seed: None,
+            drives: "/drives".into(),
+            vsock: "/v.sock".into(),
+        };
+        config::config(&plan, paths, &Version::parse("1.16.1")).unwrap()
+    }
+
+    #[test]
+    fn only_a_disk_whose_size_is_asked_is_looked_at_again() {
+        let disks = DiskSizes { root_mib: None, drives_mib: vec![(1, 1024)] };
+        let told = |tuning| -> Vec<(String, Option<PathBuf>)> {
+            let updates = drive_updates(&config(), &tuning).unwrap();
+            updates.into_iter().map(|update| (update.drive_id.to_string(), update.path_on_host)).collect()
+        };
+        let named = |id: &str, path: Option<&str>| (id.to_owned(), path.map(PathBuf::from));
+        let expected = [named("root", None), named("drive_0", None), named("drive_1", Some("/drives/drive-1.raw"))];
+        assert_eq!(told(Tuning { disks, ..tuning() }), expected);
+        let disks = DiskSizes { root_mib: Some(1), drives_mib: vec![] };
+        let expected = [named("root", Some("/disk")), named("drive_0", None), named("drive_1", None)];
+        assert_eq!(told(Tuning { disks, ..tuning() }), expected);
     }
 
     #[test]
@@ -87,7 +150,9 @@ mod tests {
         assert_eq!((send(&tuning()), disk(&Tuning::default())), (None, None));
         let gone = Some(TokenBucket::NO_LIMIT);
         let none = Some(RateLimiter { bandwidth: gone, ops: gone });
-        assert_eq!(drive_update("drive_1".parse().unwrap(), &Tuning::default()).rate_limiter, none);
+        for update in drive_updates(&config(), &Tuning::default()).unwrap() {
+            assert_eq!((update.rate_limiter, update.path_on_host), (none, None));
+        }
         let update = interface_update("eth1".parse().unwrap(), &tuning());
         assert_eq!(update.rx_rate_limiter, Some(RateLimiter { bandwidth: bucket(1_000_000), ops: gone }));
         assert_eq!(update.tx_rate_limiter, none);

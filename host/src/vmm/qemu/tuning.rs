@@ -1,11 +1,11 @@
-//! Limits and balloon in QEMU's words: of the command line, and of the control socket. The balloon of a machine that starts is told by the
+//! Limits, balloon and sizes of disks in QEMU's words: of the command line, and of the control socket. The balloon of a machine that starts is told by the
 //! control socket, too, before its vCPUs run: what it shall be lies in the VM's folder from the launch on, so that a release can be repeated.
 
 use super::super::shared::layout::{self, storage_error};
 use super::super::{Tuning, VmmError};
 use super::files::BALLOON;
 use super::qmp::Qmp;
-use domain::vm::RateLimits;
+use domain::vm::{DiskSizes, RateLimits};
 use serde_json::{Value, json};
 use std::{fs, io, path::Path};
 use tokio::time::Instant;
@@ -64,6 +64,9 @@ pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Res
     for device in limited(&all) {
         control.call("block_set_io_throttle", throttle(device, &tuning.rate_limits), deadline).await?;
     }
+    for (device, size) in smaller(&all, &tuning.disks) {
+        control.call("block_resize", json!({ "device": device, "size": size }), deadline).await?;
+    }
     balloon(control, tuning.balloon_mib, deadline).await
 }
 
@@ -71,6 +74,19 @@ pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Res
 fn limited(all: &Value) -> Vec<&str> {
     let names = all.as_array().into_iter().flatten().filter_map(|one| one.get("device")?.as_str());
     names.filter(|name| *name == ROOT || name.starts_with(DATA)).collect()
+}
+
+/// The disks that are smaller than they are to be, with the size that they are to have, in bytes.
+fn smaller(all: &Value, wanted: &DiskSizes) -> Vec<(String, u64)> {
+    let drives = wanted.drives_mib.iter().map(|(number, mib)| (format!("{DATA}{number}"), *mib));
+    let disks = wanted.root_mib.map(|mib| (ROOT.to_owned(), mib)).into_iter().chain(drives);
+    let size = |device: &str| -> Option<u64> {
+        let one = all.as_array()?.iter().find(|one| one.get("device").and_then(Value::as_str) == Some(device))?;
+        one.pointer("/inserted/image/virtual-size")?.as_u64()
+    };
+    let sized = disks.map(|(device, mib)| (device, mib.saturating_mul(MIB)));
+    // Of one that QEMU does not know it says so itself.
+    sized.filter(|(device, bytes)| size(device).is_none_or(|is| is < *bytes)).collect()
 }
 
 /// QEMU is told what the guest keeps.
@@ -106,6 +122,19 @@ mod tests {
             json!([{ "device": "root", "locked": false }, { "device": "seed" }, { "device": "drive-12" }, { "qdev": "x" }, 7]);
         assert_eq!(limited(&all), ["root", "drive-12"]);
         assert_eq!(limited(&json!({})), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn only_what_is_smaller_is_made_larger() {
+        let disk = |device: &str, size: u64| json!({ "device": device, "inserted": { "image": { "virtual-size": size } } });
+        let all =
+            json!([disk("root", 3 * MIB - 512), disk("drive-0", 2 * MIB), disk("drive-1", 4 * MIB), { "device": "drive-2" }]);
+        let sizes = |root_mib, drives: &[(u32, u64)]| smaller(&all, &DiskSizes { root_mib, drives_mib: drives.to_vec() });
+        let told = |device: &str, mib| (device.to_owned(), mib * MIB);
+        assert_eq!(sizes(None, &[]), []);
+        assert_eq!(sizes(Some(2), &[(0, 2), (1, 1)]), []);
+        assert_eq!(sizes(Some(3), &[(0, 3), (1, 4)]), [told("root", 3), told("drive-0", 3)]);
+        assert_eq!(sizes(None, &[(2, 1), (3, 1)]), [told("drive-2", 1), told("drive-3", 1)]);
     }
 
     #[test]

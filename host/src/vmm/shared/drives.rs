@@ -7,7 +7,10 @@
 //! ```
 
 use super::super::{DiskPlan, VmmError};
-use super::layout::{open_disk, remove_file, storage_error};
+use super::{
+    layout::{open_disk, remove_file, storage_error},
+    sparse,
+};
 use domain::vm::{Drive, Drives};
 use std::{
     fs::{self, File},
@@ -58,11 +61,7 @@ fn settle_one(drive: &Drive, had: u32, folder: &Path) -> Result<(), VmmError> {
         }
         opened => opened?,
     };
-    let wanted = drive.size_mib.saturating_mul(MIB);
-    if file.metadata().map_err(failed)?.len() < wanted {
-        file.set_len(wanted).and_then(|()| file.sync_all()).map_err(failed)?;
-    }
-    Ok(())
+    sparse::grow(&file, drive.size_mib.saturating_mul(MIB)).map_err(failed)
 }
 
 /// Files of drives that the VM had and has no more. One whose number was not given out yet is of a record that is not this one, and stays.

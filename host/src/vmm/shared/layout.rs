@@ -99,6 +99,19 @@ pub fn storage_error(path: &Path, source: io::Error) -> VmmError {
 ///
 /// Errors: `DiskAltered`, and those of [`storage_error`]; a `Folder` of kind `NotFound` where there is none.
 pub fn open_disk(path: &Path) -> Result<fs::File, VmmError> {
+    let (file, names) = open_plain(path)?;
+    if names == 1 { Ok(file) } else { Err(VmmError::DiskAltered { path: path.into(), detail: NOT_ONE_NAME.into() }) }
+}
+
+/// Likewise, of a machine that runs: its process may have a name of its own for it, or as many as it likes.
+pub fn open_running_disk(path: &Path) -> Result<fs::File, VmmError> {
+    open_plain(path).map(|(file, _names)| file)
+}
+
+const NOT_ONE_NAME: &str = "it is not a file with one name";
+
+/// With the number of names that it has.
+fn open_plain(path: &Path) -> Result<(fs::File, u64), VmmError> {
     let failed = |source| storage_error(path, source);
     let altered = |detail: &str| VmmError::DiskAltered { path: path.into(), detail: detail.into() };
     // Not waiting: somebody may have put a pipe there.
@@ -108,10 +121,10 @@ pub fn open_disk(path: &Path) -> Result<fs::File, VmmError> {
         opened => opened.map_err(failed)?,
     };
     let found = file.metadata().map_err(failed)?;
-    if !found.is_file() || found.nlink() != 1 {
-        return Err(altered("it is not a file with one name"));
+    if !found.is_file() {
+        return Err(altered(NOT_ONE_NAME));
     }
-    Ok(file)
+    Ok((file, found.nlink()))
 }
 
 /// Absent is no error.

@@ -1,4 +1,5 @@
-//! Copies of large files that are mostly holes: blocks are shared where the file system can (reflink: XFS, btrfs), else what is data is copied.
+//! Large files that are mostly holes: copies, whose blocks are shared where the file system can (reflink: XFS, btrfs), else what is data is copied;
+//! and growth.
 
 use super::{super::VmmError, layout::storage_error};
 use nix::{
@@ -28,6 +29,15 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), VmmError> {
         file.sync_all()
     };
     made().map_err(|error| storage_error(to, error))
+}
+
+/// Makes a file as large as is wanted, by a hole, and its size safe on the disk; one that is as large or larger stays as it is.
+pub fn grow(file: &File, wanted: u64) -> io::Result<()> {
+    if file.metadata()?.len() >= wanted {
+        return Ok(());
+    }
+    file.set_len(wanted)?;
+    file.sync_all()
 }
 
 /// False: this file system can't, or the two are not on the same.

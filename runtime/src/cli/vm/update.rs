@@ -17,7 +17,8 @@ use clap::Args;
 pub const EXAMPLES: &str = "\
 Examples:
   hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
-  hearth vm update demo --drive data:40G --drive logs:1G      (while it is stopped: data grows, logs is new)
+  hearth vm update demo --disk 20G --drive data:40G      (both grow, also while it runs)
+  hearth vm update demo --drive logs:1G      (while it is stopped: logs is new)
   hearth vm update demo --remove-drive logs      (while it is stopped: with all that is on it)
   hearth vm update demo --network default --network default,mac=02:00:00:00:00:01      (while it is stopped: all that it is to have)
   hearth vm update demo --disk-mib-per-s 20 --disk-ops-per-s none
@@ -59,10 +60,10 @@ pub struct UpdateArgs {
     /// When it is started again by itself
     #[arg(long, value_enum)]
     restart: Option<Restart>,
-    /// Size of the root disk, never less than it is: 4G (while it is stopped)
+    /// Size of the root disk, never less than it is: 4G
     #[arg(long, value_name = "SIZE", value_parser = parse_mib)]
     disk: Option<u64>,
-    /// Add a data drive, or change the one of that name: data:20G, data:ro, data:20G:rw (while it is stopped); may be repeated
+    /// Make the data drive of that name larger: data:20G; while it is stopped also add one, or change it: data:ro, data:20G:rw; may be repeated
     #[arg(long = "drive", value_name = "NAME[:SIZE][:ro|:rw]", value_parser = parse_change)]
     drives: Vec<PatchDrive>,
     /// Take a data drive away with all that is on it (while it is stopped); may be repeated

@@ -92,7 +92,7 @@ impl Driver {
             starved: false,
             mem_mib: plan.mem_mib,
             taps: plan.nics.iter().map(|nic| nic.tap.clone()).collect(),
-            tuning: plan.tuning,
+            tuning: plan.tuning.clone(),
             served: served(plan),
             ends: None,
             hello_at: None,
@@ -243,7 +243,7 @@ impl Vmm for Driver {
     async fn tune(&self, vm: VmId, machine: &Recorded, tuning: &Tuning) -> Result<(), VmmError> {
         let deed = || {
             self.0.tell(format_args!("tune {vm} launch {}: {tuning:?}", machine.launch.0));
-            self.retell(vm, machine, |process| process.tuning = *tuning)
+            self.retell(vm, machine, |process| process.tuning.clone_from(tuning))
         };
         as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("tune")))
     }

@@ -173,7 +173,7 @@ pub fn EditDialog(props: &Props) -> Html {
                     <Field id="mem" label="Memory, MiB" error={wrong("spec.mem_mib")} help="Only while it is not running.">
                         <input id="mem" type="number" min="64" value={form.mem_mib.clone()} oninput={edit(|form, value| form.mem_mib = value)} />
                     </Field>
-                    <Field id="disk" label="Root disk, MiB" error={wrong("spec.disk_mib")} help="Only while it is not running, and only larger.">
+                    <Field id="disk" label="Root disk, MiB" error={wrong("spec.disk_mib")} help="Only larger; at once, also while it runs.">
                         <input id="disk" type="number" min="0" value={form.disk_mib.clone()} oninput={edit(|form, value| form.disk_mib = value)} />
                     </Field>
                     <Field id="cmdline" label="Kernel arguments" error={wrong("spec.cmdline")} help="Only while it is not running. Empty: none of yours.">
@@ -191,7 +191,7 @@ pub fn EditDialog(props: &Props) -> Html {
                 <Fold title="Data drives" open={wrong("spec.drives").or_else(|| wrong("spec.remove_drives")).is_some()} testid="data-drives">
                     <div class="form-grid">
                         <Field id="drives" label="Add or change drives" error={wrong("spec.drives")}
-                            help="Only while it is not running. One a line: its name, its size in MiB, never less than it is, and ro or rw. Others stay.">
+                            help="One a line: its name, its size in MiB, never less than it is, and ro or rw. Others stay. While it runs, those that it writes to can grow.">
                             <textarea id="drives" rows="3" value={form.drives.clone()} oninput={edit(|form, value| form.drives = value)}
                                 spellcheck="false" aria-describedby="drives-help" data-testid="vm-edit-drives" />
                         </Field>

@@ -5,8 +5,8 @@ use crate::{
     Attempt, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Change, Command, CpuTemplate, DriveChange, Driver, Drives, DrivesChange, Exit, Finished, Input, Inspection, Observed,
-        RateLimitsChange, ReasonCode, RestartPolicy, Starting, State, Ticket, admit, step::step,
+        Change, Command, CpuTemplate, DriveChange, Driver, Drives, DrivesChange, Effect, Exit, Finished, Input, Inspection,
+        Observed, RateLimitsChange, ReasonCode, RestartPolicy, Starting, State, Ticket, admit, step::step,
     },
 };
 
@@ -198,11 +198,47 @@ fn a_disk_only_grows() {
     let refused = admit(&before, &wanted(99), None).expect_err("smaller");
     assert_eq!((refused.code(), refused.field()), ("disk-smaller", Some("spec.disk_mib")));
     assert_eq!(admit(&before, &wanted(100), None), Ok(()));
-    before.state = State::Running(machine(Attempt(3)));
-    assert_eq!(admit(&before, &wanted(101), None).expect_err("it runs").code(), "only-when-stopped");
+    assert!(step(&before, Input::Command { command: wanted(101), ticket: ticket(2) }, Timestamp(2)).unwrap().effects.is_empty());
 }
 
-/// As the disk: while no machine exists. What is asked of drives needs no capability.
+/// What is asked is recorded at once, and a machine that runs or is paused has it as limits and balloon.
+#[test]
+fn disks_grow_under_a_machine_that_is_there() {
+    let drive = |name: &str, size_mib| DriveChange { name: name.parse().unwrap(), size_mib, read_only: None };
+    let drives = |size_mib| {
+        let set = vec![drive("data", size_mib)];
+        Change { drives: Some(Box::new(DrivesChange { set, remove: vec![] })), ..Change::default() }
+    };
+    let root = |disk_mib| Change { disk_mib: Some(disk_mib), ..Change::default() };
+    let at = |state| {
+        let mut vm = vm(state);
+        vm.spec.disk_mib = Some(100);
+        vm.spec.devices.drives = Drives::new(&[drive("data", Some(10))]);
+        vm
+    };
+    for change in [root(101), drives(Some(11))] {
+        let command = Command::Update(change);
+        for state in [State::Running(machine(Attempt(3))), State::Paused(machine(Attempt(3)))] {
+            let before = at(state);
+            let done = step(&before, Input::Command { command: command.clone(), ticket: ticket(2) }, Timestamp(2)).unwrap();
+            let after = done.next.unwrap();
+            assert!(after.retuned && after.spec != before.spec);
+            assert!(matches!(done.effects[..], [Effect::Tune(_)]), "{:?}", done.effects);
+        }
+        for (state, code) in [
+            (State::Starting(Starting::Launching), "vm-already-starting"),
+            (State::Pausing(machine(Attempt(3))), "vm-busy"),
+            (State::Deleting, "vm-deleting"),
+        ] {
+            assert_eq!(admit(&at(state), &command, None).expect_err("not now").code(), code);
+        }
+    }
+    for (change, code) in [(root(99), "disk-smaller"), (drives(Some(9)), "drive-smaller")] {
+        assert_eq!(admit(&at(State::Running(machine(Attempt(3)))), &Command::Update(change), None).unwrap_err().code(), code);
+    }
+}
+
+/// Which drives there are: while no machine exists. What is asked of drives needs no capability.
 #[test]
 fn drives_change_while_it_is_stopped_and_only_by_name() {
     let drive = |name: &str, size_mib| DriveChange { name: name.parse().unwrap(), size_mib, read_only: None };
@@ -221,7 +257,7 @@ fn drives_change_while_it_is_stopped_and_only_by_name() {
     let told: Vec<_> = after.spec.devices.drives.all().iter().map(|drive| (drive.name.as_str(), drive.size_mib)).collect();
     assert_eq!(told, [("data", 11), ("new", 1)]);
     assert_eq!(admit(&before, &wanted(&[drive("data", Some(9))], &[]), None).unwrap_err().code(), "drive-smaller");
-    for at_work in [changes, wanted(&[], &["logs"]), wanted(&[drive("data", None)], &[])] {
+    for at_work in [changes, wanted(&[], &["logs"]), wanted(&[drive("data", Some(11)), drive("new", Some(1))], &[])] {
         before.state = State::Running(machine(Attempt(3)));
         assert_eq!(admit(&before, &at_work, None).expect_err("it runs").code(), "only-when-stopped");
         before.state = State::Deleting;

@@ -61,7 +61,7 @@ fn what_a_machine_is_to_be_is_nobody_elses_to_read() {
 #[test]
 fn limits_of_a_disk_are_firecrackers_to_keep_and_not_the_groups() {
     let rate_limits = RateLimits { disk_mib_per_s: Some(3), disk_ops_per_s: Some(5), ..RateLimits::default() };
-    let plan = MachinePlan { tuning: Tuning { rate_limits, balloon_mib: 0 }, vcpus: 2, mem_mib: 1024, ..sample::plan() };
+    let plan = MachinePlan { tuning: Tuning { rate_limits, ..Tuning::default() }, vcpus: 2, mem_mib: 1024, ..sample::plan() };
     let written = limits(&needs(&plan));
     let files: Vec<_> = written.iter().map(|(file, _)| *file).collect();
     assert_eq!(files, ["cpu.max", "memory.max", "pids.max"]);
