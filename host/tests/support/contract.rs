@@ -171,7 +171,7 @@ pub async fn writes_show_outside(
     let after = vmm.outside(vm, &machine).await.unwrap();
     assert!(written(&after) >= written(&before) + bytes, "{before:?} {after:?}");
     assert!(before.drives[0].read_bytes > 0, "a boot reads");
-    vmm.pause(vm, &machine).await.unwrap();
+    stands(vmm, vm, &machine).await;
     let paused = vmm.outside(vm, &machine).await.unwrap();
     assert!(written(&paused) >= written(&after));
     assert_eq!(paused.safety.map(|safety| safety.seccomp_faults), after.safety.map(|safety| safety.seccomp_faults));
