@@ -500,9 +500,18 @@ pub async fn disks_grow_while_the_guest_writes_to_them(lab: &impl RealLab) {
     assert_eq!(behind, "behind");
     let second = lab.vmm().await;
     second.inspect(lab.vm(), &machine).await.unwrap();
-    second.tune(lab.vm(), &machine, &sizes(400, 32)).await.unwrap();
-    grown("819200 65536", 340..400).await;
-    assert_eq!(output(&*guest, &["cat", "/root-file"]).await, "kept");
+    // More than 512 MiB, for which QEMU moves the table of its disk.
+    second.tune(lab.vm(), &machine, &sizes(700, 32)).await.unwrap();
+    grown("1433600 65536", 600..700).await;
+    output(&*guest, &["sync"]).await;
+    second.kill(lab.vm(), &machine).await.unwrap();
+    second.clean(lab.vm()).await.unwrap();
+    drop(guest);
+    // And larger once more while it is stopped.
+    plan.disk.size_bytes = Some(1200 << 20);
+    let (machine, guest) = booted_as(lab, &*second, &plan, 2).await;
+    let shape = output(&*guest, &["sh", "-c", "cd /sys/block; echo $(cat vda/size vdb/size); cat /root-file"]).await;
+    assert_eq!(shape, "2457600 65536\nkept");
     killed_and_gone(lab, &*second, &machine).await;
 }
 

@@ -10,6 +10,7 @@ use super::header::{self, BACKING_FORMAT, CLUSTER, HEADER_V3, MOST_BACKING_NAME}
 use std::{
     fs::{self, File},
     io,
+    ops::Range,
     os::unix::{ffi::OsStrExt, fs::FileExt, fs::OpenOptionsExt},
     path::Path,
 };
@@ -17,10 +18,11 @@ use std::{
 const SECTOR: u64 = 512;
 /// What one L1 entry covers: an L2 table of one cluster with 8-byte entries.
 const L1_REACH: u64 = CLUSTER / 8 * CLUSTER;
-/// Of the header's fields: the disk's size, then the encryption, then the number of L1 entries.
+/// Of the header's fields: the disk's size, then the encryption, the number of L1 entries, and where they are.
 const SIZE_AT: usize = 24;
 const ENCRYPTION_AT: usize = 32;
 const L1_ENTRIES_AT: usize = 36;
+const L1_TABLE_AT: usize = 40;
 
 /// Makes the disk; one that is there already stays. On an error nothing is left.
 pub fn prepare(plan: &DiskPlan, disk: &Path) -> Result<(), VmmError> {
@@ -52,7 +54,8 @@ fn room_for_l1(entries: u64) -> u64 {
 /// Makes the disk as large as it shall be, once its header was looked at; one that is as large or larger stays as it is. Only while no process
 /// has it open. `uid`: whose process is to have it next.
 ///
-/// Errors: those of [`header::open`]; `Refused` where it would grow beyond the next multiple of 4 TiB, which its table has no room for.
+/// Errors: those of [`header::open`]; `Refused` where it would grow beyond the next multiple of 4 TiB, which its table has no room for;
+/// `DiskAltered` where it has no table.
 pub fn open(plan: &DiskPlan, disk: &Path, uid: Option<u32>) -> Result<(), VmmError> {
     let file = header::open(plan, disk, uid)?;
     let Some(wanted) = plan.size_bytes.map(|size| size.next_multiple_of(SECTOR)) else { return Ok(()) };
@@ -69,10 +72,24 @@ pub fn open(plan: &DiskPlan, disk: &Path, uid: Option<u32>) -> Result<(), VmmErr
     if needed > room_for_l1(entries) {
         return Err(refused("a disk of QEMU's grows to the next multiple of 4 TiB only"));
     }
+    let entries = entries..needed.max(entries);
+    clear(&file, long(L1_TABLE_AT), &entries, disk)?;
     // Both lie in the first sector, which is written as one.
-    let entries = needed.max(entries) as u32;
+    let entries = entries.end as u32;
     let sized = [&wanted.to_be_bytes()[..], &word(ENCRYPTION_AT).to_be_bytes(), &entries.to_be_bytes()].concat();
     file.write_all_at(&sized, SIZE_AT as u64).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Makes entries of the table at that place empty before they count. The table is where QEMU put it if the disk grew under a machine, and what lies
+/// behind its end then may be anything that the guest had there before.
+fn clear(file: &File, table: u64, entries: &Range<u64>, disk: &Path) -> Result<(), VmmError> {
+    let failed = |source| storage_error(disk, source);
+    if table == 0 || !table.is_multiple_of(CLUSTER) || table >= file.metadata().map_err(failed)?.len() {
+        return Err(VmmError::DiskAltered { path: disk.into(), detail: "its table of clusters is not in it".into() });
+    }
+    // No more than a cluster of them: there is no room for others.
+    let empty = vec![0; (8 * (entries.end - entries.start)) as usize];
+    file.write_all_at(&empty, table + 8 * entries.start).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 fn sync_folder(file: &Path) -> io::Result<()> {
@@ -184,6 +201,36 @@ mod tests {
         }
         open(&plan(&base, None), &disk, None).unwrap();
         assert!(matches!(open(&plan(&base, Some(5 << 40)), &disk, None), Err(VmmError::Refused { .. })));
+    }
+
+    /// As after a growth under a machine: the table was moved, and behind its end lies what a guest wrote once.
+    #[test]
+    fn what_lies_behind_the_table_of_a_disk_that_qemu_made_larger_is_no_part_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.ext4");
+        File::create(&base).unwrap().set_len(1 << 20).unwrap();
+        let disk = folder.path().join("disk.qcow2");
+        prepare(&plan(&base, Some(1 << 20)), &disk).unwrap();
+        let Ok(resized) = Command::new("qemu-img").arg("resize").arg(&disk).arg("1G").output() else {
+            eprintln!("SKIPPED: qemu-img is not installed");
+            return;
+        };
+        assert!(resized.status.success(), "{resized:?}");
+        let file = File::options().read(true).write(true).open(&disk).unwrap();
+        let mut table = [0; 8];
+        file.read_exact_at(&mut table, L1_TABLE_AT as u64).unwrap();
+        let table = u64::from_be_bytes(table);
+        assert_ne!(table, 3 * CLUSTER, "it was moved");
+        file.write_all_at(&[0x41; 800], table + 2 * 8).unwrap();
+        open(&plan(&base, Some(3 << 30)), &disk, None).unwrap();
+        let check = Command::new("qemu-img").arg("check").arg(&disk).output().unwrap();
+        assert!(check.status.success(), "{check:?}");
+        for nowhere in [0, 512, 1 << 40] {
+            file.write_all_at(&u64::to_be_bytes(nowhere), L1_TABLE_AT as u64).unwrap();
+            let told = open(&plan(&base, Some(4 << 30)), &disk, None).unwrap_err();
+            assert!(matches!(told, VmmError::DiskAltered { .. }), "{told:?}");
+        }
+        assert!(file.metadata().unwrap().len() < 1 << 30);
     }
 
     #[test]
