@@ -64,7 +64,7 @@ pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Res
     for device in limited(&all) {
         control.call("block_set_io_throttle", throttle(device, &tuning.rate_limits), deadline).await?;
     }
-    for (device, size) in smaller(&all, &tuning.disks) {
+    for (device, size) in smaller(&all, &tuning.disks)? {
         control.call("block_resize", json!({ "device": device, "size": size }), deadline).await?;
     }
     balloon(control, tuning.balloon_mib, deadline).await
@@ -77,16 +77,26 @@ fn limited(all: &Value) -> Vec<&str> {
 }
 
 /// The disks that are smaller than they are to be, with the size that they are to have, in bytes.
-fn smaller(all: &Value, wanted: &DiskSizes) -> Vec<(String, u64)> {
+///
+/// Errors: QEMU does not tell how large one is. It is left alone: to be told a size could make it smaller.
+fn smaller(all: &Value, wanted: &DiskSizes) -> Result<Vec<(String, u64)>, VmmError> {
     let drives = wanted.drives_mib.iter().map(|(number, mib)| (format!("{DATA}{number}"), *mib));
     let disks = wanted.root_mib.map(|mib| (ROOT.to_owned(), mib)).into_iter().chain(drives);
     let size = |device: &str| -> Option<u64> {
         let one = all.as_array()?.iter().find(|one| one.get("device").and_then(Value::as_str) == Some(device))?;
         one.pointer("/inserted/image/virtual-size")?.as_u64()
     };
-    let sized = disks.map(|(device, mib)| (device, mib.saturating_mul(MIB)));
-    // Of one that QEMU does not know it says so itself.
-    sized.filter(|(device, bytes)| size(device).is_none_or(|is| is < *bytes)).collect()
+    let mut found = Vec::new();
+    for (device, mib) in disks {
+        let Some(is) = size(&device) else {
+            return Err(VmmError::Refused { call: "query-block", detail: format!("it does not tell the size of {device}") });
+        };
+        let bytes = mib.saturating_mul(MIB);
+        if is < bytes {
+            found.push((device, bytes));
+        }
+    }
+    Ok(found)
 }
 
 /// QEMU is told what the guest keeps.
@@ -131,10 +141,14 @@ mod tests {
             json!([disk("root", 3 * MIB - 512), disk("drive-0", 2 * MIB), disk("drive-1", 4 * MIB), { "device": "drive-2" }]);
         let sizes = |root_mib, drives: &[(u32, u64)]| smaller(&all, &DiskSizes { root_mib, drives_mib: drives.to_vec() });
         let told = |device: &str, mib| (device.to_owned(), mib * MIB);
-        assert_eq!(sizes(None, &[]), []);
-        assert_eq!(sizes(Some(2), &[(0, 2), (1, 1)]), []);
-        assert_eq!(sizes(Some(3), &[(0, 3), (1, 4)]), [told("root", 3), told("drive-0", 3)]);
-        assert_eq!(sizes(None, &[(2, 1), (3, 1)]), [told("drive-2", 1), told("drive-3", 1)]);
+        assert_eq!(sizes(None, &[]).unwrap(), []);
+        assert_eq!(sizes(Some(2), &[(0, 2), (1, 1)]).unwrap(), []);
+        assert_eq!(sizes(Some(3), &[(0, 3), (1, 4)]).unwrap(), [told("root", 3), told("drive-0", 3)]);
+        // Its size is not told, and it is not there.
+        for number in [2, 3] {
+            let error = sizes(Some(3), &[(number, 1)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("drive-{number}")), "{error}");
+        }
     }
 
     #[test]
