@@ -289,19 +289,19 @@ impl Vmm for Firecracker {
     }
 
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
-        let folder = self.inner.ground.folder(vm);
-        let place = folder.clone();
-        let config = blocking(move || start::read_config(&place)).await?;
-        let (_door, found) = self.found(vm, machine, "tune").await?;
-        if let Found::NotStarted(machine) = &found {
-            return Err(not_started("tune", machine));
-        }
-        let disks = tuning.disks.clone();
-        blocking(move || tuning::grow(&disks, &folder)).await?;
-        match found {
-            Found::Running(machine) => tuning::apply(&machine, tuning, &config).await.map_err(call_error),
-            Found::Paused(machine) => tuning::apply(&machine, tuning, &config).await.map_err(call_error),
-            Found::NotStarted(machine) => Err(not_started("tune", &machine)),
+        let (folder, disks) = (self.inner.ground.folder(vm), tuning.disks.clone());
+        // Once the machine is found to be there: its files first, of which it then hears.
+        let grown = async || {
+            blocking(move || {
+                tuning::grow(&disks, &folder)?;
+                start::read_config(&folder)
+            })
+            .await
+        };
+        match self.found(vm, machine, "tune").await? {
+            (_door, Found::Running(machine)) => tuning::apply(&machine, tuning, &grown().await?).await.map_err(call_error),
+            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, &grown().await?).await.map_err(call_error),
+            (_door, Found::NotStarted(machine)) => Err(not_started("tune", &machine)),
         }
     }
 
