@@ -44,11 +44,10 @@ fn size(mounted: &Path) -> io::Result<u64> {
 }
 
 /// From now on, by a thread of its own: at once, as it may have grown while nobody watched, and after each announcement of the kernel's by which
-/// its disk has another size. Where the root is not an ext4 that is written to, nothing is done.
+/// its disk has another size. Nothing is done where the root is no ext4, or may not be written to then.
 pub fn keep() {
     let root = Path::new("/");
-    let is_ext4 = statfs(root).is_ok_and(|found| found.filesystem_type() == EXT4_SUPER_MAGIC);
-    if !is_ext4 || statvfs(root).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY)) {
+    if statfs(root).is_ok_and(|found| found.filesystem_type() != EXT4_SUPER_MAGIC) {
         return;
     }
     let watch = || {
@@ -67,6 +66,7 @@ fn watch(root: &Path) -> io::Result<Infallible> {
     loop {
         let now = size(root)?;
         if last.replace(now) != Some(now)
+            && !statvfs(root)?.flags().contains(FsFlags::ST_RDONLY)
             && let Err(error) = fill(root)
         {
             // The next size is another chance.
