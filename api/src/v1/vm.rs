@@ -293,8 +293,8 @@ pub struct PatchVmSpec {
     pub cmdline: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
-    /// Never less than it is. The disk of a running or paused VM grows at once, as for `rate_limits`, and the guest makes its root file system as
-    /// large: at once where the image's kernel announces it (Linux 5.11 and newer), else at the next start.
+    /// Never less than it is. The disk of a running or paused VM grows at once, as for `rate_limits`, and the guest's agent makes an ext4 on it as
+    /// large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_mib: Option<u64>,
     /// A running or paused VM takes them over at once; `status.reason` says when it could not. `null`: none of them.
