@@ -11,9 +11,9 @@ use host::guest::GuestSession;
 use host::vmm::{DiskPlan, MachinePlan, Tuning, Vmm, VmmError, outside::Outside};
 use std::{path::PathBuf, time::Duration};
 
-/// An emulated guest on a busy machine says hello after this at the latest; in a lab of one processor a fourth of it was not enough.
-pub const HELLO: Duration = Duration::from_secs(240);
-pub const SOON: Duration = Duration::from_secs(60);
+/// An emulated guest on a busy machine says hello after this at the latest.
+pub const HELLO: Duration = Duration::from_secs(90);
+pub const SOON: Duration = Duration::from_secs(20);
 
 pub struct Images {
     pub kernel: PathBuf,
