@@ -5,8 +5,8 @@ use crate::{
     Attempt, Timestamp,
     host::{Capabilities, Capability, Offer},
     vm::{
-        Change, Command, CpuTemplate, DriveChange, Driver, Drives, DrivesChange, Effect, Exit, Finished, Input, Inspection,
-        Observed, RateLimitsChange, ReasonCode, RestartPolicy, Starting, State, Ticket, admit, step::step,
+        Change, Command, CpuTemplate, DiskSizes, DriveChange, Driver, Drives, DrivesChange, Effect, Exit, Finished, Input,
+        Inspection, Observed, RateLimitsChange, ReasonCode, RestartPolicy, Starting, State, Ticket, admit, step::step,
     },
 };
 
@@ -233,6 +233,11 @@ fn disks_grow_under_a_machine_that_is_there() {
             assert_eq!(admit(&at(state), &command, None).expect_err("not now").code(), code);
         }
     }
+    // What is only read has its size from the next start.
+    let mut vm = at(State::Stopped);
+    let read = DriveChange { read_only: Some(true), ..drive("read", Some(5)) };
+    vm.spec.devices.drives = Drives::new(&[read, drive("data", Some(10))]);
+    assert_eq!(vm.spec.disk_sizes(), DiskSizes { root_mib: Some(100), drives_mib: vec![(1, 10)] });
     for (change, code) in [(root(99), "disk-smaller"), (drives(Some(9)), "drive-smaller")] {
         assert_eq!(admit(&at(State::Running(machine(Attempt(3)))), &Command::Update(change), None).unwrap_err().code(), code);
     }
