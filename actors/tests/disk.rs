@@ -25,7 +25,7 @@ const TRIES: u32 = 20_000;
 
 fn labels(round: u32) -> Command {
     let labels = Labels::from([("round".to_owned(), round.to_string()), ("ballast".to_owned(), "x".repeat(200))]);
-    Command::Update(Change { labels: Some(labels), ..Change::default() })
+    Command::Update(Change { labels: Some(Box::new(labels)), ..Change::default() })
 }
 
 fn round(node: &Node, id: VmId) -> u32 {

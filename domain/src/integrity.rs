@@ -165,7 +165,7 @@ mod tests {
     use crate::{
         Attempt, Generation, Labels, Timestamp, VmId,
         operation::{OperationKind, Target},
-        vm::{BootImages, InFlight, Nic, RestartPolicy, Restarts, State, VmSpec},
+        vm::{BootImages, InFlight, MachineMemory, Nic, RestartPolicy, Restarts, State, VmSpec},
     };
     use std::net::Ipv4Addr;
 
@@ -207,6 +207,7 @@ mod tests {
             restarts: Restarts::default(),
             reason: None,
             retuned: false,
+            memory: MachineMemory::default(),
         }
     }
 

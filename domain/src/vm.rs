@@ -38,6 +38,7 @@ pub use input::{
 pub use nic::{BadMac, Interface, Mac, NetworksChange};
 pub use spec::{RestartPolicy, VmSpec};
 pub use state::{
-    BootImages, Driver, InFlight, Machine, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage, Stopping, Then, Vm,
+    BootImages, Driver, InFlight, Machine, MachineMemory, Nic, Reason, ReasonCode, Restarts, Starting, State, StopStage,
+    Stopping, Then, Vm,
 };
 pub use step::{Draft, create, quarantine, step};

@@ -51,7 +51,10 @@ pub struct MachinePlan {
     pub vm: VmId,
     pub hostname: String,
     pub vcpus: u32,
+    /// What it begins with.
     pub mem_mib: u32,
+    /// How much it can be given while it runs, by [`Tuning::mem_mib`], for who has `Capabilities::memory_hotplug`. Absent: no more.
+    pub mem_max_mib: Option<u32>,
     pub kernel: PathBuf,
     /// The kernel image's own initramfs (modules). The driver appends the agent's.
     pub initrd: Option<PathBuf>,
@@ -77,6 +80,8 @@ pub struct Tuning {
     pub rate_limits: RateLimits,
     /// What the guest is asked to give back; it does so in its own time, as far as it can.
     pub balloon_mib: u32,
+    /// In all, of a machine that was made with a `mem_max_mib`, between what it began with and that; its guest takes and gives in its own time.
+    pub mem_mib: Option<u32>,
     pub disks: DiskSizes,
 }
 

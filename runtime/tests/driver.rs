@@ -140,7 +140,7 @@ fn a_host_is_shown_with_what_its_driver_can_and_can_not() {
     let line = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
     assert_eq!(
         line("can  "),
-        "pause, guest agent, power off told, balloon, disk rate limit, network rate limit, metadata",
+        "pause, guest agent, power off told, memory hotplug, balloon, disk rate limit, network rate limit, metadata",
         "{shown}"
     );
     assert!(line("can not").starts_with("console input, snapshot, diff snapshot, restore, drive hotplug"), "{shown}");

@@ -8,7 +8,7 @@ use domain::{
     Attempt, Generation, HostId, ImageId, Labels, Name, Timestamp, VmId,
     host::{Capabilities, Facts, Host, VmmFacts},
     image::{Files, Image, ImageKind, ImageSpec},
-    vm::{BootImages, Driver, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
+    vm::{BootImages, Driver, MachineMemory, Nic, RestartPolicy, Restarts, State, Vm, VmSpec},
 };
 use process::{Server, accept, heard, run, until};
 use runtime::deliver::{parse_secret, signature};
@@ -116,6 +116,7 @@ fn vm(number: u8) -> Vm {
         restarts: Restarts::default(),
         reason: None,
         retuned: false,
+        memory: MachineMemory::default(),
     }
 }
 

@@ -12,7 +12,7 @@ UNPACKED_MIB=300
 MADE_MIB=100
 # In the order in which they are asked for; what each needs comes before it by modprobe's own table. Some are built in on some kernels.
 # isofs: cloud-init in an image without this kernel's modules finds its seed all the same.
-MODULES='virtio_mmio virtio_blk virtio_net virtio_console virtio-rng virtio_balloon pvpanic-mmio button evdev rtc-cmos ext4 overlay
+MODULES='virtio_mmio virtio_blk virtio_net virtio_console virtio-rng virtio_balloon virtio_mem pvpanic-mmio button evdev rtc-cmos ext4 overlay
   vmw_vsock_virtio_transport isofs'
 # The sources of this script are part of the key: another list of modules makes another image.
 RECIPE=$(cat "${BASH_SOURCE[0]}" "$ROOT/scripts/images/kernel-package.sh" | sha256sum | cut -c1-16)

@@ -23,14 +23,15 @@ pub const WEBHOOK_DEAD_LETTERS: &str = "webhook-dead-letters";
 pub const WEBHOOK_DEAD_EVENTS: &str = "webhook-dead-events";
 
 impl Stored for Vm {
-    const SCHEMA: u16 = 4;
+    const SCHEMA: u16 = 5;
     const NAME: &'static str = "vm";
 
     fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
         match schema {
-            1 => Ok(exact::<older::Vm1>(Self::NAME, schema, payload)?.into()),
-            2 => Ok(exact::<older::Vm2>(Self::NAME, schema, payload)?.into()),
-            3 => Ok(exact::<older::Vm3>(Self::NAME, schema, payload)?.into()),
+            1 => Ok(older::Vm4::from(exact::<older::Vm1>(Self::NAME, schema, payload)?).into()),
+            2 => Ok(older::Vm4::from(exact::<older::Vm2>(Self::NAME, schema, payload)?).into()),
+            3 => Ok(older::Vm4::from(exact::<older::Vm3>(Self::NAME, schema, payload)?).into()),
+            4 => Ok(exact::<older::Vm4>(Self::NAME, schema, payload)?.into()),
             _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
         }
     }

@@ -13,8 +13,9 @@ use domain::{
     image::{Files, Image, ImageKind, ImageSpec, State as ImageState},
     operation::{Amount, Operation, OperationError, OperationKind, Status, StepRecord, StepStatus, Target},
     vm::{
-        BootImages, CloudInit, CpuTemplate, Devices, DriveChange, Driver, Drives, InFlight, Interface, Mac, Machine, Nic,
-        RateLimits, Reason, ReasonCode, RestartPolicy, Restarts, Starting, State, StopStage, Stopping, Then, Vm, VmSpec,
+        BootImages, CloudInit, CpuTemplate, Devices, DriveChange, Driver, Drives, InFlight, Interface, Mac, Machine,
+        MachineMemory, Nic, RateLimits, Reason, ReasonCode, RestartPolicy, Restarts, Starting, State, StopStage, Stopping, Then,
+        Vm, VmSpec,
     },
     webhook::{
         BecauseOf, DeadLetter, DeadRef, Delivery, Failure, Filter, State as WebhookState, Success, Webhook, WebhookSpec, What,
@@ -138,6 +139,7 @@ fn vm(state: State) -> Vm {
         restarts: Restarts { in_window: 1, window_start: NOW, total: 70_000 },
         reason: None,
         retuned: false,
+        memory: MachineMemory { booted_mib: 512, most_mib: 512 },
     }
 }
 
@@ -192,6 +194,7 @@ fn equipped_vms() -> Vec<Vm> {
         })),
         metadata: Some("{\"a\":1}".into()),
         drives: Drives::default(),
+        mem_max_mib: None,
     };
     all.push(full);
     all.push(Vm {
@@ -229,6 +232,16 @@ fn vms_with_several_interfaces() -> Vec<Vm> {
     several.spec.networks.push(Interface { network: "default".into(), mac: Some(Mac::new(mac).unwrap()) });
     several.nics.push(Nic { address: Ipv4Addr::new(10, 77, 1, 6), mac, tap: "hth01234567891".into(), ..first });
     all.push(several);
+    all
+}
+
+/// Since schema 5 also how much memory it may be given, and what its machine had of it.
+fn vms_with_room_for_memory() -> Vec<Vm> {
+    let mut all = vms_with_several_interfaces();
+    let memory = MachineMemory { booted_mib: 256, most_mib: 768 };
+    let mut roomy = Vm { memory, ..vm(State::Running(machine(Driver::Firecracker))) };
+    roomy.spec.devices.mem_max_mib = Some(70_000);
+    all.push(roomy);
     all
 }
 
@@ -509,7 +522,12 @@ fn vm_3() {
 
 #[test]
 fn vm_4() {
-    agree(&vms_with_several_interfaces());
+    read_back(4, &vms_with_several_interfaces());
+}
+
+#[test]
+fn vm_5() {
+    agree(&vms_with_room_for_memory());
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub fn small() -> VmSpec {
         host: None,
         vcpus: 1,
         mem_mib: 128,
+        mem_max_mib: None,
         kernel: None,
         image: ROOTFS.to_owned(),
         disk_mib: None,

@@ -63,6 +63,8 @@ async fn a_guest_lives_in_a_jailed_firecracker() -> Result<()> {
         step("limits and balloon");
         grown(&server, &guest).await?;
         step("disks that grew");
+        given_memory(&server, &guest).await?;
+        step("memory that came while it ran");
         paused(&server, &guest, &host).await?;
         outlives(&mut server, &guest, &token).await?;
         step("adopted");
@@ -90,7 +92,8 @@ async fn chosen(server: &Server) -> Result<Host> {
     let status = &host.status;
     ensure!((status.vmm.as_str(), status.acceleration.as_str()) == ("firecracker", "kvm"), "{status:?}");
     ensure!(status.network_problem.is_none(), "{:?}", status.network_problem);
-    for capability in ["jailed", "guest_agent", "vsock", "metadata", "balloon", "disk_rate_limit", "network_rate_limit"] {
+    let own = ["jailed", "guest_agent", "vsock", "metadata", "balloon", "memory_hotplug"];
+    for capability in own.into_iter().chain(["disk_rate_limit", "network_rate_limit"]) {
         ensure!(has(&host, capability), "no {capability} in {:?}", status.capabilities);
     }
     Ok(host)
@@ -114,8 +117,21 @@ async fn chosen_by_auto(server: &Server) -> Result<()> {
 async fn created(server: &Server) -> Result<(Guest, String)> {
     let folder = tempfile::tempdir()?;
     let metadata = written(folder.path(), &json!({ "role": "web", "list": [1, 2] }))?;
-    let mut words =
-        vec!["vm", "create", NAME, "--image", "busybox", "--mem", "192M", "--drive", "data:16M", "--metadata", &metadata];
+    let mut words = vec![
+        "vm",
+        "create",
+        NAME,
+        "--image",
+        "busybox",
+        "--mem",
+        "192M",
+        "--mem-max",
+        "448M",
+        "--drive",
+        "data:16M",
+        "--metadata",
+        &metadata,
+    ];
     words.extend(["--disk-mib-per-s", "4", "--rx-mbit-per-s", "200", "--tx-mbit-per-s", "100", "--balloon-mib", "32"]);
     words.extend(["--ssh-key", KEY, "--password", "-o", "json"]);
     let ran = finish_within(BOOTED_WITHIN, hearth(server, &words)?, None, "vm create").await?;
@@ -330,6 +346,28 @@ async fn grown(server: &Server, guest: &Guest) -> Result<()> {
     until("larger disks", PATIENCE, larger).await?;
     let vm = guest.get().await?;
     ensure!(vm.status.reason.is_none() && vm.spec.disk_mib == Some(400), "{vm:?}");
+    Ok(())
+}
+
+/// While it runs, and the host holds it. How much of it a guest takes back is its own affair.
+async fn given_memory(server: &Server, guest: &Guest) -> Result<()> {
+    let held = async || -> Result<u64> {
+        Ok(server.client().hosts().list(Default::default()).next().await?.context("a host")?.status.held_mem_mib)
+    };
+    let before = held().await?;
+    ok(server, &["vm", "update", NAME, "--mem", "384M"]).await?;
+    let more = async || {
+        let total: u64 = guest.sh("grep MemTotal: /proc/meminfo | tr -dc 0-9").await?.parse()?;
+        Ok((total / 1024 > 320).then_some(()))
+    };
+    until("more memory", PATIENCE, more).await?;
+    ensure!(held().await? == before + 192, "held before: {before} MiB, now {}", held().await?);
+    for (mib, code) in [("191M", "only-when-stopped"), ("449M", "invalid-spec")] {
+        let ran = run(server, &["vm", "update", NAME, "--mem", mib, "-o", "json"]).await?;
+        ensure!(ran.code != Some(0) && format!("{ran:?}").contains(code), "{ran:?}");
+    }
+    let vm = guest.get().await?;
+    ensure!(vm.status.reason.is_none() && vm.spec.mem_mib == 384, "{vm:?}");
     Ok(())
 }
 

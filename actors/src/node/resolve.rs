@@ -26,8 +26,11 @@ pub(crate) fn place(shared: &Shared, wanted: &VmSpec) -> Result<HostId, CommandE
         return Err(CommandError::HostCordoned);
     }
     let room = host.facts.vm_mem_mib;
-    if u64::from(wanted.mem_mib) > room {
-        return Err(impossible("spec.mem_mib", format!("the host {} has {room} MiB for VMs in all", host.name)));
+    let most = wanted.devices.mem_max_mib.map(|mib| ("spec.mem_max_mib", mib));
+    for (field, mib) in [("spec.mem_mib", wanted.mem_mib)].into_iter().chain(most) {
+        if u64::from(mib) > room {
+            return Err(impossible(field, format!("the host {} has {room} MiB for VMs in all", host.name)));
+        }
     }
     Ok(host.id)
 }

@@ -260,10 +260,12 @@ async fn command(state: &mut State, myself: &VmRef, command: Command, who: &Who)
     let operation = (!matches!(command, Command::Update(_))).then(|| OperationId::from_bits(new_id()));
     let ticket = ticket(state, operation.unwrap_or(OperationId::from_bits(0)), who);
     let step = vm::step(&record, Input::Command { command, ticket }, now()).map_err(CommandError::Vm)?;
-    // What is only being ended (the deletion of a VM that does not run) needs no room.
+    // What is only being ended (the deletion of a VM that does not run) needs no room. One that runs may be given more memory.
     if let Some(next) = &step.next
-        && matches!(next.state, VmState::Starting(_))
-        && !record.state.holds_capacity()
+        && match record.state.holds_capacity() {
+            true => next.held_mem_mib() > record.held_mem_mib(),
+            false => matches!(next.state, VmState::Starting(_)),
+        }
     {
         reserve(state, next)?;
     }
@@ -275,9 +277,7 @@ async fn command(state: &mut State, myself: &VmRef, command: Command, who: &Who)
             Ok(Accepted { resource: shown, operation })
         }
         Err(error) => {
-            if !record.state.holds_capacity() {
-                state.shared.ledger().release(state.id);
-            }
+            hold_capacity(state, &record);
             Err(error)
         }
     }
@@ -385,6 +385,9 @@ fn show(state: &mut State, before: Option<&Vm>, next: Option<&Arc<Vm>>) {
     };
     if !next.state.holds_capacity() {
         state.shared.ledger().release(state.id);
+    } else if before.is_some_and(|before| share(before) != share(next)) {
+        // A new launch has what is recorded now, which may be less than the one before was given.
+        state.shared.ledger().hold(state.id, share(next));
     }
     let machine = |vm: &Vm| vm.state.machine().map(|machine| machine.launch);
     if machine(next).is_none() || before.and_then(machine) != machine(next) {
@@ -438,7 +441,7 @@ fn gone(id: VmId) -> CommandError {
 }
 
 fn share(vm: &Vm) -> Share {
-    Share { vcpus: vm.spec.vcpus, mem_mib: vm.spec.mem_mib }
+    Share { vcpus: vm.spec.vcpus, mem_mib: vm.held_mem_mib() }
 }
 
 fn reserve(state: &State, next: &Vm) -> Result<(), CommandError> {

@@ -470,7 +470,7 @@ async fn tune(shared: &Shared, record: &Vm, machine: &Machine) -> Result<(), Str
         true => shared.vmm.serve_metadata(machine, &machine_plan(shared, record)).await,
         false => Ok(()),
     };
-    let halves = [("limits, balloon and disks", tuned), ("the metadata", served)];
+    let halves = [("limits, memory and disks", tuned), ("the metadata", served)];
     let failed = halves.into_iter().filter_map(|(what, told)| Some(format!("{what}: {}", chain(&told.err()?))));
     let failed = failed.collect::<Vec<_>>().join(", and ");
     if failed.is_empty() { Ok(()) } else { Err(failed) }

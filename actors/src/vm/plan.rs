@@ -36,6 +36,7 @@ pub fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
         hostname: record.name.to_string(),
         vcpus: record.spec.vcpus,
         mem_mib: record.spec.mem_mib,
+        mem_max_mib: record.spec.devices.mem_max_mib,
         kernel: shared.images.path(kernel),
         initrd: has_initrd.then(|| shared.images.initrd_path(kernel)),
         disk: disk_plan(shared, record),
@@ -51,5 +52,6 @@ pub fn machine_plan(shared: &Shared, record: &Vm) -> MachinePlan {
 
 pub fn tuning(record: &Vm) -> Tuning {
     let VmSpec { devices, .. } = &record.spec;
-    Tuning { rate_limits: devices.rate_limits, balloon_mib: devices.balloon_mib, disks: record.spec.disk_sizes() }
+    let mem_mib = record.spec.plugged_mem_mib();
+    Tuning { rate_limits: devices.rate_limits, balloon_mib: devices.balloon_mib, mem_mib, disks: record.spec.disk_sizes() }
 }

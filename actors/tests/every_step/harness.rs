@@ -164,6 +164,7 @@ impl Bench {
         let node = self.node();
         let mut new = lab::vm(VM, start);
         new.spec.restart = policy;
+        new.spec.devices.mem_max_mib = Some(256);
         self.settled(node.create_vm(new, who())).await.unwrap();
         let reached = |place: &str| self.vm().is_some_and(|vm| path(&vm.state) == place);
         match from {
@@ -234,6 +235,7 @@ impl Bench {
             Act::Create { start } => {
                 let mut new = lab::vm(VM, start);
                 new.spec.restart = policy;
+                new.spec.devices.mem_max_mib = Some(256);
                 tokio::spawn(async move { told(node.create_vm(new, who()).await.map(operation)) })
             }
             Act::Command(command) => {

@@ -115,7 +115,8 @@ async fn resources(bench: &Bench, vm: Option<&Vm>) -> Result<(), String> {
     }
     if let Some(vm) = vm.filter(|vm| matches!(vm.state, State::Running(_) | State::Paused(_))) {
         let devices = &vm.spec.devices;
-        let wanted = Tuning { rate_limits: devices.rate_limits, balloon_mib: devices.balloon_mib, disks: vm.spec.disk_sizes() };
+        let (mem_mib, disks) = (vm.spec.plugged_mem_mib(), vm.spec.disk_sizes());
+        let wanted = Tuning { rate_limits: devices.rate_limits, balloon_mib: devices.balloon_mib, mem_mib, disks };
         let (tuned, served) = {
             let things = bench.world.things();
             (things.tuned.get(&vm.id).cloned(), things.served.get(&vm.id).cloned())

@@ -70,7 +70,8 @@ fn next_command(command: Option<&Command>) -> Option<Command> {
         Some(Command::Update(change)) if change.name.is_some() => {
             let rate_limits = RateLimitsChange { disk_mib_per_s: Some(Some(9)), ..RateLimitsChange::default() };
             let metadata = Some(Some("{\"role\":\"web\"}".into()));
-            Command::Update(Change { rate_limits, balloon_mib: Some(9), disk_mib: Some(9), metadata, ..Change::default() })
+            let (disk_mib, mem_mib) = (Some(9), Some(192));
+            Command::Update(Change { rate_limits, balloon_mib: Some(9), mem_mib, disk_mib, metadata, ..Change::default() })
         }
         Some(Command::Update(change)) if change.networks.is_none() => {
             // The one that it has stays; the other is new.

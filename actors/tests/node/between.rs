@@ -202,7 +202,7 @@ async fn who_is_set_aside_keeps_what_was_durable() {
     }
     let asked = node.clone();
     let labels = [("kept".to_owned(), "yes".to_owned())].into();
-    let update = Command::Update(Change { labels: Some(labels), ..Change::default() });
+    let update = Command::Update(Change { labels: Some(Box::new(labels)), ..Change::default() });
     gate.kill(&node, id, async move { drop(ask(&asked, id, update).await) }).await;
     until("it is set aside", || state(&node, id) == "failed").await;
     let record = row(&node, id).record;

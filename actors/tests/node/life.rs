@@ -150,6 +150,38 @@ async fn capacity_is_refused_and_given_back() {
     node.stop().await;
 }
 
+/// What a running VM is given it holds until its next launch, for its guest may keep it.
+#[tokio::test]
+async fn memory_that_a_running_vm_is_given_is_held() {
+    let lab = Lab { mem_mib: 600, ..Lab::new() };
+    let node = lab.start_with_images().await;
+    let mut roomy = vm("a", true);
+    roomy.spec.devices.mem_max_mib = Some(601);
+    let larger = node.create_vm(roomy.clone(), who()).await;
+    assert!(matches!(&larger, Err(CommandError::Invalid(problems)) if problems[0].field == "spec.mem_max_mib"), "{larger:?}");
+    roomy.spec.devices.mem_max_mib = Some(512);
+    let accepted =
+        lab::until_answered("the refused name is free", async || node.create_vm(roomy.clone(), who()).await.ok()).await;
+    done(&node, accepted.operation).await;
+    let (id, _other) = (accepted.resource.id, made(&node, "b", true).await);
+    let memory = |mem_mib| Command::Update(Change { mem_mib: Some(mem_mib), ..Change::default() });
+    assert_eq!(node.held().1, 256);
+    let full = ask(&node, id, memory(500)).await;
+    assert!(matches!(full, Err(CommandError::NoCapacity(_))), "{full:?}");
+    assert_eq!((node.held().1, row(&node, id).record.spec.mem_mib), (256, 128), "a refusal leaves nothing");
+    let beyond = ask(&node, id, memory(513)).await;
+    assert!(matches!(beyond, Err(CommandError::Invalid(_))), "{beyond:?}");
+    for (mem_mib, held) in [(400, 528), (200, 528), (300, 528)] {
+        ask(&node, id, memory(mem_mib)).await.unwrap();
+        assert_eq!(node.held().1, held, "{mem_mib}");
+    }
+    carry_out(&node, id, Command::Reboot(StopMode::Force)).await;
+    assert_eq!(node.held().1, 428, "it began anew with what it was to have");
+    carry_out(&node, id, Command::Stop(StopMode::Force)).await;
+    assert_eq!(node.held().1, 128);
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn addresses_are_unique_and_given_back() {
     // Room for five: eight less network, gateway and broadcast.

@@ -128,7 +128,7 @@ async fn ask(node: Node, command: &'static str, lab: std::path::PathBuf) -> Resu
     match command {
         "create a VM" => node.create_vm(vm("c", false), who()).await.map(drop),
         "update a VM" => {
-            let change = Change { labels: labels(), ..Change::default() };
+            let change = Change { labels: labels().map(Box::new), ..Change::default() };
             node.command_vm(a(), Command::Update(change), who()).await.map(drop)
         }
         "rename a VM" => {

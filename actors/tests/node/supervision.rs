@@ -107,7 +107,7 @@ async fn a_launch_that_never_ends_blocks_nobody() {
     let id = accepted.resource.id;
     // The mailbox is free: an update is carried out, and so is a VM that needs no launch.
     let labels = [("while".to_owned(), "waiting".to_owned())].into();
-    ask(&node, id, Command::Update(Change { labels: Some(labels), ..Change::default() })).await.unwrap();
+    ask(&node, id, Command::Update(Change { labels: Some(Box::new(labels)), ..Change::default() })).await.unwrap();
     made(&node, "b", false).await;
     let stop = ask(&node, id, Command::Stop(StopMode::Force)).await.unwrap();
     assert_eq!(state(&node, id), "stopping");
@@ -185,7 +185,7 @@ async fn write(node: Node, id: VmId, mut stop: watch::Receiver<bool>) -> u32 {
     while !*stop.borrow_and_update() {
         round += 1;
         let labels = [("round".to_owned(), round.to_string())].into();
-        match ask(&node, id, Command::Update(Change { labels: Some(labels), ..Change::default() })).await {
+        match ask(&node, id, Command::Update(Change { labels: Some(Box::new(labels)), ..Change::default() })).await {
             Ok(_) => answered = round,
             // Nobody is there to answer: not again in the same moment.
             Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,

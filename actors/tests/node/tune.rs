@@ -67,12 +67,12 @@ async fn what_could_not_be_told_is_named() {
         (
             vec![At::Tune],
             2,
-            "limits, balloon and disks: the VMM refused tune: told to; what was asked for holds from the next start",
+            "limits, memory and disks: the VMM refused tune: told to; what was asked for holds from the next start",
         ),
         (
             vec![At::Tune, At::Metadata],
             3,
-            "limits, balloon and disks: the VMM refused tune: told to, and the metadata: the VMM refused metadata: told to; what was asked for holds from the next start",
+            "limits, memory and disks: the VMM refused tune: told to, and the metadata: the VMM refused metadata: told to; what was asked for holds from the next start",
         ),
     ] {
         *gate.refuses.lock().unwrap() = refused;

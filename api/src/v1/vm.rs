@@ -48,6 +48,10 @@ pub struct VmSpec {
     /// At least 64.
     #[cfg_attr(feature = "schema", schema(minimum = 64))]
     pub mem_mib: u32,
+    /// How much memory it can be given while it runs, by a larger `mem_mib`. Its guest needs a driver for it (`virtio_mem`); snapshots are not taken of
+    /// it. Never less than `mem_mib`. Absent: no more than it was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mem_max_mib: Option<u32>,
     /// A kernel image, by name or id. Absent: the default kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
@@ -59,7 +63,7 @@ pub struct VmSpec {
     /// Appended to the kernel command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,
-    /// The network interfaces in the guest's order, at most 8, and at most 13 together with `drives` and `cloud_init`: each a network's name, or an object with a
+    /// The network interfaces in the guest's order, at most 8, and at most 13 together with `drives`, `cloud_init` and `mem_max_mib`: each a network's name, or an object with a
     /// MAC of your choice beside it. The same network may be named more than once. The first has the default route, the name servers and the
     /// metadata service. Absent: `["default"]`. Empty: none.
     #[serde(default = "default_networks")]
@@ -285,9 +289,13 @@ pub struct PatchVmSpec {
     /// Only while the VM is not running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vcpus: Option<u32>,
-    /// Only while the VM is not running.
+    /// Of a running or paused VM between what it was started with and its `mem_max_mib`, at once, as for `rate_limits`; the guest takes and gives in
+    /// its own time. What it once had is held of the host's memory until it stops. Without `mem_max_mib` only while the VM is not running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_mib: Option<u32>,
+    /// Only while the VM is not running. `null`: no more than it is started with.
+    #[serde(default, deserialize_with = "told", skip_serializing_if = "Option::is_none")]
+    pub mem_max_mib: Option<Option<u32>>,
     /// Only while the VM is not running. Empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmdline: Option<String>,

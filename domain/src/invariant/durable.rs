@@ -110,7 +110,7 @@ impl Durable {
     fn not_oversold(&self, broken: &mut Vec<Broken>) {
         let Some(room_mib) = self.room_mib else { return };
         let holding = self.vms.values().filter(|vm| vm.state.holds_capacity());
-        let held_mib = holding.map(|vm| u64::from(vm.spec.mem_mib)).sum();
+        let held_mib = holding.map(|vm| u64::from(vm.held_mem_mib())).sum();
         if held_mib > room_mib {
             broken.push(Broken::Oversold { held_mib, room_mib });
         }

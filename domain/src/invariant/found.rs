@@ -19,6 +19,8 @@ pub struct Process {
     pub rate_limits: RateLimits,
     pub balloon_mib: u32,
     pub disks: DiskSizes,
+    /// What it is to have, where it can be given memory; [`Self::mem_mib`] is the most that it had.
+    pub plugged_mib: Option<u32>,
     /// What its guest reads: the VM's name, and the user's metadata.
     pub served: (String, Option<Box<str>>),
 }
@@ -117,9 +119,12 @@ pub fn settled(durable: &Durable, found: &Found, broken: &mut Vec<Broken>) {
             broken.push(Broken::NotMet { vm: vm.id.to_string(), recorded: format!("{:?}", vm.state), found });
         }
         let served = (vm.name.to_string(), vm.spec.devices.metadata.clone());
-        let wanted = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib, vm.spec.disk_sizes(), served);
-        let has =
-            process.map(|process| (process.rate_limits, process.balloon_mib, process.disks.clone(), process.served.clone()));
+        let memory = (vm.spec.devices.balloon_mib, vm.spec.plugged_mem_mib());
+        let wanted = (vm.spec.devices.rate_limits, memory, vm.spec.disk_sizes(), served);
+        let has = process.map(|process| {
+            let memory = (process.balloon_mib, process.plugged_mib);
+            (process.rate_limits, memory, process.disks.clone(), process.served.clone())
+        });
         // One that could not be told is said not to have it.
         if vm.state.machine().is_some() && has.as_ref().is_some_and(|has| *has != wanted) && !is(vm, ReasonCode::NotApplied) {
             let (recorded, found) = (format!("{wanted:?}"), format!("{has:?}"));

@@ -5,7 +5,7 @@ use crate::{
     Attempt, Generation, HostId, ImageId, Labels, Name, OperationId, Timestamp, VmId,
     event::{Datum, Event, Kind},
     operation::{self, Operation, OperationKind, Status, Target},
-    vm::{BootImages, Driver, Machine, Nic, Reason, ReasonCode, RestartPolicy, Restarts, State, Vm, VmSpec},
+    vm::{BootImages, Driver, Machine, MachineMemory, Nic, Reason, ReasonCode, RestartPolicy, Restarts, State, Vm, VmSpec},
 };
 use std::net::Ipv4Addr;
 
@@ -63,6 +63,7 @@ fn vm(bits: u128, state: State) -> Vm {
         restarts: Restarts::default(),
         reason: None,
         retuned: false,
+        memory: MachineMemory::default(),
     }
 }
 
@@ -75,8 +76,8 @@ fn process(vm: &Vm, launch: u64, phase: Phase) -> Process {
     let taps = vm.nics.iter().map(|nic| nic.tap.clone()).collect();
     let (rate_limits, balloon_mib) = (vm.spec.devices.rate_limits, vm.spec.devices.balloon_mib);
     let served = (vm.name.to_string(), vm.spec.devices.metadata.clone());
-    let (mem_mib, disks) = (vm.spec.mem_mib, vm.spec.disk_sizes());
-    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib, taps, rate_limits, balloon_mib, disks, served }
+    let (mem_mib, disks, plugged_mib) = (vm.spec.mem_mib, vm.spec.disk_sizes(), vm.spec.plugged_mem_mib());
+    Process { vm: vm.id, launch: Attempt(launch), phase, mem_mib, taps, rate_limits, balloon_mib, disks, plugged_mib, served }
 }
 
 fn found(processes: Vec<Process>, durable: &Durable) -> Found {

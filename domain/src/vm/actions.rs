@@ -88,10 +88,14 @@ pub enum Refused {
     #[error("a paused guest can't shut down")]
     PausedNeedsForce,
     #[error(
-        "vCPUs, memory, command line, network interfaces and CPU template can't be changed while the VM runs, nor drives added, removed, \
+        "vCPUs, mem_max_mib, command line, network interfaces and CPU template can't be changed while the VM runs, nor drives added, removed, \
          made read-only or writable, or grown if read-only"
     )]
     OnlyWhenStopped,
+    #[error("the VM's memory can't be changed while it runs, for it has no mem_max_mib")]
+    MemoryFixed,
+    #[error("the VM was started with more memory than that, and can't have less while it runs")]
+    MemoryBelowStart,
     #[error("the disk is larger than that already, and can only grow")]
     DiskSmaller,
     #[error("a drive is larger than that already, and can only grow")]
@@ -135,7 +139,7 @@ impl Refused {
             Refused::Busy => "vm-busy",
             Refused::RunningNeedsForce => "vm-running",
             Refused::PausedNeedsForce => "vm-paused-needs-force",
-            Refused::OnlyWhenStopped => "only-when-stopped",
+            Refused::OnlyWhenStopped | Refused::MemoryFixed | Refused::MemoryBelowStart => "only-when-stopped",
             Refused::HalfDeleted => "vm-half-deleted",
             Refused::NotCancellable(why) => why.code(),
             Refused::DiskSmaller => "disk-smaller",
@@ -153,11 +157,17 @@ impl Refused {
     /// The field of the specification that is at fault, where it is one.
     pub fn field(self) -> Option<&'static str> {
         match self {
+            Refused::MemoryFixed | Refused::MemoryBelowStart => Some("spec.mem_mib"),
             Refused::DiskSmaller => Some("spec.disk_mib"),
             Refused::NoPassword => Some("spec.cloud_init.password"),
             Refused::FieldNotOffered { field, .. } => Some(field),
             other => drives::field(other),
         }
+    }
+
+    /// Whether the field may have that value, only not in this state.
+    pub fn is_of_the_moment(self) -> bool {
+        matches!(self, Refused::MemoryFixed | Refused::MemoryBelowStart)
     }
 
     /// What would make it legal.
@@ -172,7 +182,8 @@ impl Refused {
             Refused::Deleting => "wait until it is gone",
             Refused::RunningNeedsForce => "stop it first, or delete it with force",
             Refused::PausedNeedsForce => "resume it first, or stop it with force",
-            Refused::OnlyWhenStopped => "stop it first",
+            Refused::OnlyWhenStopped | Refused::MemoryBelowStart => "stop it first",
+            Refused::MemoryFixed => "stop it first; with mem_max_mib it can be given more while it runs from its next start on",
             Refused::HalfDeleted => "delete it again",
             Refused::NotCancellable(why) => why.hint(),
             Refused::DiskSmaller => "leave it out, or make a new VM with a smaller disk",
@@ -247,6 +258,7 @@ fn updatable(vm: &Vm, change: &Change, offer: Option<Offer>) -> Result<(), Refus
         State::Deleting => Err(Refused::Deleting),
         State::Created | State::Stopped | State::Failed => Ok(()),
         _ if change.remakes(&vm.spec) => Err(Refused::OnlyWhenStopped),
+        _ if change.mem_mib.is_some() && vm.spec.devices.mem_max_mib.is_none() => Err(Refused::MemoryFixed),
         // With what was recorded before a machine is under way, or something else is asked of it.
         State::Starting(Starting::Launching | Starting::Releasing(_) | Starting::Booting(_)) if change.tunes(offer) => {
             Err(Refused::AlreadyStarting)
@@ -254,6 +266,13 @@ fn updatable(vm: &Vm, change: &Change, offer: Option<Offer>) -> Result<(), Refus
         State::Pausing(_) | State::Resuming(_) | State::Snapshotting(_) | State::Restoring if change.tunes(offer) => {
             Err(Refused::Busy)
         }
+        State::Running(_) | State::Paused(_) if change.mem_mib.is_some_and(|wanted| wanted < vm.memory.booted_mib) => {
+            Err(Refused::MemoryBelowStart)
+        }
+        // What a machine holds of the host's memory is settled with its launch, and no machine is there that could be told.
+        State::Creating { .. } if change.mem_mib.is_some() => Err(Refused::StillCreating),
+        State::Starting(_) if change.mem_mib.is_some() => Err(Refused::AlreadyStarting),
+        State::Stopping(_) if change.mem_mib.is_some() => Err(Refused::AlreadyStopping),
         _ => Ok(()),
     }
 }

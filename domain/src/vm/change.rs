@@ -32,6 +32,7 @@ impl Change {
         self.rate_limits.apply(&mut spec.devices.rate_limits);
         set(&mut spec.devices.balloon_mib, self.balloon_mib.as_ref());
         set(&mut spec.devices.cpu_template, self.cpu_template.as_ref());
+        set(&mut spec.devices.mem_max_mib, self.mem_max_mib.as_ref());
         self.give(&mut spec.devices);
         set(&mut spec.devices.metadata, self.metadata.as_ref());
         set(&mut spec.networks, self.networks.as_ref().map(|change| &change.wanted));
@@ -51,10 +52,10 @@ impl Change {
         }
     }
 
-    /// Whether it is about what a machine of that specification is made with: the next one takes it over.
+    /// Whether it is about what a machine of that specification is made with: the next one takes it over. Memory is judged by itself.
     pub(super) fn remakes(&self, spec: &VmSpec) -> bool {
         self.vcpus.is_some()
-            || self.mem_mib.is_some()
+            || self.mem_max_mib.is_some()
             || self.cmdline.is_some()
             || self.cpu_template.is_some()
             || self.drives.as_ref().is_some_and(|change| spec.devices.drives.are_remade_by(change))
@@ -69,7 +70,11 @@ impl Change {
     /// Whether it is about what a running machine takes over at once, on a host that offers this.
     pub(super) fn tunes(&self, offer: Option<Offer>) -> bool {
         let tells = self.metadata.is_some() && serves(offer);
-        tells || self.grows() || self.rate_limits != RateLimitsChange::default() || self.balloon_mib.is_some()
+        tells
+            || self.mem_mib.is_some()
+            || self.grows()
+            || self.rate_limits != RateLimitsChange::default()
+            || self.balloon_mib.is_some()
     }
 
     /// Whether it is about what stands beside the user's metadata: the name, and what the VM's credentials are made of. It is taken at any time, and
@@ -84,7 +89,8 @@ impl Change {
         self.rate_limits.apply(&mut rate_limits);
         let cpu_template: Option<CpuTemplate> = self.cpu_template.flatten();
         let metadata = self.metadata.clone().flatten();
-        Devices { rate_limits, balloon_mib: self.balloon_mib.unwrap_or(0), cpu_template, metadata, ..Devices::default() }
+        let (balloon_mib, mem_max_mib) = (self.balloon_mib.unwrap_or(0), self.mem_max_mib.flatten());
+        Devices { rate_limits, balloon_mib, cpu_template, metadata, mem_max_mib, ..Devices::default() }
     }
 }
 
@@ -137,11 +143,13 @@ mod tests {
             cmdline: Some(Some("debug".into())),
             vcpus: Some(2),
             mem_mib: Some(99),
+            mem_max_mib: Some(Some(199)),
             ..Change::default()
         };
         all.apply(&mut changed);
+        let cpu_template = Some(CpuTemplate::T2);
         let devices =
-            Devices { rate_limits: expected, balloon_mib: 3, cpu_template: Some(CpuTemplate::T2), ..Devices::default() };
+            Devices { rate_limits: expected, balloon_mib: 3, cpu_template, mem_max_mib: Some(199), ..Devices::default() };
         let expected = VmSpec { vcpus: 2, mem_mib: 99, disk_mib: Some(900), cmdline: Some("debug".into()), devices, ..spec() };
         assert_eq!(changed, expected);
     }

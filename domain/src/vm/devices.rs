@@ -33,6 +33,8 @@ pub struct Devices {
     pub metadata: Option<Box<str>>,
     /// Beside the root disk.
     pub drives: Drives,
+    /// How much memory it may be given while it runs. Absent: what it was started with.
+    pub mem_max_mib: Option<u32>,
 }
 
 /// The most that a VM may transfer; absent: as much as there is. Of each disk, root or data, both directions together; of each network interface.
@@ -81,6 +83,7 @@ impl Devices {
             (self.balloon_mib > 0, Capability::Balloon, "spec.balloon_mib"),
             (self.cpu_template.is_some(), Capability::CpuTemplates, "spec.cpu_template"),
             (self.metadata.is_some(), Capability::Metadata, "spec.metadata"),
+            (self.mem_max_mib.is_some(), Capability::MemoryHotplug, "spec.mem_max_mib"),
         ]
         .into_iter()
         .filter_map(|(asked, what, field)| asked.then_some((what, field)))
@@ -106,6 +109,10 @@ impl Devices {
         let most = mem_mib.saturating_sub(super::spec::MEM_MIB_MIN);
         if self.balloon_mib > most {
             add("spec.balloon_mib", format!("must be 0 to {most}: {} MiB stay with the guest", super::spec::MEM_MIB_MIN));
+        }
+        if self.mem_max_mib.is_some_and(|most| most < mem_mib || most > super::spec::MEM_MIB_MAX) {
+            let detail = format!("must be {mem_mib} (spec.mem_mib) to {}; leave it out for none", super::spec::MEM_MIB_MAX);
+            add("spec.mem_max_mib", detail);
         }
         if let Some(metadata) = &self.metadata
             && metadata.len() > METADATA_MAX
@@ -207,11 +214,13 @@ mod tests {
             cloud_init: Some(Box::default()),
             metadata: Some("{}".into()),
             drives: Drives::default(),
+            mem_max_mib: Some(512),
         };
         assert_eq!(fields(&devices), Vec::<&str>::new());
         let needs: Vec<Capability> = devices.needs().into_iter().map(|(what, _)| what).collect();
         let (disk, network) = (Capability::DiskRateLimit, Capability::NetworkRateLimit);
-        assert_eq!(needs, [disk, disk, network, network, Capability::Balloon, Capability::CpuTemplates, Capability::Metadata]);
+        let others = [Capability::Balloon, Capability::CpuTemplates, Capability::Metadata, Capability::MemoryHotplug];
+        assert_eq!(needs, [[disk, disk, network, network], others].concat());
     }
 
     #[test]
@@ -225,6 +234,7 @@ mod tests {
                 ssh_keys: vec!["x".into(); SSH_KEYS_MAX + 1],
                 password_hash: None,
             })),
+            mem_max_mib: Some(511),
             ..Devices::default()
         };
         let told = fields(&devices);
@@ -232,6 +242,7 @@ mod tests {
             "spec.rate_limits.disk_mib_per_s",
             "spec.rate_limits.disk_ops_per_s",
             "spec.balloon_mib",
+            "spec.mem_max_mib",
             "spec.metadata",
             "spec.cloud_init.user_data",
             "spec.cloud_init.ssh_keys",

@@ -54,11 +54,11 @@ pub enum StopMode {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Change {
     pub name: Option<Name>,
-    pub labels: Option<Labels>,
+    pub labels: Option<Box<Labels>>,
     pub restart: Option<super::RestartPolicy>,
     /// Only while no machine exists.
     pub vcpus: Option<u32>,
-    pub mem_mib: Option<u32>,
+    pub mem_max_mib: Option<Option<u32>>,
     pub cmdline: Option<Option<String>>,
     pub cpu_template: Option<Option<CpuTemplate>>,
     /// At any time, replaced as a whole or taken away. The guest's seed says it from its next start on, a metadata service at once.
@@ -74,6 +74,8 @@ pub struct Change {
     /// These a running or paused machine takes over at once.
     pub rate_limits: RateLimitsChange,
     pub balloon_mib: Option<u32>,
+    /// As well, between what the machine began with and `mem_max_mib`, where it was made with one.
+    pub mem_mib: Option<u32>,
     /// As well; replaced as a whole, or taken away.
     pub metadata: Option<Option<Box<str>>>,
 }

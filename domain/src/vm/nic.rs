@@ -10,7 +10,7 @@ use std::{fmt, str::FromStr};
 pub const DEFAULT_NETWORK: &str = "default";
 /// As many as there may be data drives; more than any guest that we know asks for.
 pub const NETWORKS_MAX: usize = 8;
-/// Interfaces, data drives and the seed of cloud-init together: for more a machine of Firecracker's has no interrupts (docs/FIRECRACKER.md). QEMU's
+/// Interfaces, data drives, the seed of cloud-init and the device of memory that is given while the VM runs together: for more a machine of Firecracker's has no interrupts (docs/FIRECRACKER.md). QEMU's
 /// has; but what a VM may be is the same on both.
 pub const SLOTS_MAX: usize = 13;
 
@@ -137,14 +137,18 @@ pub fn taps_of(vm: VmId) -> impl Iterator<Item = String> {
     (0..NETWORKS_MAX).map(move |place| tap_of(vm, place))
 }
 
-/// All that is impossible whatever is given already; `others`: how many data drives and seeds the VM has.
+/// All that is impossible whatever is given already; `others`: how many data drives, seeds and devices for memory the VM has.
 pub(super) fn check(wanted: &[Interface], others: usize) -> Vec<SpecProblem> {
     let mut problems = Vec::new();
     let mut add = |detail: String| problems.push(SpecProblem { field: FIELD, detail });
     // More drives than there may be are told by themselves.
-    let most = NETWORKS_MAX.min(SLOTS_MAX.saturating_sub(others.min(DRIVES_MAX + 1)));
+    let most = NETWORKS_MAX.min(SLOTS_MAX.saturating_sub(others.min(DRIVES_MAX + 2)));
     if wanted.len() > most {
-        let with = if most < NETWORKS_MAX { format!(" beside {others} data drives and seeds") } else { String::new() };
+        let with = if most < NETWORKS_MAX {
+            format!(" beside {others} data drives, seeds and devices for memory")
+        } else {
+            String::new()
+        };
         add(format!("must not be more than {most}{with}, not {}", wanted.len()));
         return problems;
     }
@@ -237,8 +241,8 @@ mod tests {
         let many = |count| vec![plain(); count];
         assert_eq!(told(&many(8), 5), [""; 0]);
         assert_eq!(told(&many(9), 0), ["must not be more than 8, not 9"]);
-        assert_eq!(told(&many(8), 6), ["must not be more than 7 beside 6 data drives and seeds, not 8"]);
-        assert_eq!(told(&many(4), 9), [""; 0]);
+        assert_eq!(told(&many(8), 6), ["must not be more than 7 beside 6 data drives, seeds and devices for memory, not 8"]);
+        assert_eq!((told(&many(4), 9).len(), told(&many(4), 10).len(), told(&many(3), 10).len()), (0, 1, 0));
         assert_eq!(told(&["lan".into(), plain()], 0), ["the only network so far is \"default\""]);
         assert_eq!(told(&[with("02:00:00:00:00:01"), with("02:00:00:00:00:01")], 0), ["two have the MAC 02:00:00:00:00:01"]);
     }

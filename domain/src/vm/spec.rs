@@ -38,6 +38,11 @@ pub struct VmSpec {
 }
 
 impl VmSpec {
+    /// What a machine that can be given memory while it runs is to have.
+    pub fn plugged_mem_mib(&self) -> Option<u32> {
+        self.devices.mem_max_mib.map(|_| self.mem_mib)
+    }
+
     pub fn disk_sizes(&self) -> DiskSizes {
         let written = self.devices.drives.all().iter().filter(|drive| !drive.read_only);
         DiskSizes { root_mib: self.disk_mib, drives_mib: written.map(|drive| (drive.number, drive.size_mib)).collect() }
@@ -95,8 +100,9 @@ pub fn check(spec: &VmSpec) -> Vec<SpecProblem> {
             add(field, "is of a network interface: give the VM a network, or leave it out".to_owned());
         }
     }
-    let seed = usize::from(spec.devices.cloud_init.is_some());
-    problems.extend(nic::check(&spec.networks, spec.devices.drives.all().len() + seed));
+    // A seed is a drive, and memory that is given while the VM runs comes by a device.
+    let beside = usize::from(spec.devices.cloud_init.is_some()) + usize::from(spec.devices.mem_max_mib.is_some());
+    problems.extend(nic::check(&spec.networks, spec.devices.drives.all().len() + beside));
     problems.extend(spec.devices.check(spec.mem_mib));
     problems
 }
@@ -107,13 +113,16 @@ mod tests {
     use crate::vm::{DriveChange, Drives, RateLimits, nic::DEFAULT_NETWORK, step::tests::fixture};
 
     #[test]
-    fn a_seed_takes_the_place_of_an_interface() {
+    fn a_seed_and_room_for_memory_take_the_place_of_an_interface() {
         let mut spec = fixture::draft(false, RestartPolicy::Never).spec;
         spec.networks = vec![DEFAULT_NETWORK.into(); 5];
         let drive = |n| DriveChange { name: format!("d{n}").parse().unwrap(), size_mib: Some(1), read_only: None };
         spec.devices.drives = Drives::new(&(0..8).map(drive).collect::<Vec<_>>());
         assert_eq!(check(&spec), []);
         spec.devices.cloud_init = Some(Box::default());
+        assert_eq!(check(&spec).into_iter().map(|problem| problem.field).collect::<Vec<_>>(), ["spec.networks"]);
+        spec.devices.cloud_init = None;
+        spec.devices.mem_max_mib = Some(spec.mem_mib);
         assert_eq!(check(&spec).into_iter().map(|problem| problem.field).collect::<Vec<_>>(), ["spec.networks"]);
     }
 

@@ -32,9 +32,30 @@ pub struct Vm {
     /// Limits, the balloon or metadata were changed since the machine was made: it may not have them, so that they are made so again whenever it
     /// is found. It is not cleared when they hold, which would be a change of the record that nobody sees.
     pub retuned: bool,
+    pub memory: MachineMemory,
+}
+
+/// What memory the newest launch gave its machine. All zero before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MachineMemory {
+    /// It began with so much, below which it can't go.
+    pub booted_mib: u32,
+    /// The most that it was to have since: a guest gives back what it likes, so that all of this may still be in use.
+    pub most_mib: u32,
 }
 
 impl Vm {
+    /// A machine is made with what is recorded now.
+    pub(super) fn launches(&mut self) {
+        self.retuned = false;
+        self.memory = MachineMemory { booted_mib: self.spec.mem_mib, most_mib: self.spec.mem_mib };
+    }
+
+    /// How much of the host's memory it holds while its state holds any.
+    pub fn held_mem_mib(&self) -> u32 {
+        self.memory.most_mib.max(self.spec.mem_mib)
+    }
+
     /// Whether its last run may have left something that still uses what the VM was given: one that failed because it could not be cleaned up says
     /// so, and the next start or deletion tries again.
     pub fn may_be_left(&self) -> bool {

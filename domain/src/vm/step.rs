@@ -17,7 +17,7 @@ use super::{
     effect::{Effect, Step},
     input::{Finished, Input, Observed, Ticket, Timer},
     spec::VmSpec,
-    state::{BootImages, InFlight, Nic, Restarts, Starting, State, StopStage, Vm},
+    state::{BootImages, InFlight, MachineMemory, Nic, Restarts, Starting, State, StopStage, Vm},
 };
 use crate::{
     Attempt, Generation, HostId, Labels, Name, Timestamp, VmId,
@@ -76,6 +76,7 @@ pub fn create(draft: Draft, ticket: Ticket, now: Timestamp) -> Step {
         restarts: Restarts::default(),
         reason: None,
         retuned: false,
+        memory: MachineMemory::default(),
     };
     let mut next = Next::of(&vm, now);
     next.operations.push(OperationChange::Begin {

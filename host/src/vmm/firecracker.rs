@@ -194,7 +194,9 @@ impl Vmm for Firecracker {
         let cpu_templates = cfg!(target_arch = "x86_64");
         // What the next start would bear; what a machine's own release bears is asked once more at its pause: see `pausing`.
         let pause = self.inner.version.pauses_well();
-        Capabilities { pause, network_rate_limit: true, metadata: true, cpu_templates, jailed, vsock: true, ..CAPABILITIES }
+        let memory_hotplug = self.inner.version.has_memory_hotplug();
+        let always = Capabilities { network_rate_limit: true, metadata: true, vsock: true, ..CAPABILITIES };
+        Capabilities { pause, memory_hotplug, cpu_templates, jailed, ..always }
     }
 
     fn problems(&self) -> Vec<String> {
@@ -289,18 +291,23 @@ impl Vmm for Firecracker {
     }
 
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
-        let (folder, disks) = (self.inner.ground.folder(vm), tuning.disks.clone());
-        // Once the machine is found to be there: its files first, of which it then hears.
+        let (folder, group) = (self.inner.ground.folder(vm), self.inner.ground.cgroups.group(vm));
+        let wanted = tuning.clone();
+        // Once the machine is found to be there: its files and its limit first, of which it then hears.
         let grown = async || {
             blocking(move || {
-                tuning::grow(&disks, &folder)?;
-                start::read_config(&folder)
+                tuning::grow(&wanted.disks, &folder)?;
+                let config = start::read_config(&folder)?;
+                group.as_deref().map_or(Ok(()), |group| tuning::make_room(&wanted, &config, group))?;
+                Ok(config)
             })
             .await
         };
         match self.found(vm, machine, "tune").await? {
-            (_door, Found::Running(machine)) => tuning::apply(&machine, tuning, &grown().await?).await.map_err(call_error),
-            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, &grown().await?).await.map_err(call_error),
+            (_door, Found::Running(machine)) => {
+                tuning::apply(&machine, tuning, &grown().await?).await.map_err(tuning::tune_error)
+            }
+            (_door, Found::Paused(machine)) => tuning::apply(&machine, tuning, &grown().await?).await.map_err(tuning::tune_error),
             (_door, Found::NotStarted(machine)) => Err(not_started("tune", &machine)),
         }
     }

@@ -62,16 +62,39 @@ pub type Limit = (&'static str, String);
 /// Swap is not limited: a group that is at its `memory.max` is at the size it was given, and whether guests may be swapped out at all is
 /// decided by who gives the machine swap. With a limit of 0, a machine short of memory would end guests that it could have kept.
 pub fn limits(needs: &Needs) -> Vec<Limit> {
-    let guest = u64::from(needs.mem_mib) * MIB;
-    let memory = guest + u64::from(needs.overhead_mib) * MIB + guest / PAGE * BYTES_PER_PAGE;
     let cpu_us = u64::from(needs.vcpus) * PERIOD_US + VMM_SHARE_US;
     let mut limits = vec![
         ("cpu.max", format!("{cpu_us} {PERIOD_US}")),
-        ("memory.max", memory.to_string()),
+        (MEMORY, memory(needs).to_string()),
         ("pids.max", needs.vcpus.saturating_add(THREADS).to_string()),
     ];
     limits.extend(needs.io.as_ref().map(|io| ("io.max", io_line(io))));
     limits
+}
+
+/// Raises the group's limit of memory to what follows from `needs`, if it is lower: what is in use already is not taken away. A group without a limit
+/// stays without. Blocks.
+pub fn raise_memory(group: &Path, needs: &Needs) -> io::Result<()> {
+    let path = group.join(MEMORY);
+    let has = match fs::read_to_string(&path) {
+        // No controller, as `apply` told, or no group.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        has => has?,
+    };
+    let wanted = memory(needs);
+    match has.trim().parse::<u64>() {
+        Ok(has) if has < wanted => fs::write(&path, wanted.to_string()),
+        // `max` is no number.
+        _ => Ok(()),
+    }
+}
+
+const MEMORY: &str = "memory.max";
+
+/// Bytes.
+fn memory(needs: &Needs) -> u64 {
+    let guest = u64::from(needs.mem_mib) * MIB;
+    guest + u64::from(needs.overhead_mib) * MIB + guest / PAGE * BYTES_PER_PAGE
 }
 
 fn io_line(io: &Io) -> String {

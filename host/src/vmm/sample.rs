@@ -30,6 +30,7 @@ pub fn plan() -> MachinePlan {
         hostname: "web-1".into(),
         vcpus: 1,
         mem_mib: 256,
+        mem_max_mib: None,
         kernel: "/images/k".into(),
         initrd: None,
         disk: DiskPlan { vm, base: "/images/b".into(), size_bytes: None, drives: domain::vm::Drives::default() },

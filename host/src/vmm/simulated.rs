@@ -46,6 +46,7 @@ impl Default for SimulatedOptions {
             disk_rate_limit: true,
             network_rate_limit: true,
             metadata: true,
+            memory_hotplug: true,
             ..Capabilities::NONE
         };
         Self { data: PathBuf::new(), faults: Faults::default(), capabilities }
@@ -185,8 +186,10 @@ impl Vmm for Simulated {
         self.shared.change(vm, Run::of(machine), |phase| switch("cont", phase, Phase::Running))
     }
 
-    async fn tune(&self, vm: VmId, machine: &Machine, _tuning: &Tuning) -> Result<(), VmmError> {
-        self.told("tune", vm, machine)
+    async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
+        self.told("tune", vm, machine)?;
+        let Some(mem_mib) = tuning.mem_mib else { return Ok(()) };
+        self.shared.renote(vm, Run::of(machine), |note| note.mem_mib = mem_mib)
     }
 
     async fn serve_metadata(&self, machine: &Machine, plan: &MachinePlan) -> Result<(), VmmError> {

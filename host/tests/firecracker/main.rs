@@ -14,6 +14,7 @@ mod guests;
 mod lab;
 mod life;
 mod many;
+mod memory;
 mod metadata;
 mod network;
 mod ports;

@@ -27,6 +27,7 @@ pub fn plan(vm: VmId, images: &Images) -> MachinePlan {
         hostname: "contract".into(),
         vcpus: 1,
         mem_mib: 192,
+        mem_max_mib: None,
         kernel: images.kernel.clone(),
         initrd: images.initrd.clone(),
         disk: DiskPlan { vm, base: images.rootfs.clone(), size_bytes: Some(128 << 20), drives: Drives::default() },

@@ -13,7 +13,11 @@ impl From<CommandError> for Refusal {
         match error {
             CommandError::Vm(refused) => match refused.field() {
                 Some(field) => {
-                    plain(StatusCode::UNPROCESSABLE_ENTITY, refused.code(), refused.hint()).with_field(field, refused.to_string())
+                    let status = match refused.is_of_the_moment() {
+                        true => StatusCode::CONFLICT,
+                        false => StatusCode::UNPROCESSABLE_ENTITY,
+                    };
+                    plain(status, refused.code(), refused.hint()).with_field(field, refused.to_string())
                 }
                 None => plain(StatusCode::CONFLICT, refused.code(), refused.hint()),
             },

@@ -145,8 +145,8 @@ async fn get(serving: Serving, Reference(id): Reference, headers: HeaderMap) -> 
     Ok(with_etag(StatusCode::OK, vm.record.generation.0, &told))
 }
 
-/// Changes a VM: its name, labels, restart policy, limits, balloon and metadata; while it does not run, its vCPUs, memory, command line, CPU
-/// template, the size of its disk, its data drives and its network interfaces; for its next start, what cloud-init is given. A new password is made only until
+/// Changes a VM: its name, labels, restart policy, limits, balloon, disks' sizes, metadata and, with `mem_max_mib`, memory; while it does not run, its vCPUs, memory, command line, CPU
+/// template, its data drives and its network interfaces; for its next start, what cloud-init is given. A new password is made only until
 /// its first start, and told in `credentials` of this answer alone.
 #[utoipa::path(patch, path = "/v1/vms/{id}", tag = "vms", params(super::openapi::IdParam, super::openapi::ChangeParams), request_body = v1::PatchVm,
     responses((status = 200, body = v1::Vm, headers(("ETag")))))]
@@ -164,10 +164,11 @@ async fn update(serving: Serving, caller: Caller, Reference(id): Reference, subm
     };
     let change = Change {
         name: wanted.name.as_deref().map(name).transpose()?,
-        labels: wanted.labels.map(labels).transpose()?,
+        labels: wanted.labels.map(labels).transpose()?.map(Box::new),
         restart: spec.restart.map(restart),
         vcpus: spec.vcpus,
         mem_mib: spec.mem_mib,
+        mem_max_mib: spec.mem_max_mib,
         cmdline: spec.cmdline.map(|cmdline| Some(cmdline).filter(|cmdline| !cmdline.is_empty())),
         disk_mib: spec.disk_mib,
         drives: drives::changed(spec.drives, spec.remove_drives)?,
@@ -296,6 +297,7 @@ fn spec(spec: v1::VmSpec, made: Option<&Password>) -> Answer<VmSpec> {
             cloud_init: spec.cloud_init.map(|words| given::first(words, made)).transpose()?,
             metadata: spec.metadata.map(given::metadata).transpose()?,
             drives: drives::asked(spec.drives)?,
+            mem_max_mib: spec.mem_max_mib,
         },
     })
 }

@@ -61,7 +61,7 @@ async fn the_simulated_driver_can_what_it_says_and_no_more() {
     let capabilities: v1::Facts = serde_json::from_value(host(&bench).await["status"]["capabilities"].clone()).unwrap();
     let (can, can_not) = (capabilities.words(true), capabilities.words(false));
     // By name, as `Value` keeps them.
-    assert_eq!(can, "balloon, disk rate limit, guest agent, metadata, network rate limit, pause, power off told");
+    assert_eq!(can, "balloon, disk rate limit, guest agent, memory hotplug, metadata, network rate limit, pause, power off told");
     assert!(can_not.contains("snapshot") && can_not.contains("jailed"), "{can_not}");
     assert!(acts(&running(&bench).await, "pause"));
     assert_eq!(bench.ask("POST", "/v1/vms/a/pause?wait=30", &[], Body::empty()).await.status.as_u16(), 200);

@@ -129,6 +129,20 @@ async fn a_disk_grows_also_while_it_runs_and_never_shrinks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn memory_grows_while_it_runs_where_there_is_room_for_it() {
+    let bench = Bench::with_images().await;
+    let made = made(&bench, true, &json!({ "mem_mib": 256, "mem_max_mib": 1024 })).await;
+    assert_eq!((made.status.as_u16(), &made.body["spec"]["mem_max_mib"]), (200, &json!(1024)), "{}", made.body);
+    assert_eq!(patched(&bench, &json!({ "mem_mib": 512 })).await.body["spec"]["mem_mib"], 512);
+    patched(&bench, &json!({ "mem_mib": 1025 })).await.refuses(422, "invalid-spec", "spec.mem_max_mib");
+    patched(&bench, &json!({ "mem_mib": 255 })).await.refuses(409, "only-when-stopped", "spec.mem_mib");
+    patched(&bench, &json!({ "mem_max_mib": null })).await.refuses(409, "only-when-stopped", "");
+    stopped(&bench).await;
+    let smaller = patched(&bench, &json!({ "mem_mib": 128, "mem_max_mib": null })).await;
+    assert_eq!((&smaller.body["spec"]["mem_mib"], smaller.body["spec"].get("mem_max_mib")), (&json!(128), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn data_drives_are_shown_as_asked_and_no_change_that_forgets_one_loses_it() {
     let bench = Bench::with_images().await;
     let asked = json!([{ "name": "data", "size_mib": 1024 }, { "name": "logs", "size_mib": 64, "read_only": true }]);

@@ -2,7 +2,7 @@
 
 mod vm;
 
-pub(super) use vm::{Vm1, Vm2, Vm3};
+pub(super) use vm::{Vm1, Vm2, Vm3, Vm4};
 
 use domain::{
     Attempt, Generation, HostId, Labels, Name, OperationId, Timestamp, WebhookId,

@@ -68,6 +68,7 @@ impl Scene {
             hostname: "a".into(),
             vcpus: 1,
             mem_mib: 128,
+            mem_max_mib: None,
             kernel: folder.path().join("kernel"),
             initrd: None,
             disk: DiskPlan { vm, base: folder.path().join("base"), size_bytes: None, drives: Drives::default() },
@@ -606,6 +607,34 @@ async fn data_drives_are_told_and_no_snapshot_is_without_them() {
     assert!(matches!(&refused, VmmError::Refused { detail, .. } if detail.contains("data drives")), "{refused:?}");
     assert_eq!(scene.left(), Vec::<PathBuf>::new());
     assert!(folder.join("drive-7.raw").is_file());
+    scene.ends(&machine).await;
+}
+
+/// What is so already is not told again: a guest without a driver for it would refuse that.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_plugged_beside_what_it_began_with() {
+    let Some(mut scene) = Scene::open("memory_is_plugged_beside_what_it_began_with", NO_FAULT).await else { return };
+    scene.plan.mem_max_mib = Some(500);
+    let machine = scene.launch().await;
+    scene.release(&machine).await.unwrap();
+    let folder = below(&scene.folder.path().join("data/vms"))[0].clone();
+    let told = || {
+        let requests = fs::read_to_string(folder.join("run/api.requests")).unwrap();
+        let told = requests.lines().filter(|line| line.contains("/hotplug/memory") && !line.starts_with("GET"));
+        told.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut expected = told();
+    assert_eq!(expected.len(), 1, "{expected:?}");
+    for (mem_mib, is_told) in [(None, false), (Some(128), false), (Some(301), true), (Some(301), false), (Some(128), true)] {
+        let driver = scene.another_driver().await;
+        driver.tune(scene.plan.vm, &machine, &Tuning { mem_mib, ..Tuning::default() }).await.unwrap();
+        let now = told();
+        assert_eq!(now.len(), expected.len() + usize::from(is_told), "{mem_mib:?}: {now:?}");
+        expected = now;
+    }
+    scene.driver.pause_for_snapshot(scene.plan.vm, &machine).await.unwrap();
+    let refused = scene.snapshot(&machine, "a", SnapshotKind::Full).await.unwrap_err();
+    assert!(refused.to_string().contains("mem_max_mib"), "{refused}");
     scene.ends(&machine).await;
 }
 

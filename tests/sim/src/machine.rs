@@ -272,6 +272,7 @@ impl Machine {
                 rate_limits: vmm.tuning.rate_limits,
                 balloon_mib: vmm.tuning.balloon_mib,
                 disks: vmm.tuning.disks.clone(),
+                plugged_mib: vmm.tuning.mem_mib,
                 served: vmm.served.clone(),
             })
         };

@@ -22,8 +22,8 @@ use domain::{
     image::{ImageKind, ImageSpec},
     operation::Operation,
     vm::{
-        Change, Command, DriveChange, DriveName, DrivesChange, Interface, Mac, NetworksChange, RateLimitsChange, RestartPolicy,
-        StopMode, Vm, VmSpec,
+        Change, Command, Devices, DriveChange, DriveName, DrivesChange, Interface, Mac, NetworksChange, RateLimitsChange,
+        RestartPolicy, StopMode, Vm, VmSpec,
     },
     webhook::{self, Webhook},
 };
@@ -318,7 +318,7 @@ impl Users {
             92..95 => {
                 let mut labels = vm.labels.clone();
                 labels.insert("n".to_owned(), self.asked.to_string());
-                Command::Update(Change { labels: Some(labels), ..Change::default() })
+                Command::Update(Change { labels: Some(Box::new(labels)), ..Change::default() })
             }
             95 => Command::Update(tuned(chance)),
             96 => Command::Update(Change { drives: Some(Box::new(drives(chance))), ..Change::default() }),
@@ -343,6 +343,10 @@ fn tuned(chance: &mut Chance) -> Change {
         // At times of a VM that has no network.
         let metadata = chance.hits(700).then(|| format!("{{\"n\":{}}}", chance.between(1, 9)).into_boxed_str());
         return Change { metadata: Some(metadata), ..Change::default() };
+    }
+    if chance.hits(300) {
+        // At times less than it began with, or more than it may have.
+        return Change { mem_mib: Some(64 * chance.between(1, 8) as u32), ..Change::default() };
     }
     if chance.hits(300) {
         // At times less than it is.
@@ -404,7 +408,7 @@ fn new_vm(chance: &mut Chance, asked: u64) -> NewVm {
         cmdline: None,
         networks: interfaces(chance),
         restart,
-        devices: domain::vm::Devices::default(),
+        devices: Devices { mem_max_mib: chance.hits(500).then_some(64 * 7), ..Devices::default() },
     };
     let named = chance.hits(600);
     let name = chance.one_of(&NAMES).filter(|_| named).and_then(|name| name.parse().ok());

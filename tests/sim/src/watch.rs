@@ -255,7 +255,7 @@ impl Watch {
             broken.push("the view shows other operations than the journal has".to_owned());
         }
         let held: u64 =
-            self.durable.vms.values().filter(|vm| vm.state.holds_capacity()).map(|vm| u64::from(vm.spec.mem_mib)).sum();
+            self.durable.vms.values().filter(|vm| vm.state.holds_capacity()).map(|vm| u64::from(vm.held_mem_mib())).sum();
         if node.held().1 != held {
             broken.push(format!("{} MiB are held, the records say {held}", node.held().1));
         }

@@ -73,6 +73,7 @@ impl Form {
                 host: None,
                 vcpus: self.vcpus.trim().parse().unwrap_or(0),
                 mem_mib: self.mem_mib.trim().parse().unwrap_or(0),
+                mem_max_mib: self.devices.mem_max_mib(),
                 kernel: some(&self.kernel),
                 image: image.to_owned(),
                 disk_mib: some(&self.disk_mib).map(|text| text.parse().unwrap_or(0)),

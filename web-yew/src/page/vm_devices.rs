@@ -54,7 +54,7 @@ pub fn DeviceFields(props: &Props) -> Html {
     let template = props.devices.cpu_template;
     let template_wrong = told(TEMPLATE).map(|found| AttrValue::from(model::format::sentence(&found.detail)));
     html! {
-        <Fold title={if shows_template { "Limits, balloon, CPU template" } else { "Limits and balloon" }} testid="devices"
+        <Fold title={if shows_template { "Limits, memory, CPU template" } else { "Limits and memory" }} testid="devices"
             open={FIELDS.iter().map(|field| field.name).chain([TEMPLATE]).any(|name| told(name).is_some())}>
             <div class="form-grid">
                 { for shown.map(field) }

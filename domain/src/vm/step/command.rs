@@ -27,8 +27,7 @@ pub(super) fn carry_out(next: Next, command: Command, ticket: Ticket) -> Step {
 
 fn start(mut next: Next, ticket: Ticket) -> Step {
     next.vm.state = State::Starting(Starting::Launching);
-    // It is made with what is recorded now.
-    next.vm.retuned = false;
+    next.vm.launches();
     next.vm.reason = None;
     // A user's start is a new beginning: the budget of the policy is whole again.
     next.vm.restarts = Restarts { in_window: 0, window_start: next.now, total: next.vm.restarts.total };
@@ -160,6 +159,9 @@ fn delete(mut next: Next, ticket: Ticket) -> Step {
 fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
     let vm = &mut next.vm;
     change.apply(&mut vm.spec);
+    if vm.state.machine().is_some() {
+        vm.memory.most_mib = vm.held_mem_mib();
+    }
     let tunes = change.tunes(ticket.offer) || change.renews(ticket.offer);
     if let Some(networks) = change.networks {
         (vm.nics, vm.network_note) = (networks.nics, networks.note);
@@ -168,7 +170,7 @@ fn update(mut next: Next, change: Change, ticket: Ticket) -> Step {
         vm.name = name;
     }
     if let Some(labels) = change.labels {
-        vm.labels = labels;
+        vm.labels = *labels;
     }
     next.event_by("vm-updated", &ticket);
     if let Some(event) = next.events.last_mut() {

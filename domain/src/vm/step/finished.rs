@@ -30,8 +30,7 @@ pub(super) fn disk_failed(mut next: Next, code: String, detail: String) -> Step 
 /// Makes the process (again).
 pub(super) fn launch(mut next: Next) -> Step {
     next.vm.state = State::Starting(Starting::Launching);
-    // It is made with what is recorded now.
-    next.vm.retuned = false;
+    next.vm.launches();
     next.advance("launch", 20);
     next.issue(Effect::Launch);
     next.done()

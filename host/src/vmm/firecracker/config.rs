@@ -9,7 +9,10 @@ use super::super::{
 };
 use super::api::{
     Invalid,
-    model::{Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, MachineConfig, NetworkInterface, Vsock},
+    model::{
+        Backing, Balloon, BootSource, CacheType, CpuTemplate, DeviceId, Drive, HotplugMemory, MachineConfig, NetworkInterface,
+        Vsock,
+    },
 };
 use super::{metadata::Metadata, restore::Origin, tuning, version::Version};
 use domain::vm::nic::SLOTS_MAX;
@@ -28,6 +31,9 @@ const ALWAYS_THERE: usize = 4;
 /// Source: `GSI_LEGACY_START` and `_END`, `vmgenid.rs` and `vmclock.rs` of Firecracker 1.17.
 const DEVICES_BESIDE: usize = 24 - 5 - 2 - ALWAYS_THERE;
 const _: () = assert!(SLOTS_MAX == DEVICES_BESIDE, "what a VM may have is what a machine has room for");
+/// Firecracker's own least sizes: what the host gives at a time, and what the guest takes.
+const MEMORY_SLOT_MIB: u64 = 128;
+pub const MEMORY_BLOCK_MIB: u64 = 2;
 /// What Firecracker adds to the kernel's command line itself: the first for each device, with another address and interrupt, and the second once.
 const DEVICE_WORD: usize = " virtio_mmio.device=4K@0xc0001000:23".len();
 const NO_PCI: usize = " pci=off".len();
@@ -66,6 +72,9 @@ pub struct Config {
     pub further: Vec<Further>,
     pub vsock: Vsock,
     pub balloon: Balloon,
+    /// What it can be given beside the memory that it begins with.
+    #[serde(default)]
+    pub memory: Option<HotplugMemory>,
     #[serde(default)]
     pub metadata: Option<Metadata>,
     /// It does not boot, it goes on: of all the above only the place of the TAP counts then.
@@ -123,10 +132,12 @@ impl Config {
 /// Errors: more devices than there are interrupts for; more words on the kernel's command line than it keeps; more vCPUs than a number of
 /// Firecracker's holds.
 pub fn check(plan: &MachinePlan) -> Result<(), VmmError> {
-    let beside = plan.nics.len() + plan.disk.drives.all().len() + usize::from(plan.cloud_init.is_some());
+    let others = usize::from(plan.cloud_init.is_some()) + usize::from(plan.mem_max_mib.is_some());
+    let beside = plan.nics.len() + plan.disk.drives.all().len() + others;
     if beside > DEVICES_BESIDE {
         let detail = format!(
-            "a machine of Firecracker's has room for {DEVICES_BESIDE} network interfaces, data drives and a seed together, and the VM has {beside}"
+            "a machine of Firecracker's has room for {DEVICES_BESIDE} network interfaces, data drives, a seed and a device for memory together, and \
+             the VM has {beside}"
         );
         return Err(VmmError::Refused { call: "configuration", detail });
     }
@@ -181,9 +192,17 @@ pub fn config(plan: &MachinePlan, paths: Paths, version: &Version) -> Result<Con
         further: nics.map(|nic| Ok(Further { nic: nic?, port: None })).collect::<Result<_, _>>()?,
         vsock: Vsock { guest_cid: GUEST_CID, uds_path: paths.vsock },
         balloon: balloon(version, plan.tuning.balloon_mib),
+        memory: memory(plan),
         metadata: None,
         origin: None,
     })
+}
+
+/// The host gives it in slots, so that there may be room for somewhat more than is ever asked for.
+fn memory(plan: &MachinePlan) -> Option<HotplugMemory> {
+    let more = plan.mem_max_mib?.saturating_sub(plan.mem_mib);
+    let total_size_mib = u64::from(more).max(1).next_multiple_of(MEMORY_SLOT_MIB);
+    Some(HotplugMemory { total_size_mib, slot_size_mib: Some(MEMORY_SLOT_MIB), block_size_mib: Some(MEMORY_BLOCK_MIB) })
 }
 
 /// Each has the limits by itself.
@@ -276,6 +295,29 @@ mod tests {
     use super::super::super::{NicPlan, sample};
     use super::*;
     use std::net::Ipv4Addr;
+
+    #[test]
+    fn room_for_memory_is_a_device_of_whole_slots_and_has_words_for_the_kernel() {
+        let version = Version::parse("1.16.1");
+        let total = |mem_mib, mem_max_mib| {
+            let plan = MachinePlan { mem_mib, mem_max_mib, ..sample::plan() };
+            let config = config(&plan, paths(), &version).unwrap();
+            let words = config.boot.boot_args.unwrap();
+            assert_eq!(words.contains(" memhp_default_state=online_movable"), mem_max_mib.is_some(), "{words}");
+            config.memory.map(|memory| memory.total_size_mib)
+        };
+        assert_eq!(total(256, None), None);
+        let all = [256, 257, 384, 385, 1024].map(|most| total(256, Some(most)).unwrap());
+        assert_eq!(all, [128, 128, 128, 256, 768], "a device can't be empty");
+        let nics = sample::nics(8);
+        let change = |n| domain::vm::DriveChange { name: format!("d{n}").parse().unwrap(), size_mib: Some(1), read_only: None };
+        let mut full = MachinePlan { nics, mem_max_mib: None, ..sample::plan() };
+        full.disk.drives = domain::vm::Drives::new(&(0..5).map(change).collect::<Vec<_>>());
+        check(&full).unwrap();
+        full.mem_max_mib = Some(512);
+        let refusal = check(&full).unwrap_err().to_string();
+        assert!(refusal.contains("device for memory together, and the VM has 14"), "{refusal}");
+    }
 
     fn plan(vcpus: u32, nic: Option<NicPlan>) -> MachinePlan {
         MachinePlan { vcpus, nics: nic.into_iter().collect(), cmdline: Some("debug".into()), ..sample::plan() }

@@ -100,6 +100,11 @@ pub fn open(from: &Path, plan: &MachinePlan) -> Result<(Source, MachinePlan), Vm
     if !plan.disk.drives.is_empty() {
         return refused("the VM has data drives, which are of another moment than the snapshot: remove them first".into());
     }
+    if plan.mem_max_mib.is_some() {
+        return refused(
+            "the VM can be given memory while it runs (mem_max_mib), and the snapshot's machine can't: take it off first".into(),
+        );
+    }
     let source = Source { folder: from.to_owned(), has_seed: note.has_seed, has_metadata: note.has_metadata };
     source.seed().as_deref().map_or(Ok(()), there)?;
     let mut plan = plan.clone();

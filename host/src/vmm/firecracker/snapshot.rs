@@ -105,6 +105,11 @@ impl Taking {
         if !config.drives.is_empty() {
             return Err(refused("the VM has data drives, which would not be in it".into()));
         }
+        if config.memory.is_some() {
+            return Err(refused(
+                "the VM can be given memory while it runs (mem_max_mib), which is not tried with snapshots".into(),
+            ));
+        }
         let path = inner.room(vm);
         let room = open_folder(&path).map_err(|source| storage_error(&path, source))?;
         // What others left that were cut off is of no use any more.

@@ -233,6 +233,9 @@ async fn configure_and_start(
         }
         machine.set_vsock(&config.vsock).await?;
         machine.set_entropy(None).await?;
+        if let Some(memory) = &config.memory {
+            machine.set_hotplug_memory(memory).await?;
+        }
         machine.set_balloon(&config.balloon).await
     };
     // Both to their end, so that a refusal leaves the TAPs at their places.

@@ -1,12 +1,17 @@
-//! Limits, balloon and sizes of disks in Firecracker's words: limits and balloon for the configuration before the start, and all of them as changes
-//! of a machine that runs.
+//! Limits, balloon, memory and sizes of disks in Firecracker's words: limits and balloon for the configuration before the start, and all of them as
+//! changes of a machine that runs.
 
-use super::super::{Tuning, VmmError, shared::drives};
+use super::super::{
+    Tuning, VmmError,
+    limits::{self, FIRECRACKER_MIB, Needs},
+    shared::drives,
+};
 use super::api::{
     ApiError, Microvm, Started,
     model::{Backing, DeviceId, Drive, DriveUpdate, NetworkInterfaceUpdate, RateLimiter, TokenBucket},
 };
-use super::config::{self, Config};
+use super::asking::call_error;
+use super::config::{self, Config, MEMORY_BLOCK_MIB};
 use super::disk;
 use super::files::DISK;
 use domain::vm::DiskSizes;
@@ -61,6 +66,36 @@ pub fn grow(disks: &DiskSizes, folder: &Path) -> Result<(), VmmError> {
     all.try_for_each(|(file, wanted)| disk::grow_running(&folder.join(file), wanted.saturating_mul(MIB)))
 }
 
+/// Lets the process of a running machine use as much memory as it is to be given, before it is. Blocks.
+pub fn make_room(tuning: &Tuning, config: &Config, group: &Path) -> Result<(), VmmError> {
+    let Some(mem_mib) = tuning.mem_mib else { return Ok(()) };
+    let needs = Needs { vcpus: config.machine.vcpu_count.into(), mem_mib, overhead_mib: FIRECRACKER_MIB, io: None };
+    limits::raise_memory(group, &needs).map_err(|error| {
+        let detail = format!("the limit of its memory ({}) can't be raised: {error}", group.display());
+        VmmError::Refused { call: PLUG, detail }
+    })
+}
+
+/// As [`call_error`], with the reason where it is the guest's.
+pub fn tune_error(error: ApiError) -> VmmError {
+    match error {
+        ApiError::Refused { call: call @ PLUG, fault } if fault.contains("not active") => {
+            let detail = format!("the guest has no driver for memory that comes while it runs (virtio_mem): {fault}");
+            VmmError::Refused { call, detail }
+        }
+        error => call_error(error),
+    }
+}
+
+const PLUG: &str = "PATCH /hotplug/memory";
+
+/// What its memory device is to hold beside what the machine began with; absent: it has none, or nobody asks. Firecracker takes whole blocks.
+fn plugged(tuning: &Tuning, config: &Config) -> Option<u64> {
+    let (wanted, room) = (u64::from(tuning.mem_mib?), config.memory.as_ref()?);
+    let more = wanted.saturating_sub(config.machine.mem_size_mib);
+    Some(more.next_multiple_of(MEMORY_BLOCK_MIB).min(room.total_size_mib))
+}
+
 /// Of the root and of each data drive. A path, the same as ever, has Firecracker look at the file's size and tell the guest.
 fn drive_updates(config: &Config, tuning: &Tuning) -> Result<Vec<DriveUpdate>, ApiError> {
     let mut sized = Vec::new();
@@ -94,14 +129,17 @@ pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, config: &C
     }
     match machine.update_balloon(tuning.balloon_mib).await {
         // One without the device, as of a snapshot that has none, has no balloon, as is wanted.
-        Err(ApiError::Refused { .. }) if tuning.balloon_mib == 0 => Ok(()),
-        told => told,
+        Err(ApiError::Refused { .. }) if tuning.balloon_mib == 0 => {}
+        told => told?,
     }
+    let Some(plugged) = plugged(tuning, config) else { return Ok(()) };
+    // A guest without a driver for it refuses to be told anything, also what is so already.
+    if machine.hotplug_memory().await?.requested_size_mib == plugged { Ok(()) } else { machine.plug_memory(plugged).await }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{config::Paths, version::Version};
+    use super::super::{api::model::HotplugMemory, config::Paths, version::Version};
     use super::*;
     use crate::vmm::sample;
     use domain::vm::{DriveChange, Drives, RateLimits};
@@ -140,6 +178,25 @@ mod tests {
         let disks = DiskSizes { root_mib: Some(1), drives_mib: vec![] };
         let expected = [named("root", Some("/disk")), named("drive_0", None), named("drive_1", None)];
         assert_eq!(told(Tuning { disks, ..tuning() }), expected);
+    }
+
+    #[test]
+    fn memory_beyond_what_it_began_with_is_plugged_in_whole_blocks() {
+        let mut config = config();
+        let asked = |mem_mib, config: &Config| plugged(&Tuning { mem_mib, ..Tuning::default() }, config);
+        assert_eq!(asked(Some(300), &config), None, "it has no device for it");
+        let of = |total_size_mib| Some(HotplugMemory { total_size_mib, slot_size_mib: None, block_size_mib: None });
+        (config.machine.mem_size_mib, config.memory) = (256, of(128));
+        let all = [None, Some(256), Some(257), Some(300), Some(384), Some(100), Some(1000)].map(|wanted| asked(wanted, &config));
+        assert_eq!(all, [None, Some(0), Some(2), Some(44), Some(128), Some(0), Some(128)]);
+    }
+
+    #[test]
+    fn a_guest_without_a_driver_for_memory_is_told_as_that() {
+        let refused = |call, fault: &str| tune_error(ApiError::Refused { call, fault: fault.to_owned() }).to_string();
+        let told = refused(PLUG, "Memory hotplug update error: Device is not active");
+        assert!(told.contains("no driver for memory") && told.ends_with("Device is not active"), "{told}");
+        assert_eq!(refused(PLUG, "x"), "the VMM refused PATCH /hotplug/memory: x");
     }
 
     #[test]

@@ -23,6 +23,12 @@ impl Version {
         self.number.is_none_or(|number| number >= (1, 14, 0))
     }
 
+    /// Memory can be given to a guest that runs (virtio-mem), and taken back. 1.14 and 1.15 had it as well, and left a guest what they took back, or
+    /// did not give what they said (upstream's #5793).
+    pub fn has_memory_hotplug(&self) -> bool {
+        self.number.is_none_or(|number| number >= (1, 16, 0))
+    }
+
     /// A guest that was paused and goes on can be connected to by vsock, as its agent is. These two wait after a bare pause for a word of the guest's
     /// that it has no reason to say (`pending_event_ack`; upstream's #6100).
     pub fn pauses_well(&self) -> bool {
@@ -40,6 +46,15 @@ mod tests {
             [("1.16.1", true), ("1.14.0", true), ("1.13.2", false), ("1.8.0-dev", false), ("2.0.0", true), ("x", true)]
         {
             assert_eq!(Version::parse(text).has_free_page_reporting(), has, "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_given_by_those_that_take_it_back() {
+        for (text, has) in
+            [("1.16.1", true), ("1.16.0", true), ("1.17.0-dev", true), ("1.15.2", false), ("1.13.2", false), ("x", true)]
+        {
+            assert_eq!(Version::parse(text).has_memory_hotplug(), has, "{text}");
         }
     }
 

@@ -24,6 +24,21 @@ fn limits_follow_the_size_of_the_vm() {
 }
 
 #[test]
+fn a_limit_of_memory_is_raised_and_never_lowered() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("memory.max");
+    raise_memory(folder.path(), &needs(1, 128)).unwrap();
+    assert!(!file.exists(), "no controller, no limit");
+    for (has, after) in
+        [("max\n", "max\n".to_owned()), ("5\n", (193 * MIB).to_string()), ("999999999999\n", "999999999999\n".into())]
+    {
+        fs::write(&file, has).unwrap();
+        raise_memory(folder.path(), &needs(1, 128)).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), after);
+    }
+}
+
+#[test]
 fn a_bound_on_a_disk_is_one_line() {
     let io = Io {
         device: (259, 0),

@@ -24,6 +24,10 @@ pub fn words(plan: &MachinePlan) -> Vec<String> {
             words.push(format!("hearth.nics={}", others.join(",")));
         }
     }
+    if plan.mem_max_mib.is_some() {
+        // Used as soon as it is there, and for what can be moved away again: else none could be taken back.
+        words.push("memhp_default_state=online_movable".into());
+    }
     words.extend(plan.cmdline.clone());
     words
 }

@@ -143,6 +143,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Changes what is noted of it. The note is written first.
+    pub fn renote(&self, vm: VmId, run: Run, change: impl FnOnce(&mut Note)) -> Result<(), VmmError> {
+        let mut vms = self.vms();
+        let entry = vms.get_mut(&vm).filter(|entry| entry.is_of(run)).ok_or(VmmError::Gone)?;
+        let mut note = entry.note.clone();
+        change(&mut note);
+        if note != entry.note {
+            self.notes.write(vm, &note, &entry.phase)?;
+            entry.note = note;
+        }
+        Ok(())
+    }
+
     /// Ends it; one that has ended already, or is not there, stays so.
     pub fn end(self: &Arc<Self>, vm: VmId, run: Run, exit: Exit) -> Result<(), VmmError> {
         match self.change(vm, run, |phase| Ok((!matches!(phase, Phase::Gone(_))).then_some(Phase::Gone(exit)))) {

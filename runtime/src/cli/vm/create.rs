@@ -48,6 +48,9 @@ pub struct CreateArgs {
     /// Memory: 256, 256M, 1G
     #[arg(long, visible_alias = "memory", value_name = "SIZE", default_value = "256M", value_parser = parse_mib_u32)]
     mem: u32,
+    /// How much memory it can be given while it runs, by `vm update --mem`: 4G [default: no more than it starts with]
+    #[arg(long, value_name = "SIZE", value_parser = parse_mib_u32)]
+    mem_max: Option<u32>,
     /// Size of the root disk: 512M, 4G [default: as large as the image]
     #[arg(long, value_name = "SIZE", value_parser = parse_mib)]
     disk: Option<u64>,
@@ -141,6 +144,7 @@ fn request(args: CreateArgs) -> Result<CreateVm, CliError> {
             host: args.host,
             vcpus: args.vcpus,
             mem_mib: args.mem,
+            mem_max_mib: args.mem_max,
             kernel: args.kernel,
             image: args.image,
             disk_mib: args.disk,

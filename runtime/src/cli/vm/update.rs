@@ -17,6 +17,7 @@ use clap::Args;
 pub const EXAMPLES: &str = "\
 Examples:
   hearth vm update demo --mem 1G --vcpus 2      (while it is stopped)
+  hearth vm update demo --mem 2G      (also while it runs, if it was started with --mem-max 2G or more)
   hearth vm update demo --disk 20G --drive data:40G      (both grow, also while it runs)
   hearth vm update demo --drive logs:1G      (while it is stopped: logs is new)
   hearth vm update demo --remove-drive logs      (while it is stopped: with all that is on it)
@@ -40,9 +41,12 @@ pub struct UpdateArgs {
     /// Virtual CPUs
     #[arg(long, visible_alias = "cpus", value_name = "N")]
     vcpus: Option<u32>,
-    /// Memory: 256, 256M, 1G
+    /// Memory: 256, 256M, 1G (while it is stopped; while it runs from what it was started with to --mem-max)
     #[arg(long, visible_alias = "memory", value_name = "SIZE", value_parser = parse_mib_u32)]
     mem: Option<u32>,
+    /// How much memory it can be given while it runs: 4G; none: no more than it starts with (while it is stopped)
+    #[arg(long, value_name = "SIZE|none", value_parser = parse_most)]
+    mem_max: Option<Most>,
     /// Appended to the kernel's command line; empty: nothing
     #[arg(long, value_name = "TEXT")]
     cmdline: Option<String>,
@@ -80,6 +84,14 @@ pub struct UpdateArgs {
     devices: Changed,
 }
 
+/// Absent: taken off.
+#[derive(Debug, Clone, Copy)]
+struct Most(Option<u32>);
+
+fn parse_most(text: &str) -> Result<Most, String> {
+    if text == "none" { Ok(Most(None)) } else { parse_mib_u32(text).map(|mib| Most(Some(mib))) }
+}
+
 impl UpdateArgs {
     /// `before`: what the VM is given now, on top of which the new is laid.
     fn spec(&self, given: &Given, before: Option<CloudInit>) -> PatchVmSpec {
@@ -87,6 +99,7 @@ impl UpdateArgs {
         PatchVmSpec {
             vcpus: self.vcpus,
             mem_mib: self.mem,
+            mem_max_mib: self.mem_max.map(|Most(most)| most),
             cmdline: self.cmdline.clone(),
             restart: self.restart.map(Into::into),
             disk_mib: self.disk,

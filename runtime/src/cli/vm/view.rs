@@ -70,6 +70,7 @@ fn facts(vm: &Vm, now: jiff::Timestamp) -> Facts {
     facts.maybe("kernel", spec.kernel.as_deref());
     facts.add("vcpus", &spec.vcpus.to_string());
     facts.add("memory", &units::mib(u64::from(spec.mem_mib)));
+    facts.maybe("memory at most", spec.mem_max_mib.map(|mib| units::mib(u64::from(mib))).as_deref());
     facts.maybe("disk", spec.disk_mib.map(units::mib).as_deref());
     for drive in &spec.drives {
         let read_only = if drive.read_only { " read-only" } else { "" };

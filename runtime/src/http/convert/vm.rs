@@ -95,6 +95,7 @@ fn spec(spec: &VmSpec) -> v1::VmSpec {
         host: spec.host.clone(),
         vcpus: spec.vcpus,
         mem_mib: spec.mem_mib,
+        mem_max_mib: spec.devices.mem_max_mib,
         kernel: spec.kernel.clone(),
         image: spec.image.clone(),
         disk_mib: spec.disk_mib,

@@ -3,8 +3,8 @@
 use domain::{
     Attempt, Generation, HostId, Labels, Name, Timestamp, VmId,
     vm::{
-        BootImages, CloudInit, CpuTemplate, Devices, Drives, InFlight, Interface, Nic, RateLimits, Reason, RestartPolicy,
-        Restarts, State, Vm, VmSpec,
+        BootImages, CloudInit, CpuTemplate, Devices, Drives, InFlight, Interface, MachineMemory, Nic, RateLimits, Reason,
+        RestartPolicy, Restarts, State, Vm, VmSpec,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -49,10 +49,10 @@ struct VmSpec1 {
     restart: RestartPolicy,
 }
 
-impl From<Vm1> for Vm {
-    fn from(old: Vm1) -> Vm {
+impl From<Vm1> for Vm4 {
+    fn from(old: Vm1) -> Vm4 {
         let spec = old.spec;
-        Vm {
+        Vm4 {
             id: old.id,
             name: old.name,
             project: old.project,
@@ -60,7 +60,7 @@ impl From<Vm1> for Vm {
             generation: old.generation,
             created_at: old.created_at,
             updated_at: old.updated_at,
-            spec: VmSpec {
+            spec: VmSpec4 {
                 host: spec.host,
                 vcpus: spec.vcpus,
                 mem_mib: spec.mem_mib,
@@ -70,7 +70,7 @@ impl From<Vm1> for Vm {
                 cmdline: spec.cmdline,
                 networks: plain(spec.networks),
                 restart: spec.restart,
-                devices: Devices::default(),
+                devices: Devices4::default(),
             },
             boot: old.boot,
             host: old.host,
@@ -89,7 +89,7 @@ impl From<Vm1> for Vm {
 /// Schema 2 of a VM: without data drives, and without a password that hearth made.
 pub type Vm2 = OneNic<Devices2>;
 /// Schema 3 of a VM: with one network interface at most, whose MAC nobody chose.
-pub type Vm3 = OneNic<Devices>;
+pub type Vm3 = OneNic<Devices4>;
 
 /// What both are, but for what is asked of devices.
 #[derive(Serialize, Deserialize)]
@@ -143,11 +143,11 @@ struct CloudInit2 {
     ssh_keys: Vec<String>,
 }
 
-impl From<Devices2> for Devices {
-    fn from(old: Devices2) -> Devices {
+impl From<Devices2> for Devices4 {
+    fn from(old: Devices2) -> Devices4 {
         let cloud_init =
             |old: Box<CloudInit2>| Box::new(CloudInit { user_data: old.user_data, ssh_keys: old.ssh_keys, password_hash: None });
-        Devices {
+        Devices4 {
             rate_limits: old.rate_limits,
             balloon_mib: old.balloon_mib,
             cpu_template: old.cpu_template,
@@ -158,10 +158,10 @@ impl From<Devices2> for Devices {
     }
 }
 
-impl<D: Into<Devices>> From<OneNic<D>> for Vm {
-    fn from(old: OneNic<D>) -> Vm {
+impl<D: Into<Devices4>> From<OneNic<D>> for Vm4 {
+    fn from(old: OneNic<D>) -> Vm4 {
         let spec = old.spec;
-        Vm {
+        Vm4 {
             id: old.id,
             name: old.name,
             project: old.project,
@@ -169,7 +169,7 @@ impl<D: Into<Devices>> From<OneNic<D>> for Vm {
             generation: old.generation,
             created_at: old.created_at,
             updated_at: old.updated_at,
-            spec: VmSpec {
+            spec: VmSpec4 {
                 host: spec.host,
                 vcpus: spec.vcpus,
                 mem_mib: spec.mem_mib,
@@ -191,6 +191,107 @@ impl<D: Into<Devices>> From<OneNic<D>> for Vm {
             restarts: old.restarts,
             reason: old.reason,
             retuned: old.retuned,
+        }
+    }
+}
+
+/// Schema 4 of a VM: its memory was what it was started with.
+#[derive(Serialize, Deserialize)]
+pub struct Vm4 {
+    id: VmId,
+    name: Name,
+    project: Name,
+    labels: Labels,
+    generation: Generation,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    spec: VmSpec4,
+    boot: BootImages,
+    host: HostId,
+    nics: Vec<Nic>,
+    network_note: Option<String>,
+    state: State,
+    attempt: Attempt,
+    operation: Option<InFlight>,
+    restarts: Restarts,
+    reason: Option<Reason>,
+    retuned: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VmSpec4 {
+    host: Option<String>,
+    vcpus: u32,
+    mem_mib: u32,
+    kernel: Option<String>,
+    image: String,
+    disk_mib: Option<u64>,
+    cmdline: Option<String>,
+    networks: Vec<Interface>,
+    restart: RestartPolicy,
+    devices: Devices4,
+}
+
+/// Of schemas 3 and 4.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Devices4 {
+    rate_limits: RateLimits,
+    balloon_mib: u32,
+    cpu_template: Option<CpuTemplate>,
+    cloud_init: Option<Box<CloudInit>>,
+    metadata: Option<Box<str>>,
+    drives: Drives,
+}
+
+impl From<Devices4> for Devices {
+    fn from(old: Devices4) -> Devices {
+        Devices {
+            rate_limits: old.rate_limits,
+            balloon_mib: old.balloon_mib,
+            cpu_template: old.cpu_template,
+            cloud_init: old.cloud_init,
+            metadata: old.metadata,
+            drives: old.drives,
+            mem_max_mib: None,
+        }
+    }
+}
+
+impl From<Vm4> for Vm {
+    fn from(old: Vm4) -> Vm {
+        let spec = old.spec;
+        Vm {
+            id: old.id,
+            name: old.name,
+            project: old.project,
+            labels: old.labels,
+            generation: old.generation,
+            created_at: old.created_at,
+            updated_at: old.updated_at,
+            spec: VmSpec {
+                host: spec.host,
+                vcpus: spec.vcpus,
+                mem_mib: spec.mem_mib,
+                kernel: spec.kernel,
+                image: spec.image,
+                disk_mib: spec.disk_mib,
+                cmdline: spec.cmdline,
+                networks: spec.networks,
+                restart: spec.restart,
+                devices: spec.devices.into(),
+            },
+            boot: old.boot,
+            host: old.host,
+            nics: old.nics,
+            network_note: old.network_note,
+            state: old.state,
+            attempt: old.attempt,
+            operation: old.operation,
+            restarts: old.restarts,
+            reason: old.reason,
+            retuned: old.retuned,
+            // A machine that runs has what is recorded, which did not change while it ran.
+            memory: MachineMemory { booted_mib: spec.mem_mib, most_mib: spec.mem_mib },
         }
     }
 }

@@ -25,6 +25,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     balloon: true,
     disk_rate_limit: true,
     metadata: true,
+    memory_hotplug: true,
     ..Capabilities::NONE
 };
 
@@ -243,7 +244,11 @@ impl Vmm for Driver {
     async fn tune(&self, vm: VmId, machine: &Recorded, tuning: &Tuning) -> Result<(), VmmError> {
         let deed = || {
             self.0.tell(format_args!("tune {vm} launch {}: {tuning:?}", machine.launch.0));
-            self.retell(vm, machine, |process| process.tuning.clone_from(tuning))
+            self.retell(vm, machine, |process| {
+                // What a guest was given it may keep.
+                process.mem_mib = process.mem_mib.max(tuning.mem_mib.unwrap_or(0));
+                process.tuning.clone_from(tuning);
+            })
         };
         as_fate_has_it(self.0.fate(), deed).await.unwrap_or_else(|| Err(failed("tune")))
     }

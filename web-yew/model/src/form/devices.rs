@@ -16,7 +16,7 @@ pub struct Field {
 
 const NO_LIMIT: &str = "Empty: no limit.";
 
-pub const FIELDS: [Field; 5] = [
+pub const FIELDS: [Field; 6] = [
     Field {
         id: "disk-rate",
         label: "Disk, MiB per second",
@@ -52,6 +52,13 @@ pub const FIELDS: [Field; 5] = [
         name: "spec.balloon_mib",
         needs: "balloon",
     },
+    Field {
+        id: "mem-max",
+        label: "Memory at most, MiB",
+        help: "How much it can be given while it runs. Empty: no more than it is started with. Set only while it is not running.",
+        name: "spec.mem_max_mib",
+        needs: "memory_hotplug",
+    },
 ];
 
 /// How the server names the template.
@@ -60,7 +67,7 @@ pub const TEMPLATE: &str = "spec.cpu_template";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Devices {
     /// As typed, in the order of [`FIELDS`]. Empty: none.
-    pub typed: [String; 5],
+    pub typed: [String; 6],
     /// Absent: the host's processor as it is.
     pub cpu_template: Option<CpuTemplate>,
 }
@@ -71,6 +78,8 @@ pub struct Changes {
     pub rate_limits: Option<PatchRateLimits>,
     pub balloon_mib: Option<u32>,
     /// `Some(None)`: none any more.
+    pub mem_max_mib: Option<Option<u32>>,
+    /// Likewise.
     pub cpu_template: Option<Option<CpuTemplate>>,
 }
 
@@ -79,7 +88,8 @@ impl Devices {
         let text = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
         let limits = &spec.rate_limits;
         let balloon = Some(spec.balloon_mib).filter(|mib| *mib > 0);
-        let all = [limits.disk_mib_per_s, limits.disk_ops_per_s, limits.rx_mbit_per_s, limits.tx_mbit_per_s, balloon];
+        let [disk, ops] = [limits.disk_mib_per_s, limits.disk_ops_per_s];
+        let all = [disk, ops, limits.rx_mbit_per_s, limits.tx_mbit_per_s, balloon, spec.mem_max_mib];
         Self { typed: all.map(text), cpu_template: spec.cpu_template }
     }
 
@@ -104,29 +114,35 @@ impl Devices {
     }
 
     pub fn rate_limits(&self) -> RateLimits {
-        let [disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s, _] = self.numbers();
+        let [disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s, ..] = self.numbers();
         RateLimits { disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s }
     }
 
     pub fn balloon_mib(&self) -> u32 {
-        let [.., balloon] = self.numbers();
+        let [.., balloon, _] = self.numbers();
         balloon.unwrap_or(0)
+    }
+
+    pub fn mem_max_mib(&self) -> Option<u32> {
+        let [.., most] = self.numbers();
+        most
     }
 
     pub fn changes(&self, before: &Self) -> Changes {
         let (now, then) = (self.numbers(), before.numbers());
-        let [disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s, _] =
+        let [disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s, _, mem_max_mib] =
             std::array::from_fn(|place| (now.get(place) != then.get(place)).then(|| now.get(place).copied().flatten()));
         let limits = PatchRateLimits { disk_mib_per_s, disk_ops_per_s, rx_mbit_per_s, tx_mbit_per_s };
         Changes {
             rate_limits: (limits != PatchRateLimits::default()).then_some(limits),
             balloon_mib: (self.balloon_mib() != before.balloon_mib()).then(|| self.balloon_mib()),
+            mem_max_mib,
             cpu_template: (self.cpu_template != before.cpu_template).then_some(self.cpu_template),
         }
     }
 
     /// A number that is none goes out as 0, which the server refuses in its own words.
-    fn numbers(&self) -> [Option<u32>; 5] {
+    fn numbers(&self) -> [Option<u32>; 6] {
         self.typed.each_ref().map(|text| Some(text.trim()).filter(|text| !text.is_empty()).map(|text| text.parse().unwrap_or(0)))
     }
 }
@@ -140,7 +156,7 @@ pub fn is_able(can: &Facts, needs: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn devices(texts: [&str; 5]) -> Devices {
+    fn devices(texts: [&str; 6]) -> Devices {
         Devices { typed: texts.map(str::to_owned), cpu_template: None }
     }
 
@@ -152,21 +168,24 @@ mod tests {
     #[test]
     fn there_and_back() {
         let limits = RateLimits { disk_mib_per_s: Some(5), tx_mbit_per_s: Some(7), ..RateLimits::default() };
-        let typed = Devices::of(&spec(limits, 64));
-        assert_eq!(typed, devices(["5", "", "", "7", "64"]));
-        assert_eq!((typed.rate_limits(), typed.balloon_mib()), (limits, 64));
+        let typed = Devices::of(&VmSpec { mem_max_mib: Some(512), ..spec(limits, 64) });
+        assert_eq!(typed, devices(["5", "", "", "7", "64", "512"]));
+        assert_eq!((typed.rate_limits(), typed.balloon_mib(), typed.mem_max_mib()), (limits, 64, Some(512)));
         assert_eq!(Devices::of(&spec(RateLimits::default(), 0)), Devices::default());
     }
 
     #[test]
     fn only_what_changed_is_sent() {
-        let before = devices(["5", "", "", "7", "64"]);
+        let before = devices(["5", "", "", "7", "64", "512"]);
         assert_eq!(before.changes(&before), Changes::default());
-        assert_eq!(devices([" 5", "", "", "7 ", "064"]).changes(&before), Changes::default());
+        assert_eq!(devices([" 5", "", "", "7 ", "064", "512 "]).changes(&before), Changes::default());
         let expected = PatchRateLimits { disk_mib_per_s: Some(None), rx_mbit_per_s: Some(Some(9)), ..PatchRateLimits::default() };
-        let expected = Changes { rate_limits: Some(expected), balloon_mib: Some(0), cpu_template: None };
-        assert_eq!(devices(["", "", "9", "7", ""]).changes(&before), expected);
-        let limits = devices(["x", "", "", "7", "64"]).changes(&before).rate_limits;
+        let rate_limits = Some(expected);
+        let expected = Changes { rate_limits, balloon_mib: Some(0), mem_max_mib: Some(None), cpu_template: None };
+        assert_eq!(devices(["", "", "9", "7", "", ""]).changes(&before), expected);
+        let more = devices(["5", "", "", "7", "64", "1024"]).changes(&before);
+        assert_eq!(more, Changes { mem_max_mib: Some(Some(1024)), ..Changes::default() });
+        let limits = devices(["x", "", "", "7", "64", "512"]).changes(&before).rate_limits;
         assert_eq!(limits.and_then(|limits| limits.disk_mib_per_s), Some(Some(0)), "the server says what is wrong with it");
     }
 
@@ -192,7 +211,7 @@ mod tests {
         let can = Facts::of(&[("disk_rate_limit", true), ("network_rate_limit", false), ("balloon", true)]);
         let shown = |devices: &Devices| devices.shown(&can).map(|(place, field)| (place, field.id)).collect::<Vec<_>>();
         assert_eq!(shown(&Devices::default()), [(0, "disk-rate"), (1, "disk-ops"), (4, "balloon")]);
-        assert_eq!(shown(&devices(["", "", "", "7", ""])).len(), 4, "what is set can be taken away");
+        assert_eq!(shown(&devices(["", "", "", "7", "", ""])).len(), 4, "what is set can be taken away");
         assert_eq!(Devices::default().shown(&Facts::default()).count(), 0);
     }
 }

@@ -61,6 +61,7 @@ impl Form {
             metadata: metadata::changed(&self.metadata, &before.metadata),
             rate_limits: devices.rate_limits.map(Some),
             balloon_mib: devices.balloon_mib,
+            mem_max_mib: devices.mem_max_mib,
             cpu_template: devices.cpu_template,
             vcpus: number(&self.vcpus, &before.vcpus),
             mem_mib: number(&self.mem_mib, &before.mem_mib),
@@ -170,7 +171,12 @@ pub fn EditDialog(props: &Props) -> Html {
                     <Field id="vcpus" label="vCPUs" error={wrong("spec.vcpus")} help="Only while it is not running.">
                         <input id="vcpus" type="number" min="1" max="32" value={form.vcpus.clone()} oninput={edit(|form, value| form.vcpus = value)} />
                     </Field>
-                    <Field id="mem" label="Memory, MiB" error={wrong("spec.mem_mib")} help="Only while it is not running.">
+                    <Field id="mem" label="Memory, MiB" error={wrong("spec.mem_mib")}
+                        help={if opened.spec.mem_max_mib.is_some() {
+                            "While it runs, from what it was started with to what it may have at most."
+                        } else {
+                            "Only while it is not running."
+                        }}>
                         <input id="mem" type="number" min="64" value={form.mem_mib.clone()} oninput={edit(|form, value| form.mem_mib = value)} />
                     </Field>
                     <Field id="disk" label="Root disk, MiB" error={wrong("spec.disk_mib")} help="Only larger; at once, also while it runs.">

@@ -73,6 +73,9 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         ("Network", text(interface::words(&vm.spec.networks, &vm.status.interfaces).unwrap_or_else(|| "none".to_owned()))),
         ("Restart", text(restart)),
     ];
+    if let Some(most) = spec.mem_max_mib {
+        facts.push(("Memory at most", text(mib(most.into()))));
+    }
     if !spec.drives.is_empty() {
         let words =
             |drive: &Drive| format!("{} {}{}", drive.name, mib(drive.size_mib), if drive.read_only { ", read-only" } else { "" });

@@ -6,7 +6,7 @@ use crate::{
     host::{Capabilities, Capability, Offer},
     vm::{
         Change, Command, CpuTemplate, DiskSizes, DriveChange, Driver, Drives, DrivesChange, Effect, Exit, Finished, Input,
-        Inspection, Observed, RateLimitsChange, ReasonCode, RestartPolicy, Starting, State, Ticket, admit, step::step,
+        Inspection, Observed, RateLimitsChange, ReasonCode, RestartPolicy, Starting, State, StopMode, Ticket, admit, step::step,
     },
 };
 
@@ -241,6 +241,41 @@ fn disks_grow_under_a_machine_that_is_there() {
     for (change, code) in [(root(99), "disk-smaller"), (drives(Some(9)), "drive-smaller")] {
         assert_eq!(admit(&at(State::Running(machine(Attempt(3)))), &Command::Update(change), None).unwrap_err().code(), code);
     }
+}
+
+fn memory(mem_mib: u32) -> Command {
+    Command::Update(Change { mem_mib: Some(mem_mib), ..Change::default() })
+}
+
+/// A machine that was made with room for it is given memory and has it taken away again; what it once had it may keep.
+#[test]
+fn memory_is_given_to_a_machine_that_was_made_with_room_for_it() {
+    let mut fixed = running();
+    let refused = admit(fixed.record(), &memory(256), None).expect_err("no room");
+    assert_eq!((refused.code(), refused.field()), ("only-when-stopped", Some("spec.mem_mib")));
+    let room = Command::Update(Change { mem_max_mib: Some(Some(1024)), ..Change::default() });
+    assert_eq!(admit(fixed.record(), &room, None).expect_err("it runs").code(), "only-when-stopped");
+    fixed.user(Command::Stop(StopMode::Force)).answers(Finished::Killed).answers(Finished::Cleaned).is("stopped");
+    let mut story = fixed;
+    story.user(room).user(memory(256)).wants(&[]).user(Command::Start);
+    let held = |story: &Story| (story.record().memory.booted_mib, story.record().held_mem_mib());
+    assert_eq!(held(&story), (256, 256));
+    assert_eq!(admit(story.record(), &memory(512), None).expect_err("it starts").code(), "vm-already-starting");
+    let launch = story.record().attempt;
+    story.answers(Finished::Launched { machine: machine(launch) }).answers(Finished::Released);
+    story.input(Input::Observed(Observed::GuestReady { launch })).is("running");
+    story.user(memory(512)).wants(&["tune"]).answers(Finished::Tuned);
+    assert_eq!((story.record().spec.plugged_mem_mib(), story.record().retuned), (Some(512), true));
+    story.user(memory(300)).wants(&["tune"]).answers(Finished::Tuned);
+    assert_eq!((story.record().spec.mem_mib, held(&story)), (300, (256, 512)), "what it had it may still have");
+    let refused = admit(story.record(), &memory(255), None).expect_err("less than it began with");
+    assert_eq!((refused.code(), refused.field()), ("only-when-stopped", Some("spec.mem_mib")));
+    // A hearth that finds it gives it what is recorded; the next launch begins with that, and holds no more.
+    story.input(Input::Recovered).finds(Inspection::Running).wants(&["watch", "await-guest", "tune"]);
+    story.user(Command::Reboot(StopMode::Force)).answers(Finished::Killed);
+    assert_eq!(admit(story.record(), &memory(512), None).expect_err("it stops").code(), "vm-already-stopping");
+    story.answers(Finished::Cleaned).is("starting/launching");
+    assert_eq!(held(&story), (300, 300));
 }
 
 /// Which drives there are: while no machine exists. What is asked of drives needs no capability.
