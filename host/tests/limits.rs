@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use host::vmm::limits::{Needs, apply, limits};
+use domain::vm::RateLimits;
+use host::vmm::limits::{Needs, apply, limits, transfers};
 use std::{
     fs,
     io::Write,
@@ -136,4 +137,66 @@ fn a_group_that_holds_processes_passes_nothing_on_and_says_so() {
     drop(sitting.stdin.take());
     sitting.wait().unwrap();
     assert!(matches!(&told[..], [only] if only.contains("in which processes sit")), "{told:?}");
+}
+
+/// A disk of the host's own: a file, with a file system on it.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn make(test: &str) -> Option<Self> {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let image = disk.0.path().join("image");
+        fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+        let ran = |program: &str, words: &[&str]| {
+            Command::new(program).args(words).stdout(Stdio::null()).status().is_ok_and(|ended| ended.success())
+        };
+        let (image, at) = (image.to_string_lossy().into_owned(), disk.at());
+        fs::create_dir(&at).unwrap();
+        if ran("mkfs.ext4", &["-q", "-F", &image]) && ran("mount", &["-o", "loop", &image, &at.to_string_lossy()]) {
+            return Some(disk);
+        }
+        skipped(test, "needs a loop device and mkfs.ext4");
+        None
+    }
+
+    fn at(&self) -> PathBuf {
+        self.0.path().join("at")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _left = Command::new("umount").arg(self.at()).stderr(Stdio::null()).status();
+    }
+}
+
+/// 6 MiB past the page cache at twice 1 MiB a second: nothing that keeps the bound is faster than 2 s. That nothing else is as slow is seen without it.
+#[test]
+fn transfers_are_bounded_around_the_limits_of_the_disks() {
+    let test = "transfers_are_bounded_around_the_limits_of_the_disks";
+    let Some(groups) = Groups::make(test) else { return };
+    let controllers = fs::read_to_string(groups.owner.join("../cgroup.controllers")).unwrap();
+    if !controllers.split_whitespace().any(|one| one == "io") {
+        return skipped(test, "needs the cgroup controller io");
+    }
+    let Some(disk) = Disk::make(test) else { return };
+    let limited = RateLimits { disk_mib_per_s: Some(1), ..RateLimits::default() };
+    let none = RateLimits::default();
+    let writes = || {
+        let from = Instant::now();
+        let to = format!("of={}", disk.at().join("file").display());
+        let ended = groups.start(&["dd", "status=none", "if=/dev/zero", "oflag=direct", "bs=1M", "count=6"], &to).wait().unwrap();
+        assert!(ended.success(), "{ended:?}");
+        from.elapsed()
+    };
+    transfers::set(&none, 1, &disk.at(), &groups.vm);
+    assert!(!groups.vm.join("io.max").exists(), "nothing is made of what nobody bounds");
+    let free = writes();
+    transfers::set(&limited, 1, &disk.at(), &groups.vm);
+    assert!(groups.read("io.max").contains("rbps=2097152 wbps=2097152"), "{}", groups.read("io.max"));
+    let bound = writes();
+    eprintln!("6 MiB in {free:?}, bound in {bound:?}");
+    assert!(bound > Duration::from_secs(2) && bound > free, "{free:?}, bound {bound:?}");
+    transfers::set(&none, 1, &disk.at(), &groups.vm);
+    assert_eq!(groups.read("io.max").trim(), "", "it is taken off");
 }

@@ -298,7 +298,7 @@ impl Vmm for Firecracker {
             blocking(move || {
                 tuning::grow(&wanted.disks, &folder)?;
                 let config = start::read_config(&folder)?;
-                group.as_deref().map_or(Ok(()), |group| tuning::make_room(&wanted, &config, group))?;
+                group.as_deref().map_or(Ok(()), |group| tuning::make_room(&wanted, &config, &folder, group))?;
                 Ok(config)
             })
             .await

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod tests;
+pub mod transfers;
 
 use std::{
     collections::BTreeSet,
@@ -68,9 +69,16 @@ pub fn limits(needs: &Needs) -> Vec<Limit> {
         (MEMORY, memory(needs).to_string()),
         ("pids.max", needs.vcpus.saturating_add(THREADS).to_string()),
     ];
-    limits.extend(needs.io.as_ref().map(|io| ("io.max", io_line(io))));
+    limits.extend(needs.io.as_ref().map(io));
     limits
 }
+
+/// Of transfers alone.
+pub fn io(io: &Io) -> Limit {
+    (IO, io_line(io))
+}
+
+pub const IO: &str = "io.max";
 
 /// Raises the group's limit of memory to what follows from `needs`, if it is lower: what is in use already is not taken away. A group without a limit
 /// stays without. Blocks.

@@ -29,6 +29,7 @@ pub(super) use files::DISK;
 pub use own::UserChoice;
 
 use super::confinement::Confinement;
+use super::limits::transfers;
 use super::lines::LinesWanted;
 use super::outside::Outside;
 use super::shared::{
@@ -250,8 +251,18 @@ impl Vmm for Qemu {
     async fn tune(&self, vm: VmId, machine: &Machine, tuning: &Tuning) -> Result<(), VmmError> {
         let _run = self.runs.released(vm, machine, "tune")?;
         let deadline = Instant::now() + CALL_DEADLINE;
-        let mut control = Qmp::open(&self.folder(vm), CONTROL_SOCKET, deadline).await?;
-        tuning::apply(&mut control, tuning, deadline).await
+        let folder = self.folder(vm);
+        let mut control = Qmp::open(&folder, CONTROL_SOCKET, deadline).await?;
+        let disks = tuning::apply(&mut control, tuning, deadline).await?;
+        if let Some(group) = self.inner.ground.cgroups.group(vm) {
+            let rate_limits = tuning.rate_limits;
+            let bound = move || {
+                transfers::set(&rate_limits, disks, &folder, &group);
+                Ok(())
+            };
+            blocking(bound).await?;
+        }
+        Ok(())
     }
 
     async fn kill(&self, vm: VmId, machine: &Machine) -> Result<(), VmmError> {

@@ -2,7 +2,7 @@
 
 use super::super::{
     MachinePlan, VmmError,
-    limits::{FIRECRACKER_MIB, Needs},
+    limits::{FIRECRACKER_MIB, Needs, transfers},
     shared::{
         blocking, boot, dashed_mark, drives,
         gate::Program,
@@ -55,7 +55,7 @@ pub fn hold(
         driver: Driver::Firecracker,
         executable: &inner.binary,
         version: &inner.version.text,
-        needs: needs(plan),
+        needs: needs(plan, &inner.ground.layout.vms()),
     };
     let unmake = |_: &Path| {
         // The first error is the one to tell; `clean` removes what this can't.
@@ -64,8 +64,10 @@ pub fn hold(
     hold::hold(&inner.ground, &launch, |folder| program(inner, plan, ports, from, folder), unmake)
 }
 
-fn needs(plan: &MachinePlan) -> Needs {
-    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: FIRECRACKER_MIB, io: None }
+/// `disks`: the folder in which they are.
+fn needs(plan: &MachinePlan, disks: &Path) -> Needs {
+    let io = transfers::bound(&plan.tuning.rate_limits, 1 + plan.disk.drives.all().len(), disks);
+    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib: FIRECRACKER_MIB, io }
 }
 
 fn program(

@@ -3,7 +3,7 @@
 
 use super::super::{
     Tuning, VmmError,
-    limits::{self, FIRECRACKER_MIB, Needs},
+    limits::{self, FIRECRACKER_MIB, Needs, transfers},
     shared::drives,
 };
 use super::api::{
@@ -66,8 +66,10 @@ pub fn grow(disks: &DiskSizes, folder: &Path) -> Result<(), VmmError> {
     all.try_for_each(|(file, wanted)| disk::grow_running(&folder.join(file), wanted.saturating_mul(MIB)))
 }
 
-/// Lets the process of a running machine use as much memory as it is to be given, before it is. Blocks.
-pub fn make_room(tuning: &Tuning, config: &Config, group: &Path) -> Result<(), VmmError> {
+/// Lets the process of a running machine use as much memory as it is to be given, before it is, and bounds what it transfers by its new limits.
+/// `folder`: the VM's. Blocks.
+pub fn make_room(tuning: &Tuning, config: &Config, folder: &Path, group: &Path) -> Result<(), VmmError> {
+    transfers::set(&tuning.rate_limits, 1 + config.drives.len(), folder, group);
     let Some(mem_mib) = tuning.mem_mib else { return Ok(()) };
     let needs = Needs { vcpus: config.machine.vcpu_count.into(), mem_mib, overhead_mib: FIRECRACKER_MIB, io: None };
     limits::raise_memory(group, &needs).map_err(|error| {

@@ -8,7 +8,10 @@ use super::super::shared::{
     run::Run,
     seed,
 };
-use super::super::{MachinePlan, VmmError, limits::Needs};
+use super::super::{
+    MachinePlan, VmmError,
+    limits::{Needs, transfers},
+};
 use super::command::Acceleration;
 use super::files::{CONTROL_SOCKET, DISK, EVENTS_LOG, EVENTS_SOCKET, SOCKETS, VMM_LOG};
 use super::qmp::Qmp;
@@ -52,7 +55,8 @@ fn needs(inner: &Inner, plan: &MachinePlan) -> Needs {
         Acceleration::Kvm => 256,
         Acceleration::Tcg { .. } => 256 + 1024,
     };
-    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib, io: None }
+    let io = transfers::bound(&plan.tuning.rate_limits, 1 + plan.disk.drives.all().len(), &inner.ground.layout.vms());
+    Needs { vcpus: plan.vcpus, mem_mib: plan.mem_mib, overhead_mib, io }
 }
 
 fn program(inner: &Inner, plan: &MachinePlan, attempt: Attempt, folder: &Path) -> Result<Program, VmmError> {

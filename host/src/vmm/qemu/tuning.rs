@@ -58,16 +58,18 @@ fn kept(folder: &Path) -> Result<Option<u32>, VmmError> {
     }
 }
 
-/// What is so already is said again, which changes nothing.
-pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Result<(), VmmError> {
+/// What is so already is said again, which changes nothing. Gives how many disks have limits.
+pub async fn apply(control: &mut Qmp, tuning: &Tuning, deadline: Instant) -> Result<usize, VmmError> {
     let all = control.call("query-block", Value::Null, deadline).await?;
-    for device in limited(&all) {
+    let limited = limited(&all);
+    for device in &limited {
         control.call("block_set_io_throttle", throttle(device, &tuning.rate_limits), deadline).await?;
     }
     for (device, size) in smaller(&all, &tuning.disks)? {
         control.call("block_resize", json!({ "device": device, "size": size }), deadline).await?;
     }
-    balloon(control, tuning.balloon_mib, deadline).await
+    balloon(control, tuning.balloon_mib, deadline).await?;
+    Ok(limited.len())
 }
 
 /// Of the drives that a QEMU says it has, the root and the data drives.

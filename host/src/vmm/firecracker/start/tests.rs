@@ -2,7 +2,10 @@
 
 use super::super::{super::sample, stage};
 use super::*;
-use crate::vmm::{Tuning, Vmm, limits::limits};
+use crate::vmm::{
+    Tuning, Vmm,
+    limits::{limits, transfers},
+};
 use domain::vm::{DriveChange, Drives, RateLimits};
 use std::os::unix::fs::PermissionsExt;
 
@@ -57,15 +60,19 @@ fn what_a_machine_is_to_be_is_nobody_elses_to_read() {
     }
 }
 
-/// Firecracker keeps the limits of a disk itself, drive by drive, and they change while it runs: nothing of them is written to the group.
+/// Firecracker keeps the limits of a disk itself, drive by drive; around them the group has a bound, where there is a disk to count at.
 #[test]
-fn limits_of_a_disk_are_firecrackers_to_keep_and_not_the_groups() {
+fn limits_of_a_disk_bound_the_group_and_nothing_else_of_it() {
     let rate_limits = RateLimits { disk_mib_per_s: Some(3), disk_ops_per_s: Some(5), ..RateLimits::default() };
     let plan = MachinePlan { tuning: Tuning { rate_limits, ..Tuning::default() }, vcpus: 2, mem_mib: 1024, ..sample::plan() };
-    let written = limits(&needs(&plan));
+    let here = Path::new("/");
+    let mut written = limits(&needs(&plan, here));
+    let io = transfers::bound(&rate_limits, 1, here);
+    assert_eq!(written.last().filter(|(file, _)| *file == "io.max").cloned(), io.as_ref().map(crate::vmm::limits::io));
+    written.truncate(3);
     let files: Vec<_> = written.iter().map(|(file, _)| *file).collect();
     assert_eq!(files, ["cpu.max", "memory.max", "pids.max"]);
-    assert_eq!(written, limits(&needs(&MachinePlan { tuning: Tuning::default(), ..plan })));
+    assert_eq!(written, limits(&needs(&MachinePlan { tuning: Tuning::default(), ..plan }, here)));
 }
 
 #[test]
