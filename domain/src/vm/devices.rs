@@ -110,9 +110,13 @@ impl Devices {
         if self.balloon_mib > most {
             add("spec.balloon_mib", format!("must be 0 to {most}: {} MiB stay with the guest", super::spec::MEM_MIB_MIN));
         }
-        if self.mem_max_mib.is_some_and(|most| most < mem_mib || most > super::spec::MEM_MIB_MAX) {
-            let detail = format!("must be {mem_mib} (spec.mem_mib) to {}; leave it out for none", super::spec::MEM_MIB_MAX);
-            add("spec.mem_max_mib", detail);
+        if let Some(most) = self.mem_max_mib {
+            if most > super::spec::MEM_MIB_MAX {
+                add("spec.mem_max_mib", format!("must be at most {}, not {most}", super::spec::MEM_MIB_MAX));
+            }
+            if mem_mib > most {
+                add("spec.mem_mib", format!("must be at most {most}, as spec.mem_max_mib is, not {mem_mib}"));
+            }
         }
         if let Some(metadata) = &self.metadata
             && metadata.len() > METADATA_MAX
@@ -234,9 +238,10 @@ mod tests {
                 ssh_keys: vec!["x".into(); SSH_KEYS_MAX + 1],
                 password_hash: None,
             })),
-            mem_max_mib: Some(511),
+            mem_max_mib: Some(super::super::spec::MEM_MIB_MAX + 1),
             ..Devices::default()
         };
+        assert_eq!(fields(&Devices { mem_max_mib: Some(511), ..Devices::default() }), ["spec.mem_mib"]);
         let told = fields(&devices);
         for field in [
             "spec.rate_limits.disk_mib_per_s",

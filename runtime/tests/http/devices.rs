@@ -134,7 +134,7 @@ async fn memory_grows_while_it_runs_where_there_is_room_for_it() {
     let made = made(&bench, true, &json!({ "mem_mib": 256, "mem_max_mib": 1024 })).await;
     assert_eq!((made.status.as_u16(), &made.body["spec"]["mem_max_mib"]), (200, &json!(1024)), "{}", made.body);
     assert_eq!(patched(&bench, &json!({ "mem_mib": 512 })).await.body["spec"]["mem_mib"], 512);
-    patched(&bench, &json!({ "mem_mib": 1025 })).await.refuses(422, "invalid-spec", "spec.mem_max_mib");
+    patched(&bench, &json!({ "mem_mib": 1025 })).await.refuses(422, "invalid-spec", "spec.mem_mib");
     patched(&bench, &json!({ "mem_mib": 255 })).await.refuses(409, "only-when-stopped", "spec.mem_mib");
     patched(&bench, &json!({ "mem_max_mib": null })).await.refuses(409, "only-when-stopped", "");
     stopped(&bench).await;

@@ -64,18 +64,17 @@ fn spec_facts(vm: &Vm) -> Vec<(&'static str, Html)> {
         RestartPolicy::OnFailure => "on failure",
         RestartPolicy::Always => "always",
     };
+    let most = spec.mem_max_mib.map_or_else(String::new, |most| format!(", at most {}", mib(most.into())));
+    let memory = format!("{}{most}", mib(u64::from(spec.mem_mib)));
     let mut facts = vec![
         ("vCPUs", text(spec.vcpus.to_string())),
-        ("Memory", text(mib(u64::from(spec.mem_mib)))),
+        ("Memory", text(memory)),
         ("Root disk", text(spec.disk_mib.map_or_else(|| "as large as the image".to_owned(), mib))),
         ("Image", html! { <Link<Route> to={Route::Images}>{ &spec.image }</Link<Route>> }),
         ("Kernel", text(spec.kernel.as_deref().unwrap_or("default"))),
         ("Network", text(interface::words(&vm.spec.networks, &vm.status.interfaces).unwrap_or_else(|| "none".to_owned()))),
         ("Restart", text(restart)),
     ];
-    if let Some(most) = spec.mem_max_mib {
-        facts.push(("Memory at most", text(mib(most.into()))));
-    }
     if !spec.drives.is_empty() {
         let words =
             |drive: &Drive| format!("{} {}{}", drive.name, mib(drive.size_mib), if drive.read_only { ", read-only" } else { "" });
