@@ -129,9 +129,16 @@ impl Config {
 
 /// What no machine of Firecracker's can be, whatever its files are: before anything of the VM is touched.
 ///
-/// Errors: more devices than there are interrupts for; more words on the kernel's command line than it keeps; more vCPUs than a number of
+/// Errors: memory that it could be given, by a release that can't; more devices than there are interrupts for; more words on the kernel's command line than it keeps; more vCPUs than a number of
 /// Firecracker's holds.
-pub fn check(plan: &MachinePlan) -> Result<(), VmmError> {
+pub fn check(plan: &MachinePlan, version: &Version) -> Result<(), VmmError> {
+    if plan.mem_max_mib.is_some() && !version.has_memory_hotplug() {
+        let detail = format!(
+            "Firecracker {} can't give a VM memory while it runs: take spec.mem_max_mib off the VM, or install 1.16.0 or newer",
+            version.text
+        );
+        return Err(VmmError::Refused { call: "configuration", detail });
+    }
     let others = usize::from(plan.cloud_init.is_some()) + usize::from(plan.mem_max_mib.is_some());
     let beside = plan.nics.len() + plan.disk.drives.all().len() + others;
     if beside > DEVICES_BESIDE {
@@ -313,10 +320,18 @@ mod tests {
         let change = |n| domain::vm::DriveChange { name: format!("d{n}").parse().unwrap(), size_mib: Some(1), read_only: None };
         let mut full = MachinePlan { nics, mem_max_mib: None, ..sample::plan() };
         full.disk.drives = domain::vm::Drives::new(&(0..5).map(change).collect::<Vec<_>>());
-        check(&full).unwrap();
+        check(&full, &version).unwrap();
         full.mem_max_mib = Some(512);
-        let refusal = check(&full).unwrap_err().to_string();
+        let refusal = check(&full, &version).unwrap_err().to_string();
         assert!(refusal.contains("device for memory together, and the VM has 14"), "{refusal}");
+        // By a release that was there when the VM was made, and is not any more.
+        let roomy = MachinePlan { mem_max_mib: Some(512), ..sample::plan() };
+        check(&roomy, &version).unwrap();
+        let refusal = check(&roomy, &Version::parse("1.15.2")).unwrap_err().to_string();
+        assert!(
+            refusal.contains("Firecracker 1.15.2 can't give a VM memory") && refusal.contains("1.16.0 or newer"),
+            "{refusal}"
+        );
     }
 
     fn plan(vcpus: u32, nic: Option<NicPlan>) -> MachinePlan {
@@ -393,7 +408,7 @@ mod tests {
                 (nic.address, nic.gateway, nic.dns) = (longest(last), longest(99), vec![longest(10), longest(11), longest(12)]);
             }
             plan.cloud_init = Some(Box::default());
-            check(&plan)
+            check(&plan, &Version::parse("1.16.1"))
         };
         // All drives and one interface; all interfaces: with the longest names, addresses and words.
         with(1, 8, CMDLINE_MAX).unwrap();
@@ -457,7 +472,7 @@ mod tests {
     #[test]
     fn what_no_machine_has_is_refused_before_it_is_said() {
         assert!(matches!(config(&plan(300, None), paths(), &version()), Err(Invalid::Vcpus { .. })));
-        assert!(check(&plan(300, None)).unwrap_err().to_string().contains("vCPUs"));
+        assert!(check(&plan(300, None), &Version::parse("1.16.1")).unwrap_err().to_string().contains("vCPUs"));
         assert!(config(&plan(1, None), paths(), &version()).unwrap().nic.is_none());
     }
 }

@@ -81,7 +81,7 @@ fn program(
     hold::still_there(&inner.binary, "firecracker", "install it again")?;
     // All that can be refused is, before anything of the VM is touched. One that goes on from a snapshot has the devices of that.
     if from.is_none() {
-        config::check(plan)?;
+        config::check(plan, &inner.version)?;
     }
     let metadata = metadata::metadata(plan)?;
     let (kernel, initrd) = (boot::kernel(plan)?, inner.boot.initrd(plan.initrd.as_deref())?);
