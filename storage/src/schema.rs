@@ -28,9 +28,9 @@ impl Stored for Vm {
 
     fn upgrade(schema: u16, payload: &[u8]) -> Result<Self, DecodeError> {
         match schema {
-            1 => Ok(older::Vm4::from(exact::<older::Vm1>(Self::NAME, schema, payload)?).into()),
-            2 => Ok(older::Vm4::from(exact::<older::Vm2>(Self::NAME, schema, payload)?).into()),
-            3 => Ok(older::Vm4::from(exact::<older::Vm3>(Self::NAME, schema, payload)?).into()),
+            1 => Ok(older::Vm3::from(exact::<older::Vm1>(Self::NAME, schema, payload)?).into()),
+            2 => Ok(exact::<older::Vm2>(Self::NAME, schema, payload)?.into()),
+            3 => Ok(exact::<older::Vm3>(Self::NAME, schema, payload)?.into()),
             4 => Ok(exact::<older::Vm4>(Self::NAME, schema, payload)?.into()),
             _ => Err(DecodeError::NoUpgrade { name: Self::NAME, found: schema, known: Self::SCHEMA }),
         }

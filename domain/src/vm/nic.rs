@@ -88,7 +88,13 @@ pub struct Interface {
 
 impl From<&str> for Interface {
     fn from(network: &str) -> Interface {
-        Interface { network: network.to_owned(), mac: None }
+        network.to_owned().into()
+    }
+}
+
+impl From<String> for Interface {
+    fn from(network: String) -> Interface {
+        Interface { network, mac: None }
     }
 }
 

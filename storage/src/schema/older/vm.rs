@@ -9,11 +9,6 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Networks were named, and no MAC was chosen.
-fn plain(networks: Vec<String>) -> Vec<Interface> {
-    networks.into_iter().map(|network| Interface { network, mac: None }).collect()
-}
-
 /// Schema 1 of a VM: without what is asked of its devices.
 #[derive(Serialize, Deserialize)]
 pub struct Vm1 {
@@ -49,10 +44,10 @@ struct VmSpec1 {
     restart: RestartPolicy,
 }
 
-impl From<Vm1> for Vm4 {
-    fn from(old: Vm1) -> Vm4 {
+impl From<Vm1> for Vm3 {
+    fn from(old: Vm1) -> Vm3 {
         let spec = old.spec;
-        Vm4 {
+        Vm3 {
             id: old.id,
             name: old.name,
             project: old.project,
@@ -60,7 +55,7 @@ impl From<Vm1> for Vm4 {
             generation: old.generation,
             created_at: old.created_at,
             updated_at: old.updated_at,
-            spec: VmSpec4 {
+            spec: OlderSpec {
                 host: spec.host,
                 vcpus: spec.vcpus,
                 mem_mib: spec.mem_mib,
@@ -68,13 +63,13 @@ impl From<Vm1> for Vm4 {
                 image: spec.image,
                 disk_mib: spec.disk_mib,
                 cmdline: spec.cmdline,
-                networks: plain(spec.networks),
+                networks: spec.networks,
                 restart: spec.restart,
                 devices: Devices4::default(),
             },
             boot: old.boot,
             host: old.host,
-            nics: old.nic.into_iter().collect(),
+            nics: old.nic,
             network_note: old.network_note,
             state: old.state,
             attempt: old.attempt,
@@ -87,13 +82,15 @@ impl From<Vm1> for Vm4 {
 }
 
 /// Schema 2 of a VM: without data drives, and without a password that hearth made.
-pub type Vm2 = OneNic<Devices2>;
+pub type Vm2 = Older<Option<Nic>, String, Devices2>;
 /// Schema 3 of a VM: with one network interface at most, whose MAC nobody chose.
-pub type Vm3 = OneNic<Devices4>;
+pub type Vm3 = Older<Option<Nic>, String, Devices4>;
+/// Schema 4 of a VM: its memory was what it was started with.
+pub type Vm4 = Older<Vec<Nic>, Interface, Devices4>;
 
-/// What both are, but for what is asked of devices.
+/// What they are alike: `N` interfaces, `I` as each was asked for, `D` what is asked of devices.
 #[derive(Serialize, Deserialize)]
-pub struct OneNic<D> {
+pub struct Older<N, I, D> {
     id: VmId,
     name: Name,
     project: Name,
@@ -101,10 +98,10 @@ pub struct OneNic<D> {
     generation: Generation,
     created_at: Timestamp,
     updated_at: Timestamp,
-    spec: OneNicSpec<D>,
+    spec: OlderSpec<I, D>,
     boot: BootImages,
     host: HostId,
-    nic: Option<Nic>,
+    nics: N,
     network_note: Option<String>,
     state: State,
     attempt: Attempt,
@@ -115,7 +112,7 @@ pub struct OneNic<D> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OneNicSpec<D> {
+struct OlderSpec<I, D> {
     host: Option<String>,
     vcpus: u32,
     mem_mib: u32,
@@ -123,7 +120,7 @@ struct OneNicSpec<D> {
     image: String,
     disk_mib: Option<u64>,
     cmdline: Option<String>,
-    networks: Vec<String>,
+    networks: Vec<I>,
     restart: RestartPolicy,
     devices: D,
 }
@@ -158,80 +155,6 @@ impl From<Devices2> for Devices4 {
     }
 }
 
-impl<D: Into<Devices4>> From<OneNic<D>> for Vm4 {
-    fn from(old: OneNic<D>) -> Vm4 {
-        let spec = old.spec;
-        Vm4 {
-            id: old.id,
-            name: old.name,
-            project: old.project,
-            labels: old.labels,
-            generation: old.generation,
-            created_at: old.created_at,
-            updated_at: old.updated_at,
-            spec: VmSpec4 {
-                host: spec.host,
-                vcpus: spec.vcpus,
-                mem_mib: spec.mem_mib,
-                kernel: spec.kernel,
-                image: spec.image,
-                disk_mib: spec.disk_mib,
-                cmdline: spec.cmdline,
-                networks: plain(spec.networks),
-                restart: spec.restart,
-                devices: spec.devices.into(),
-            },
-            boot: old.boot,
-            host: old.host,
-            nics: old.nic.into_iter().collect(),
-            network_note: old.network_note,
-            state: old.state,
-            attempt: old.attempt,
-            operation: old.operation,
-            restarts: old.restarts,
-            reason: old.reason,
-            retuned: old.retuned,
-        }
-    }
-}
-
-/// Schema 4 of a VM: its memory was what it was started with.
-#[derive(Serialize, Deserialize)]
-pub struct Vm4 {
-    id: VmId,
-    name: Name,
-    project: Name,
-    labels: Labels,
-    generation: Generation,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    spec: VmSpec4,
-    boot: BootImages,
-    host: HostId,
-    nics: Vec<Nic>,
-    network_note: Option<String>,
-    state: State,
-    attempt: Attempt,
-    operation: Option<InFlight>,
-    restarts: Restarts,
-    reason: Option<Reason>,
-    retuned: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct VmSpec4 {
-    host: Option<String>,
-    vcpus: u32,
-    mem_mib: u32,
-    kernel: Option<String>,
-    image: String,
-    disk_mib: Option<u64>,
-    cmdline: Option<String>,
-    networks: Vec<Interface>,
-    restart: RestartPolicy,
-    devices: Devices4,
-}
-
 /// Of schemas 3 and 4.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Devices4 {
@@ -257,8 +180,13 @@ impl From<Devices4> for Devices {
     }
 }
 
-impl From<Vm4> for Vm {
-    fn from(old: Vm4) -> Vm {
+impl<N, I, D> From<Older<N, I, D>> for Vm
+where
+    N: IntoIterator<Item = Nic>,
+    Interface: From<I>,
+    Devices4: From<D>,
+{
+    fn from(old: Older<N, I, D>) -> Vm {
         let spec = old.spec;
         Vm {
             id: old.id,
@@ -276,13 +204,13 @@ impl From<Vm4> for Vm {
                 image: spec.image,
                 disk_mib: spec.disk_mib,
                 cmdline: spec.cmdline,
-                networks: spec.networks,
+                networks: spec.networks.into_iter().map(Interface::from).collect(),
                 restart: spec.restart,
-                devices: spec.devices.into(),
+                devices: Devices4::from(spec.devices).into(),
             },
             boot: old.boot,
             host: old.host,
-            nics: old.nics,
+            nics: old.nics.into_iter().collect(),
             network_note: old.network_note,
             state: old.state,
             attempt: old.attempt,
