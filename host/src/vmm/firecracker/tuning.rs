@@ -129,11 +129,16 @@ pub async fn apply<P: Started>(machine: &Microvm<P>, tuning: &Tuning, config: &C
     for nic in config.nics() {
         machine.update_network_interface(&interface_update(nic.iface_id.clone(), tuning)).await?;
     }
+    // A guest that has no driver for the one may have one for the other.
+    let memory = plug(machine, tuning, config).await;
     match machine.update_balloon(tuning.balloon_mib).await {
         // One without the device, as of a snapshot that has none, has no balloon, as is wanted.
-        Err(ApiError::Refused { .. }) if tuning.balloon_mib == 0 => {}
-        told => told?,
+        Err(ApiError::Refused { .. }) if tuning.balloon_mib == 0 => memory,
+        told => told.and(memory),
     }
+}
+
+async fn plug<P: Started>(machine: &Microvm<P>, tuning: &Tuning, config: &Config) -> Result<(), ApiError> {
     let Some(plugged) = plugged(tuning, config) else { return Ok(()) };
     // A guest without a driver for it refuses to be told anything, also what is so already.
     if machine.hotplug_memory().await?.requested_size_mib == plugged { Ok(()) } else { machine.plug_memory(plugged).await }
