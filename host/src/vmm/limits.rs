@@ -69,12 +69,12 @@ pub fn limits(needs: &Needs) -> Vec<Limit> {
         (MEMORY, memory(needs).to_string()),
         ("pids.max", needs.vcpus.saturating_add(THREADS).to_string()),
     ];
-    limits.extend(needs.io.as_ref().map(io));
+    limits.extend(needs.io.as_ref().map(io_max));
     limits
 }
 
 /// Of transfers alone.
-pub fn io(io: &Io) -> Limit {
+pub fn io_max(io: &Io) -> Limit {
     (IO, io_line(io))
 }
 

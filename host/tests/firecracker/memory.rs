@@ -4,6 +4,7 @@
 use crate::contract::{HELLO, SOON, start};
 use crate::guests::output;
 use crate::lab::Lab;
+use crate::real::memory;
 use domain::vm::Machine;
 use host::{
     guest::GuestSession,
@@ -17,16 +18,11 @@ const MOST: u32 = 448;
 /// What a guest does not count of its memory: the kernel's own, and what describes the rest.
 const KERNELS_MIB: u64 = 64;
 
-async fn total_mib(guest: &dyn GuestSession) -> u64 {
-    let text = output(guest, &["sh", "-c", "grep MemTotal: /proc/meminfo | tr -dc 0-9"]).await;
-    text.parse::<u64>().unwrap() / 1024
-}
-
 /// The guest takes and gives in its own time.
 async fn until(guest: &dyn GuestSession, what: &str, holds: impl Fn(u64) -> bool) {
     let deadline = Instant::now() + SOON;
     loop {
-        let total = total_mib(guest).await;
+        let total = memory(guest, "MemTotal:").await;
         if holds(total) {
             return eprintln!("{what}: {total} MiB");
         }
@@ -53,7 +49,7 @@ async fn memory_is_given_while_the_guest_runs_and_taken_back() {
     let plan = MachinePlan { mem_mib: BEGAN, mem_max_mib: Some(MOST), ..lab.plan() };
     let machine = start(&driver, &plan, 1).await;
     let guest = driver.guest(lab.vm, &machine, HELLO).await.expect("hello");
-    let (began, allowed) = (total_mib(&*guest).await, limit(&machine));
+    let (began, allowed) = (memory(&*guest, "MemTotal:").await, limit(&machine));
     assert!(began + KERNELS_MIB > BEGAN.into() && began <= BEGAN.into(), "{began} MiB");
     // What is so already is so.
     tuned(&driver, &lab, &machine, BEGAN).await;

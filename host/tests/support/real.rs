@@ -362,7 +362,7 @@ pub async fn limits_hold_from_the_start_and_change_while_it_runs(lab: &impl Real
 }
 
 /// Of `/proc/meminfo`, MiB.
-async fn memory(guest: &dyn GuestSession, what: &str) -> u64 {
+pub async fn memory(guest: &dyn GuestSession, what: &str) -> u64 {
     let text = output(guest, &["cat", "/proc/meminfo"]).await;
     let line = text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap() / 1024

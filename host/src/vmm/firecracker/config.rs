@@ -129,8 +129,8 @@ impl Config {
 
 /// What no machine of Firecracker's can be, whatever its files are: before anything of the VM is touched.
 ///
-/// Errors: memory that it could be given, by a release that can't; more devices than there are interrupts for; more words on the kernel's command line than it keeps; more vCPUs than a number of
-/// Firecracker's holds.
+/// Errors: memory that it could be given, by a release that can't; more devices than there are interrupts for; more words on the kernel's command
+/// line than it keeps; more vCPUs than a number of Firecracker's holds.
 pub fn check(plan: &MachinePlan, version: &Version) -> Result<(), VmmError> {
     if plan.mem_max_mib.is_some() && !version.has_memory_hotplug() {
         let detail = format!(
@@ -408,7 +408,7 @@ mod tests {
                 (nic.address, nic.gateway, nic.dns) = (longest(last), longest(99), vec![longest(10), longest(11), longest(12)]);
             }
             plan.cloud_init = Some(Box::default());
-            check(&plan, &Version::parse("1.16.1"))
+            check(&plan, &version())
         };
         // All drives and one interface; all interfaces: with the longest names, addresses and words.
         with(1, 8, CMDLINE_MAX).unwrap();
@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn what_no_machine_has_is_refused_before_it_is_said() {
         assert!(matches!(config(&plan(300, None), paths(), &version()), Err(Invalid::Vcpus { .. })));
-        assert!(check(&plan(300, None), &Version::parse("1.16.1")).unwrap_err().to_string().contains("vCPUs"));
+        assert!(check(&plan(300, None), &version()).unwrap_err().to_string().contains("vCPUs"));
         assert!(config(&plan(1, None), paths(), &version()).unwrap().nic.is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! How much a VM's processes may transfer to and from the host's disk that its files are on. A VMM keeps a VM's limits itself, disk by disk and with
 //! bursts; this is a bound around it, for one that keeps to nothing any more.
 
-use super::{IO, Io, apply, io};
+use super::{IO, Io, apply, io_max};
 use domain::vm::RateLimits;
 use nix::sys::stat::{major, minor};
 use std::{
@@ -28,7 +28,7 @@ pub fn set(rate_limits: &RateLimits, disks: usize, folder: &Path, group: &Path) 
     // Nothing is made of a group that nobody bounds.
     let is_bound = fs::read_to_string(group.join(IO)).is_ok_and(|text| !text.trim().is_empty());
     if bound != unbounded(device) || is_bound {
-        for problem in apply(group, &[io(&bound)]) {
+        for problem in apply(group, &[io_max(&bound)]) {
             // The same for every VM of a machine; the VMM keeps to the limits all the same.
             tracing::debug!(group = %group.display(), problem, "transfers are not bound");
         }

@@ -68,7 +68,7 @@ fn limits_of_a_disk_bound_the_group_and_nothing_else_of_it() {
     let here = Path::new("/");
     let mut written = limits(&needs(&plan, here));
     let io = transfers::bound(&rate_limits, 1, here);
-    assert_eq!(written.last().filter(|(file, _)| *file == "io.max").cloned(), io.as_ref().map(crate::vmm::limits::io));
+    assert_eq!(written.last().filter(|(file, _)| *file == "io.max").cloned(), io.as_ref().map(crate::vmm::limits::io_max));
     written.truncate(3);
     let files: Vec<_> = written.iter().map(|(file, _)| *file).collect();
     assert_eq!(files, ["cpu.max", "memory.max", "pids.max"]);
