@@ -81,15 +81,15 @@ impl Changed {
 
 /// What was given; absent: taken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Set<T>(Option<T>);
+pub struct Set<T>(pub Option<T>);
 
-const NONE: &str = "none";
+/// `none`, or what `parse` makes of it.
+pub fn or_none<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Set<T>, String> {
+    if text == "none" { Ok(Set(None)) } else { parse(text).map(|given| Set(Some(given))) }
+}
 
 fn parse_limit(text: &str) -> Result<Set<u32>, String> {
-    if text == NONE {
-        return Ok(Set(None));
-    }
-    text.parse().map(|most| Set(Some(most))).map_err(|_no_number| "give a whole number, or none".to_owned())
+    or_none(text, |text| text.parse().map_err(|_no_number| "give a whole number, or none".to_owned()))
 }
 
 fn parse_template(text: &str) -> Result<CpuTemplate, String> {
@@ -99,7 +99,7 @@ fn parse_template(text: &str) -> Result<CpuTemplate, String> {
 }
 
 fn parse_template_or_none(text: &str) -> Result<Set<CpuTemplate>, String> {
-    if text == NONE { Ok(Set(None)) } else { parse_template(text).map(|template| Set(Some(template))) }
+    or_none(text, parse_template)
 }
 
 #[cfg(test)]

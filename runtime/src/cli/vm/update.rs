@@ -1,7 +1,7 @@
 //! `vm update`: changes what may change. Sizes, template and command line only while the VM is not running; the server says so.
 
 use super::create::Restart;
-use super::devices::Changed;
+use super::devices::{Changed, Set, or_none};
 use super::drives::parse_change;
 use super::given::{GivenArgs, over};
 use crate::cli::change::{self, Verb};
@@ -45,8 +45,8 @@ pub struct UpdateArgs {
     #[arg(long, visible_alias = "memory", value_name = "SIZE", value_parser = parse_mib_u32)]
     mem: Option<u32>,
     /// How much memory it can be given while it runs: 4G; none: no more than it starts with (while it is stopped)
-    #[arg(long, value_name = "SIZE|none", value_parser = parse_most)]
-    mem_max: Option<Most>,
+    #[arg(long, value_name = "SIZE|none", value_parser = parse_mib_or_none)]
+    mem_max: Option<Set<u32>>,
     /// Appended to the kernel's command line; empty: nothing
     #[arg(long, value_name = "TEXT")]
     cmdline: Option<String>,
@@ -84,12 +84,8 @@ pub struct UpdateArgs {
     devices: Changed,
 }
 
-/// Absent: taken off.
-#[derive(Debug, Clone, Copy)]
-struct Most(Option<u32>);
-
-fn parse_most(text: &str) -> Result<Most, String> {
-    if text == "none" { Ok(Most(None)) } else { parse_mib_u32(text).map(|mib| Most(Some(mib))) }
+fn parse_mib_or_none(text: &str) -> Result<Set<u32>, String> {
+    or_none(text, parse_mib_u32)
 }
 
 impl UpdateArgs {
@@ -99,7 +95,7 @@ impl UpdateArgs {
         PatchVmSpec {
             vcpus: self.vcpus,
             mem_mib: self.mem,
-            mem_max_mib: self.mem_max.map(|Most(most)| most),
+            mem_max_mib: self.mem_max.map(|set| set.0),
             cmdline: self.cmdline.clone(),
             restart: self.restart.map(Into::into),
             disk_mib: self.disk,
