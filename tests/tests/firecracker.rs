@@ -117,21 +117,8 @@ async fn chosen_by_auto(server: &Server) -> Result<()> {
 async fn created(server: &Server) -> Result<(Guest, String)> {
     let folder = tempfile::tempdir()?;
     let metadata = written(folder.path(), &json!({ "role": "web", "list": [1, 2] }))?;
-    let mut words = vec![
-        "vm",
-        "create",
-        NAME,
-        "--image",
-        "busybox",
-        "--mem",
-        "192M",
-        "--mem-max",
-        "448M",
-        "--drive",
-        "data:16M",
-        "--metadata",
-        &metadata,
-    ];
+    let mut words = vec!["vm", "create", NAME, "--image", "busybox", "--mem", "192M", "--mem-max", "448M"];
+    words.extend(["--drive", "data:16M", "--metadata", &metadata]);
     words.extend(["--disk-mib-per-s", "4", "--rx-mbit-per-s", "200", "--tx-mbit-per-s", "100", "--balloon-mib", "32"]);
     words.extend(["--ssh-key", KEY, "--password", "-o", "json"]);
     let ran = finish_within(BOOTED_WITHIN, hearth(server, &words)?, None, "vm create").await?;
