@@ -9,7 +9,7 @@ use super::{
     script::{Fault, Gate, Script, Step},
     world::{Ports, World},
 };
-use actors::{Accepted, ActorInfo, CommandError, ImageCommand, NewImage, Node};
+use actors::{Accepted, ActorInfo, CommandError, ImageCommand, NewImage, NewVm, Node};
 use domain::{
     ImageId, Labels, OperationId,
     image::{ImageKind, ImageSpec, State as ImageState},
@@ -65,6 +65,14 @@ pub enum Answer {
 fn place_for_files() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }
+}
+
+/// With room for memory, so that a running one can be given some.
+fn roomy(start: bool, restart: RestartPolicy) -> NewVm {
+    let mut new = lab::vm(VM, start);
+    new.spec.restart = restart;
+    new.spec.devices.mem_max_mib = Some(256);
+    new
 }
 
 impl Bench {
@@ -162,9 +170,7 @@ impl Bench {
         }
         let start = from != Place::Created;
         let node = self.node();
-        let mut new = lab::vm(VM, start);
-        new.spec.restart = policy;
-        new.spec.devices.mem_max_mib = Some(256);
+        let new = roomy(start, policy);
         self.settled(node.create_vm(new, who())).await.unwrap();
         let reached = |place: &str| self.vm().is_some_and(|vm| path(&vm.state) == place);
         match from {
@@ -233,9 +239,7 @@ impl Bench {
         };
         match act.clone() {
             Act::Create { start } => {
-                let mut new = lab::vm(VM, start);
-                new.spec.restart = policy;
-                new.spec.devices.mem_max_mib = Some(256);
+                let new = roomy(start, policy);
                 tokio::spawn(async move { told(node.create_vm(new, who()).await.map(operation)) })
             }
             Act::Command(command) => {
