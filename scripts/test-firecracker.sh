@@ -8,13 +8,13 @@ export CARGO_TERM_COLOR=never
 # Not those of `make test`: either may run while the other's are read.
 LOGS=$ROOT/target/firecracker-logs
 export HEARTH_SKIP_LOG=$LOGS/skipped
-STEP_LIMIT_S=${HEARTH_STEP_LIMIT_S:-2400}
 PLAN=(firecracker)
 WITH_TESTS=firecracker
 # shellcheck source=checks.sh
 . "$ROOT/scripts/checks.sh"
 # shellcheck source=firecracker-find.sh
 . "$ROOT/scripts/firecracker-find.sh"
+STEP_LIMIT_S=$FIRECRACKER_LIMIT_S
 
 # The agent is all that the suite takes of the build: hearth itself it builds as it builds its tests.
 build_and_run() {

@@ -172,7 +172,7 @@ run unit 'unit, property, actor and crash tests' unit_tests || true
 check sim 'whole nodes, simulated from seeds' bash -c 'cd tests/sim && cargo test --locked --no-fail-fast' || true
 run e2e 'end to end: the built binary in a network of its own' e2e_tests || true
 if find_firecracker; then
-  check firecracker "the VMM suite on $FIRECRACKER" scripts/firecracker-suite.sh || true
+  STEP_LIMIT_S=$FIRECRACKER_LIMIT_S check firecracker "the VMM suite on $FIRECRACKER" scripts/firecracker-suite.sh || true
 else
   skip firecracker "$WHY_NOT"
 fi
