@@ -5,7 +5,7 @@
 help:
 	@printf '%s\n' 'make run           set up what is missing, build, start hearth with a demo VM (Ctrl-C stops it)' \
 	  'make test          everything that CI runs (some 12 GB of disk); the last line is: N passed, N failed, N skipped' \
-	  'make test-firecracker  the VMM suite on a real Firecracker: here if guests boot on this KVM, else in a machine in software (root, minutes)' \
+	  'make test-firecracker  the VMM suite on a real Firecracker: here if guests boot on this KVM (minutes), else in a machine in software (an hour); root' \
 	  'make test-cloud-image  Debian'"'"'s cloud image booted, configured by cloud-init and reached by ssh; made first if it is not there (root, minutes)' \
 	  'make sim           whole nodes simulated from SEEDS (10000) seeds; a failing one prints the line that runs it again' \
   'make fuzz          every parser fuzzed for FUZZ_SECONDS (60) each, as CI does' \
