@@ -87,7 +87,7 @@ pub fn skipped(test: &str, why: &str) {
     eprintln!("SKIPPED {test}: {why}");
     let Some(log) = std::env::var_os("HEARTH_SKIP_LOG") else { return };
     let opened = std::fs::OpenOptions::new().create(true).append(true).open(&log);
-    if let Err(error) = opened.and_then(|mut file| writeln!(file, "{test}: {why}")) {
+    if let Err(error) = opened.and_then(|mut file| file.write_all(format!("{test}: {why}\n").as_bytes())) {
         eprintln!("{} can't be written: {error}", Path::new(&log).display());
     }
 }
