@@ -23,10 +23,11 @@ lose() { : >"$WORK/lost"; kill -9 "$(cat "$WORK/turn")"; exit 9; }
 case $2 in
   wrong) printf 'test %s ... FAILED\ntest result: FAILED. 0 passed; 1 failed; 0 ignored\n' "$2"; exit 101 ;;
   gone) exit 3 ;;
-  endless) sleep 100 ;;
+  endless) exec tail -f /dev/null ;;
   deadly) lose ;;
   deadly_once) [ -e "$WORK/once" ] || { : >"$WORK/once"; lose; } ;;
-  silent) kill -STOP "$(cat "$WORK/turn")"; sleep 5 ;;
+  silent) kill -STOP "$(cat "$WORK/turn")" ;;
+  taken_away) mv "$WORK/list" "$WORK/elsewhere"; lose ;;
 esac
 printf 'test %s ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored\n' "$2"
 END
@@ -80,4 +81,17 @@ test_what_did_not_run_in_time_has_failed() {
   in_suite 60 0 first
   same 'the exit' "$CODE" 1
   says 'what was told' "$SAID" 'not run, or not to its end: 0 s were over'
+}
+
+test_a_list_that_is_taken_away_is_no_success() {
+  in_suite 60 60 first taken_away
+  same 'the exit' "$CODE" 1
+}
+
+test_no_tests_are_no_success() {
+  in_suite 60 60
+  : >"$WORK/list/tests"
+  HEARTH_LAB_PROGRAM=$WORK/lab ran tests/lab/suite "$WORK/list" 60 60
+  same 'the exit' "$CODE" 1
+  says 'what was told' "$SAID" 'there are no tests'
 }
