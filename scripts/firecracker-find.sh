@@ -3,7 +3,7 @@
 # What is set here is used by the scripts that source this.
 # shellcheck shell=bash disable=SC2034
 
-FIRECRACKER_LIMIT_S=${HEARTH_STEP_LIMIT_S:-5400}
+FIRECRACKER_LIMIT_S=${HEARTH_STEP_LIMIT_S:-7200}
 
 # find_firecracker: sets FIRECRACKER and JAILER (resolved paths), or WHY_NOT and returns 1. Firecracker comes from no package registry, so that
 # it is missing is no fault of the machine. The jailer's usual place is beside it, as in a release's archive.
