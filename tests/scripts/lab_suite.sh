@@ -51,6 +51,7 @@ test_a_failure_hides_no_other_and_is_not_run_again() {
   same 'the verdicts' "$(cut -f 1,3 "$WORK/list/verdicts")" "$(printf 'failed\t%s\n' wrong gone endless; printf 'ok\tlast')"
   says 'one that ends otherwise' "$SAID" 'exit code 3'
   says 'one without an end' "$SAID" 'no end after 1 s'
+  says_not 'the end' "$SAID" REMEDY
   same 'each is counted' "$(grep -c '^test result:' <<<"$SAID")" 4
 }
 
